@@ -1,0 +1,1 @@
+"""wholeslide: whole-slide pathology cancer detection."""

@@ -1,0 +1,103 @@
+"""The one error tree of wholeslide.
+
+A message says what is wrong, which slide (or file) it is about, and what to do. Anything a caller
+may want to act on is a typed attribute. HTTP codes live in ``service/errors.py`` alone.
+"""
+
+
+class WsiError(Exception):
+    """Root of every error that wholeslide raises on purpose."""
+
+
+class ConfigError(WsiError):
+    """An option has a value that cannot work."""
+
+
+class SlideError(WsiError):
+    """Something is wrong with one slide.
+
+    Attributes:
+        slide: the name or path of the slide, as the user knows it.
+        kind: a stable, machine-readable word for what is wrong.
+    """
+
+    kind = "slide_error"
+
+    def __init__(self, slide: str, message: str) -> None:
+        super().__init__(f"{slide}: {message}")
+        self.slide = slide
+        self.reason = message
+
+
+class UnreadableSlideError(SlideError):
+    """The operating system does not give us the file: missing, no permission, a device error."""
+
+    kind = "unreadable"
+
+
+class UnsupportedSlideError(SlideError):
+    """An image or slide of a format or layout that this software does not read."""
+
+    kind = "unsupported"
+
+
+class NotASlideError(SlideError):
+    """The file is no slide at all: empty, text, a photograph."""
+
+    kind = "not_a_slide"
+
+
+class DamagedSlideError(SlideError):
+    """The file was a slide once: truncated, overwritten, or with tiles that do not decode."""
+
+    kind = "damaged"
+
+
+class MppError(SlideError):
+    """The slide states no resolution, or one that cannot be true."""
+
+    kind = "mpp"
+
+
+class AnnotationError(WsiError):
+    """An annotation file cannot be read or does not fit its slide."""
+
+
+class StoreError(WsiError):
+    """A slide store is missing, damaged, or cannot be written."""
+
+
+class ArtifactMissingError(StoreError):
+    """The store does not hold a complete artifact of this kind and digest."""
+
+
+class ModelError(WsiError):
+    """A model bundle is missing, damaged, or does not fit what it is asked to do."""
+
+
+class DatasetError(WsiError):
+    """A training table is wrong: missing files, leakage between splits, an empty class."""
+
+
+class MemoryPlanError(WsiError):
+    """A memory mode cannot take this network and input exactly, or not within its budget."""
+
+
+class AnalysisCancelledError(WsiError):
+    """The caller asked the analysis to stop."""
+
+
+class JobError(WsiError):
+    """Root of errors about jobs."""
+
+
+class JobNotFoundError(JobError):
+    """No job has this id."""
+
+
+class IllegalMoveError(JobError):
+    """A job cannot go from its present state to the wanted one."""
+
+
+class LeaseLostError(JobError):
+    """Another worker, or the sweeper, owns this job now: the result at hand must be dropped."""

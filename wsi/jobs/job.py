@@ -1,0 +1,157 @@
+"""A job: one slide, one pipeline, one model. The database row is the truth, the queue a bell."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+
+class JobStatus(StrEnum):
+    """Where a job stands. The last three are final."""
+
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the job has ended."""
+        return not LEGAL_MOVES[self]
+
+
+LEGAL_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
+    JobStatus.QUEUED: frozenset({JobStatus.RUNNING, JobStatus.CANCELLED, JobStatus.FAILED}),
+    JobStatus.RUNNING: frozenset(
+        {JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.QUEUED}
+    ),
+    JobStatus.SUCCEEDED: frozenset(),
+    JobStatus.FAILED: frozenset(),
+    JobStatus.CANCELLED: frozenset(),
+}
+"""RUNNING goes back to QUEUED when its worker's lease runs out or the worker hands it back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRequest:
+    """What a worker needs to know; everything is a name or a path, nothing is a row of the service.
+
+    Attributes:
+        slide_id: the slide's id in the service.
+        slide_path: where the worker opens the slide.
+        slide_name: how messages call it.
+        store_url: the slide's SlideStore.
+        pipeline: a name in the pipeline registry.
+        model: a model bundle's name under the models folder.
+        mpp: level-0 micrometres per pixel given by the user, or ``None``.
+    """
+
+    slide_id: str
+    slide_path: str
+    slide_name: str
+    store_url: str
+    pipeline: str
+    model: str
+    mpp: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One row of the jobs table as it was when read.
+
+    Attributes:
+        id: UUID.
+        attempt: how often it was claimed; the fencing token of its lease.
+        priority: higher goes first.
+        progress: share done in [0, 1].
+        stage: what is being done, for people.
+        lease_until: when a silent worker loses the job (UTC).
+        cancel_requested: somebody asked for a stop; the worker obeys at its next heartbeat.
+        error_kind: machine-readable word for the failure (see ``wsi.errors``).
+        error: the reason of the failure, for people.
+    """
+
+    id: str
+    request: JobRequest
+    status: JobStatus
+    created_at: datetime
+    attempt: int = 0
+    priority: int = 0
+    progress: float = 0.0
+    stage: str = ""
+    worker: str | None = None
+    lease_until: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    cancel_requested: bool = False
+    error_kind: str | None = None
+    error: str | None = None
+
+
+class JobStore(Protocol):
+    """Jobs that outlive every process. All moves are compare-and-set; all times are UTC.
+
+    ``attempt`` is the fencing token: a worker whose lease ran out holds an old one, and every
+    write with an old token raises ``LeaseLostError``.
+    """
+
+    def add(self, request: JobRequest, *, priority: int = 0) -> Job:
+        """A new QUEUED job, durable when this returns."""
+        ...
+
+    def get(self, job_id: str) -> Job:
+        """One job. Raises ``JobNotFoundError``."""
+        ...
+
+    def list(
+        self, *, slide_id: str | None = None, status: JobStatus | None = None, limit: int = 1000
+    ) -> list[Job]:
+        """Jobs, newest first."""
+        ...
+
+    def claim(self, worker: str, *, lease_s: float, job_id: str | None = None) -> Job | None:
+        """Take the next QUEUED job (or this one): RUNNING, attempt + 1, lease set.
+
+        ``None`` where there is none, or another worker was faster.
+        """
+        ...
+
+    def heartbeat(
+        self, job_id: str, attempt: int, *, lease_s: float, progress: float, stage: str
+    ) -> Job:
+        """Renew the lease and report progress. The Job returned says if a stop was asked for.
+
+        Raises ``LeaseLostError`` where the job is no longer this attempt's.
+        """
+        ...
+
+    def succeed(self, job_id: str, attempt: int) -> Job:
+        """RUNNING -> SUCCEEDED, once. Raises ``LeaseLostError``."""
+        ...
+
+    def fail(self, job_id: str, attempt: int, *, kind: str, reason: str) -> Job:
+        """RUNNING -> FAILED with a reason. Raises ``LeaseLostError``."""
+        ...
+
+    def give_back(self, job_id: str, attempt: int) -> Job:
+        """RUNNING -> QUEUED: the worker stops before it is done. Raises ``LeaseLostError``."""
+        ...
+
+    def confirm_cancelled(self, job_id: str, attempt: int) -> Job:
+        """RUNNING -> CANCELLED by the worker that obeyed. Raises ``LeaseLostError``."""
+        ...
+
+    def request_cancel(self, job_id: str) -> Job:
+        """QUEUED -> CANCELLED at once; a RUNNING job is asked to stop. Final ones stay.
+
+        Raises ``JobNotFoundError``.
+        """
+        ...
+
+    def sweep(self, *, max_attempts: int) -> list[Job]:
+        """Give jobs whose lease ran out back to the queue; fail those tried too often.
+
+        Returns the jobs that are QUEUED now and need the bell again.
+        """
+        ...

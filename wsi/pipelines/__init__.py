@@ -1,0 +1,1 @@
+"""The pipelines: each scores a slide with a model, all behind one Protocol."""

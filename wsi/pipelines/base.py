@@ -1,0 +1,71 @@
+"""What a pipeline is, and how one is found by name.
+
+A pipeline is a module of ``wsi.pipelines`` that defines ``PIPELINE: type[Pipeline]``. Adding one
+is adding a file.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, Self
+
+import wsi.pipelines
+from wsi.errors import ConfigError
+from wsi.slides import SlideReader
+from wsi.storage import SlideResult, SlideStore
+
+Progress = Callable[[str, float], None]
+"""Called with the stage's name and the share done in [0, 1]. May raise AnalysisCancelledError."""
+
+
+def no_progress(stage: str, share: float) -> None:
+    """A Progress that tells nobody."""
+
+
+class Pipeline(Protocol):
+    """A loaded model that scores slides."""
+
+    name: str
+
+    @classmethod
+    def load(cls, bundle: Path, device: str) -> Self:
+        """Load a model bundle made for this pipeline onto ``device`` ("cpu", "cuda", "cuda:1").
+
+        Raises:
+            ModelError: the bundle is damaged or was made for another pipeline.
+        """
+        ...
+
+    def analyze(self, slide: SlideReader, store: SlideStore, progress: Progress) -> SlideResult:
+        """Score one slide. Intermediate artifacts (tissue, grid) are reused from ``store``.
+
+        Raises:
+            MppError: the slide states no usable resolution.
+            DamagedSlideError: nothing of the slide could be read.
+            AnalysisCancelledError: ``progress`` asked to stop.
+        """
+        ...
+
+
+def pipeline_names() -> tuple[str, ...]:
+    """Every pipeline's name, without importing any."""
+    return tuple(
+        module.name.replace("_", "-")
+        for module in pkgutil.iter_modules(wsi.pipelines.__path__)
+        if module.name != "base"
+    )
+
+
+def load_pipeline(name: str, bundle: Path, device: str = "cpu") -> Pipeline:
+    """The pipeline of this name with this model.
+
+    Raises:
+        ConfigError: there is no such pipeline.
+        ModelError: the bundle does not fit.
+    """
+    if name not in pipeline_names():
+        raise ConfigError(f"no pipeline {name!r}; there are: {', '.join(pipeline_names())}")
+    module = importlib.import_module(f"wsi.pipelines.{name.replace('-', '_')}")
+    kind: type[Pipeline] = module.PIPELINE
+    return kind.load(bundle, device)

@@ -1,0 +1,155 @@
+"""Opening a slide by path, and saying exactly what is wrong where that fails."""
+
+from pathlib import Path
+
+import openslide
+import tifffile
+
+from wsi.errors import (
+    DamagedSlideError,
+    NotASlideError,
+    SlideError,
+    UnreadableSlideError,
+    UnsupportedSlideError,
+)
+from wsi.geometry import Mpp, Region, Size
+from wsi.slides.openslide_reader import OpenSlideReader
+from wsi.slides.reader import SlideReader
+
+_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_DICOM_MAGIC_AT = 128
+_READS = "Aperio SVS, NDPI, MRXS, SCN, DICOM, pyramidal TIFF and what else OpenSlide 4 reads"
+_AGAIN = "copy or scan it again"
+_SPOT_CHECK_PX = 512
+
+
+def open_slide(
+    path: Path | str, *, mpp: float | None = None, name: str | None = None
+) -> SlideReader:
+    """Open a slide.
+
+    Args:
+        path: a file, or a folder that holds one DICOM slide.
+        mpp: level-0 micrometres per pixel, where the file states none or a wrong one.
+        name: how messages call the slide; its file name unless given.
+
+    Raises:
+        UnreadableSlideError: the file is missing or the system refuses to read it.
+        NotASlideError: the file is empty, or no image format that slides come in.
+        UnsupportedSlideError: an image whose format or layout OpenSlide does not read.
+        DamagedSlideError: the file is truncated or its structure is broken.
+        ConfigError: ``mpp`` is not a positive number.
+    """
+    path = Path(path)
+    name = name or path.name
+    override = Mpp.square(mpp) if mpp is not None else None
+    file = _entry_file(path, name)
+    try:
+        return OpenSlideReader(file, name, override)
+    except openslide.OpenSlideUnsupportedFormatError:
+        raise _diagnose(file, name) from None
+    except openslide.OpenSlideError as error:
+        if "nsupported" in str(error):
+            raise UnsupportedSlideError(
+                name, f"{error}; convert it to a pyramidal TIFF with JPEG tiles"
+            ) from error
+        raise DamagedSlideError(name, f"OpenSlide cannot open it: {error}; {_AGAIN}") from error
+
+
+def check_slide(path: Path | str, *, name: str | None = None) -> None:
+    """Open a slide and read enough of it to know that it can be scored.
+
+    Every level is read at its four corners and its centre, and the stored tiles of a TIFF-based
+    slide must all lie inside the file.
+
+    Raises:
+        SlideError: as ``open_slide``, or because something read does not decode.
+    """
+    with open_slide(path, name=name) as slide:
+        _check_tiff_extent(slide.path, slide.name)
+        for level in slide.levels:
+            for region in _spots(slide.size, level.downsample):
+                slide.read_region(
+                    region,
+                    Size(
+                        max(1, round(region.width / level.downsample)),
+                        max(1, round(region.height / level.downsample)),
+                    ),
+                )
+
+
+def _entry_file(path: Path, name: str) -> Path:
+    """The file to hand to OpenSlide; for a folder, the first DICOM instance that opens."""
+    try:
+        if path.is_dir():
+            files = sorted(file for file in path.iterdir() if file.is_file())
+            found = next((file for file in files if openslide.OpenSlide.detect_format(file)), None)
+            if found is None:
+                raise NotASlideError(name, "the folder holds no slide that OpenSlide reads")
+            return found
+        with path.open("rb"):
+            return path
+    except OSError as error:
+        raise UnreadableSlideError(
+            name, f"the file cannot be read: {error.strerror or error}"
+        ) from error
+
+
+def _diagnose(path: Path, name: str) -> SlideError:
+    """Why OpenSlide does not know this file."""
+    with path.open("rb") as file:
+        head = file.read(_DICOM_MAGIC_AT + 4)
+    if not head:
+        return NotASlideError(name, "the file is empty")
+    if head[:4] in _TIFF_MAGIC:
+        return _diagnose_tiff(path, name)
+    if head[_DICOM_MAGIC_AT:] == b"DICM":
+        return UnsupportedSlideError(name, "a DICOM file that is no whole-slide VOLUME image")
+    return NotASlideError(name, f"this is no slide; readable are {_READS}")
+
+
+def _diagnose_tiff(path: Path, name: str) -> SlideError:
+    size = path.stat().st_size
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            tiled = any(page.keyframe.is_tiled for page in tiff.pages)
+    except (tifffile.TiffFileError, OSError, ValueError, KeyError, IndexError) as error:
+        return DamagedSlideError(
+            name, f"a TIFF of {size} bytes whose directory is broken or cut off ({error}); {_AGAIN}"
+        )
+    if not tiled:
+        return UnsupportedSlideError(
+            name, "a TIFF without tiles; convert it to a tiled, pyramidal TIFF"
+        )
+    return UnsupportedSlideError(name, f"a TIFF layout that is not read; readable are {_READS}")
+
+
+def _check_tiff_extent(path: Path, name: str) -> None:
+    """Refuse a TIFF whose stored tiles lie beyond its end: it was cut off."""
+    with path.open("rb") as file:
+        if file.read(4) not in _TIFF_MAGIC:
+            return
+    size = path.stat().st_size
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            ends = (
+                offset + count
+                for page in tiff.pages
+                for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)
+            )
+            last = max(ends, default=0)
+    except (tifffile.TiffFileError, OSError, ValueError, KeyError, IndexError) as error:
+        raise DamagedSlideError(name, f"its TIFF directory is broken ({error}); {_AGAIN}") from None
+    if last > size:
+        raise DamagedSlideError(
+            name, f"the file is cut off: {size} bytes of at least {last}; {_AGAIN}"
+        )
+
+
+def _spots(size: Size, downsample: float) -> list[Region]:
+    """Four corners and the centre of a slide, as level-0 regions of one level's spot size."""
+    width = min(size.width, _SPOT_CHECK_PX * downsample)
+    height = min(size.height, _SPOT_CHECK_PX * downsample)
+    xs, ys = size.width - width, size.height - height
+    corners = [(0.0, 0.0), (xs, 0.0), (0.0, ys), (xs, ys), (xs / 2, ys / 2)]
+    return [Region(x, y, width, height) for x, y in dict.fromkeys(corners)]

@@ -1,0 +1,127 @@
+"""SlideResults in a SlideStore: JSON beside OME-Zarr heatmaps (NGFF 0.5)."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from wsi.geometry import Point, Region
+from wsi.storage.results import DamagedRegion, HeatmapGrid, HeatmapLayer, Hotspot, SlideResult
+from wsi.storage.store import SlideStore
+
+KIND = "results"
+_HEATMAPS = "heatmaps"
+
+
+def result_to_json(result: SlideResult) -> dict[str, Any]:
+    """Everything but the heatmap values, as plain JSON types."""
+    data = dataclasses.asdict(dataclasses.replace(result, layers=()))
+    data["layers"] = [layer.kind for layer in result.layers]
+    return data
+
+
+def put_result(store: SlideStore, result_id: str, result: SlideResult) -> None:
+    """Store a result whole under ``result_id`` (a job's id, or a digest of what made it).
+
+    Raises:
+        StoreError: it could not be written.
+    """
+    for layer in result.layers:
+        assert result.grid is not None
+        store.put(
+            _HEATMAPS,
+            f"{result_id}-{layer.kind}",
+            {"0": layer.values_chw},
+            {"classes": list(result.classes), "kind": layer.kind, "model": result.model_digest},
+            attributes={"ome": _ngff(result.grid, layer.kind)},
+        )
+    # The result comes last: it is what a reader looks for.
+    store.put(KIND, result_id, {}, result_to_json(result))
+
+
+def get_result(store: SlideStore, result_id: str) -> SlideResult:
+    """Read back what ``put_result`` stored.
+
+    Raises:
+        ArtifactMissingError: there is no complete result of this id.
+    """
+    data = dict(store.get(KIND, result_id).meta)
+    layers = tuple(
+        HeatmapLayer(kind=kind, values_chw=store.get(_HEATMAPS, f"{result_id}-{kind}").arrays["0"])
+        for kind in data.pop("layers")
+    )
+    return _from_json(data, layers)
+
+
+def heatmap_path(result_id: str, kind: str) -> str:
+    """Where the OME-Zarr group of a heatmap lies inside the store."""
+    return f"{_HEATMAPS}/{result_id}-{kind}"
+
+
+def _from_json(data: Mapping[str, Any], layers: tuple[HeatmapLayer, ...]) -> SlideResult:
+    grid = data["grid"]
+    return SlideResult(
+        **{
+            **data,
+            "classes": tuple(data["classes"]),
+            "warnings": tuple(data["warnings"]),
+            "grid": grid
+            and HeatmapGrid(
+                origin_level0=Point(**grid["origin_level0"]),
+                cell_level0=(grid["cell_level0"][0], grid["cell_level0"][1]),
+                shape=(grid["shape"][0], grid["shape"][1]),
+                mpp=grid["mpp"],
+            ),
+            "hotspots": tuple(
+                Hotspot(
+                    **{
+                        **spot,
+                        "polygon_level0": tuple((x, y) for x, y in spot["polygon_level0"]),
+                        "centre_level0": Point(**spot["centre_level0"]),
+                    }
+                )
+                for spot in data["hotspots"]
+            ),
+            "damaged": tuple(
+                DamagedRegion(region=Region(**item["region"]), reason=item["reason"])
+                for item in data["damaged"]
+            ),
+            "layers": layers,
+        }
+    )
+
+
+def _ngff(grid: HeatmapGrid, name: str) -> dict[str, Any]:
+    """OME-Zarr 0.5 metadata: one scale, axes c, y, x, micrometres."""
+    width, height = grid.cell_level0
+    um_x = grid.mpp
+    um_y = grid.mpp * height / width
+    level0_um = grid.mpp / width
+    return {
+        "version": "0.5",
+        "multiscales": [
+            {
+                "name": name,
+                "axes": [
+                    {"name": "c", "type": "channel"},
+                    {"name": "y", "type": "space", "unit": "micrometer"},
+                    {"name": "x", "type": "space", "unit": "micrometer"},
+                ],
+                "datasets": [
+                    {
+                        "path": "0",
+                        "coordinateTransformations": [
+                            {"type": "scale", "scale": [1.0, um_y, um_x]},
+                            {
+                                "type": "translation",
+                                "translation": [
+                                    0.0,
+                                    (grid.origin_level0.y + height / 2) * level0_um,
+                                    (grid.origin_level0.x + width / 2) * level0_um,
+                                ],
+                            },
+                        ],
+                    }
+                ],
+            }
+        ],
+    }

@@ -1,0 +1,127 @@
+"""What an analysis of one slide yields: the same for every pipeline, free of torch.
+
+Heatmaps lie on one grid: row ``r``, column ``c`` covers the level-0 rectangle of
+``HeatmapGrid.cell``. Values are in [0, 1]; NaN says "not looked at" (no tissue, damaged tile).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi.geometry import Point, Region
+
+LayerKind = Literal["probability", "gradcam", "attention"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeatmapGrid:
+    """Where the cells of a heatmap lie.
+
+    Attributes:
+        origin_level0: top left of cell (0, 0), level-0 pixels.
+        cell_level0: width and height of a cell, level-0 pixels.
+        shape: (rows, columns).
+        mpp: micrometres per cell edge (x), the "pixel size" of the heatmap as an image.
+    """
+
+    origin_level0: Point
+    cell_level0: tuple[float, float]
+    shape: tuple[int, int]
+    mpp: float
+
+    def cell(self, row: int, column: int) -> Region:
+        """The level-0 rectangle of one cell."""
+        width, height = self.cell_level0
+        return Region(
+            self.origin_level0.x + column * width,
+            self.origin_level0.y + row * height,
+            width,
+            height,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeatmapLayer:
+    """One kind of heatmap for each class.
+
+    Attributes:
+        kind: what the values mean.
+        values_chw: (classes, rows, columns) float32 in [0, 1], NaN where nothing was looked at.
+    """
+
+    kind: LayerKind
+    values_chw: NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hotspot:
+    """A connected area of high score, most suspicious first in a result.
+
+    Attributes:
+        polygon_level0: closed ring of (x, y), level-0 pixels.
+        centre_level0: where to look first (the highest score), level-0 pixels.
+        class_name: the class whose score is high.
+        score: highest value inside.
+        mean_score: mean value inside.
+        area_um2: square micrometres.
+    """
+
+    polygon_level0: tuple[tuple[float, float], ...]
+    centre_level0: Point
+    class_name: str
+    score: float
+    mean_score: float
+    area_um2: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DamagedRegion:
+    """A level-0 rectangle that could not be decoded and was left out."""
+
+    region: Region
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideResult:
+    """One pipeline's answer for one slide.
+
+    Attributes:
+        slide: name of the slide.
+        pipeline: the pipeline's name in the registry.
+        model: the model bundle's name.
+        model_digest: SHA-256 of its weights.
+        classes: class names, in the order of the arrays.
+        probabilities: slide-level probability of each class, summing to 1; empty where ``outcome``
+            is not ``"scored"``.
+        outcome: ``"scored"``, or ``"no_tissue"`` where there was nothing to score.
+        grid: where the heatmaps lie; ``None`` without tissue.
+        layers: heatmaps.
+        hotspots: most suspicious first.
+        damaged: what could not be read and was left out.
+        timings_s: seconds by stage.
+        details: what else the pipeline wants to say (tissue share, patch count, quality).
+        warnings: sentences for the reader.
+    """
+
+    slide: str
+    pipeline: str
+    model: str
+    model_digest: str
+    classes: tuple[str, ...]
+    probabilities: Mapping[str, float]
+    outcome: Literal["scored", "no_tissue"] = "scored"
+    grid: HeatmapGrid | None = None
+    layers: tuple[HeatmapLayer, ...] = ()
+    hotspots: tuple[Hotspot, ...] = ()
+    damaged: tuple[DamagedRegion, ...] = ()
+    timings_s: Mapping[str, float] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def layer(self, kind: LayerKind) -> HeatmapLayer | None:
+        """The layer of this kind, if the pipeline made one."""
+        return next((layer for layer in self.layers if layer.kind == kind), None)

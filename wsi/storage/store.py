@@ -1,0 +1,115 @@
+"""SlideStore: everything derived from one slide, in one Zarr v3 group.
+
+Layout: ``<kind>/<digest>/<array>``. An artifact is immutable: its digest names what made it (the
+spec, the slide, the model). It is written arrays first, and its ``complete`` mark last, so that a
+reader sees all of it or nothing, on a local folder as on S3. ``docs/storage.md`` lists the arrays.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from wsi.errors import ArtifactMissingError, StoreError
+
+COMPLETE = "complete"
+
+
+def spec_digest(spec: Mapping[str, Any]) -> str:
+    """Sixteen hex digits that name a spec: equal specs, and only those, share them."""
+    text = json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A complete artifact: its arrays in memory and what made it."""
+
+    kind: str
+    digest: str
+    arrays: Mapping[str, NDArray[Any]]
+    meta: Mapping[str, Any]
+
+
+class SlideStore:
+    """The derived data of one slide.
+
+    Args:
+        url: a local folder, or ``s3://bucket/prefix`` where s3fs is installed.
+
+    Raises:
+        StoreError: the place cannot be opened for writing.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        try:
+            self._root = zarr.open_group(url, mode="a", zarr_format=3)
+        except (OSError, ValueError, KeyError) as error:
+            raise StoreError(f"slide store {url} cannot be opened: {error}") from error
+
+    def has(self, kind: str, digest: str) -> bool:
+        """Whether a complete artifact is there."""
+        group = self._root.get(f"{kind}/{digest}")
+        return isinstance(group, zarr.Group) and group.attrs.get(COMPLETE) is True
+
+    def digests(self, kind: str) -> tuple[str, ...]:
+        """The digests of all complete artifacts of a kind."""
+        group = self._root.get(kind)
+        if not isinstance(group, zarr.Group):
+            return ()
+        return tuple(sorted(name for name in group.group_keys() if self.has(kind, name)))
+
+    def put(
+        self,
+        kind: str,
+        digest: str,
+        arrays: Mapping[str, NDArray[Any]],
+        meta: Mapping[str, Any],
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write an artifact, whole or not at all. One that is complete already is left alone.
+
+        Args:
+            kind: such as ``tissue``.
+            digest: what ``spec_digest`` says of the spec that made it.
+            arrays: name to array; each is one shard-free Zarr array.
+            meta: JSON-able description: the spec and its provenance.
+            attributes: further group attributes, such as OME-Zarr's ``ome``.
+
+        Raises:
+            StoreError: the disk is full or the place refuses writes; nothing half-written is
+                ever read back.
+        """
+        if self.has(kind, digest):
+            return
+        try:
+            group = self._root.require_group(f"{kind}/{digest}")
+            for name, array in arrays.items():
+                group.create_array(name, data=np.ascontiguousarray(array), overwrite=True)
+            group.update_attributes(
+                {**(attributes or {}), "wholeslide": dict(meta), COMPLETE: True}
+            )
+        except OSError as error:
+            raise StoreError(
+                f"slide store {self.url}: {kind}/{digest} was not written: {error}"
+            ) from error
+
+    def get(self, kind: str, digest: str) -> Artifact:
+        """A complete artifact, read into memory.
+
+        Raises:
+            ArtifactMissingError: it is absent or was not finished.
+        """
+        if not self.has(kind, digest):
+            raise ArtifactMissingError(f"slide store {self.url} holds no complete {kind}/{digest}")
+        group = self._root[f"{kind}/{digest}"]
+        assert isinstance(group, zarr.Group)
+        arrays = {name: np.asarray(array[...]) for name, array in group.arrays()}
+        meta = group.attrs.get("wholeslide", {})
+        return Artifact(kind, digest, arrays, meta if isinstance(meta, dict) else {})
