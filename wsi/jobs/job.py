@@ -104,7 +104,7 @@ class JobStore(Protocol):
         """One job. Raises ``JobNotFoundError``."""
         ...
 
-    def list(
+    def find(
         self, *, slide_id: str | None = None, status: JobStatus | None = None, limit: int = 1000
     ) -> list[Job]:
         """Jobs, newest first."""

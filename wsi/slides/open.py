@@ -112,7 +112,7 @@ def _diagnose_tiff(path: Path, name: str) -> SlideError:
     size = path.stat().st_size
     try:
         with tifffile.TiffFile(path) as tiff:
-            tiled = any(page.keyframe.is_tiled for page in tiff.pages)
+            tiled = any(page.keyframe is not None and page.keyframe.is_tiled for page in tiff.pages)
     except (tifffile.TiffFileError, OSError, ValueError, KeyError, IndexError) as error:
         return DamagedSlideError(
             name, f"a TIFF of {size} bytes whose directory is broken or cut off ({error}); {_AGAIN}"
