@@ -1,5 +1,6 @@
 """Opening a slide by path, and saying exactly what is wrong where that fails."""
 
+import struct
 from pathlib import Path
 
 import openslide
@@ -21,6 +22,14 @@ _DICOM_MAGIC_AT = 128
 _READS = "Aperio SVS, NDPI, MRXS, SCN, DICOM, pyramidal TIFF and what else OpenSlide 4 reads"
 _AGAIN = "copy or scan it again"
 _SPOT_CHECK_PX = 512
+_TIFF_ERRORS = (
+    tifffile.TiffFileError,
+    OSError,
+    ValueError,
+    KeyError,
+    IndexError,
+    struct.error,
+)
 
 
 def open_slide(
@@ -109,14 +118,12 @@ def _diagnose(path: Path, name: str) -> SlideError:
 
 
 def _diagnose_tiff(path: Path, name: str) -> SlideError:
-    size = path.stat().st_size
     try:
+        _check_tiff_extent(path, name)
         with tifffile.TiffFile(path) as tiff:
             tiled = any(page.keyframe is not None and page.keyframe.is_tiled for page in tiff.pages)
-    except (tifffile.TiffFileError, OSError, ValueError, KeyError, IndexError) as error:
-        return DamagedSlideError(
-            name, f"a TIFF of {size} bytes whose directory is broken or cut off ({error}); {_AGAIN}"
-        )
+    except DamagedSlideError as error:
+        return error
     if not tiled:
         return UnsupportedSlideError(
             name, "a TIFF without tiles; convert it to a tiled, pyramidal TIFF"
@@ -125,25 +132,39 @@ def _diagnose_tiff(path: Path, name: str) -> SlideError:
 
 
 def _check_tiff_extent(path: Path, name: str) -> None:
-    """Refuse a TIFF whose stored tiles lie beyond its end: it was cut off."""
+    """Refuse a TIFF whose directories or stored tiles lie beyond its end: it was cut off."""
     with path.open("rb") as file:
         if file.read(4) not in _TIFF_MAGIC:
             return
     size = path.stat().st_size
     try:
         with tifffile.TiffFile(path) as tiff:
-            ends = (
+            ends = [
                 offset + count
                 for page in tiff.pages
                 for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)
-            )
-            last = max(ends, default=0)
-    except (tifffile.TiffFileError, OSError, ValueError, KeyError, IndexError) as error:
+            ]
+            last = max([*ends, _next_directory(tiff)])
+    except _TIFF_ERRORS as error:
         raise DamagedSlideError(name, f"its TIFF directory is broken ({error}); {_AGAIN}") from None
-    if last > size:
+    if not ends or last > size:
         raise DamagedSlideError(
-            name, f"the file is cut off: {size} bytes of at least {last}; {_AGAIN}"
+            name, f"the file is cut off: {size} bytes, but its directory points to {last}; {_AGAIN}"
         )
+
+
+def _next_directory(tiff: tifffile.TiffFile) -> int:
+    """Where the directory after the last readable one should be; 0 where the chain ends."""
+    header, file = tiff.tiff, tiff.filehandle
+    if len(tiff.pages) == 0:
+        file.seek(4 if header.version == 42 else 8)
+    else:
+        start = tiff.pages[len(tiff.pages) - 1].offset
+        file.seek(start)
+        (tags,) = struct.unpack(header.tagnoformat, file.read(header.tagnosize))
+        file.seek(start + header.tagnosize + tags * header.tagsize)
+    (offset,) = struct.unpack(header.offsetformat, file.read(header.offsetsize))
+    return int(offset)
 
 
 def _spots(size: Size, downsample: float) -> list[Region]:
