@@ -101,3 +101,7 @@ class IllegalMoveError(JobError):
 
 class LeaseLostError(JobError):
     """Another worker, or the sweeper, owns this job now: the result at hand must be dropped."""
+
+
+class JobStoreUnavailableError(JobError):
+    """The database of jobs cannot be reached at present; nothing was lost, try again."""

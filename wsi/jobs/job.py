@@ -1,5 +1,6 @@
 """A job: one slide, one pipeline, one model. The database row is the truth, the queue a bell."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -63,6 +64,7 @@ class Job:
     Attributes:
         id: UUID.
         attempt: how often it was claimed; the fencing token of its lease.
+        losses: how often a worker was lost with it (died, hung, or fell silent).
         priority: higher goes first.
         progress: share done in [0, 1].
         stage: what is being done, for people.
@@ -70,6 +72,7 @@ class Job:
         cancel_requested: somebody asked for a stop; the worker obeys at its next heartbeat.
         error_kind: machine-readable word for the failure (see ``wsi.errors``).
         error: the reason of the failure, for people.
+        result_id: where in the slide's store the result of the winning attempt lies.
     """
 
     id: str
@@ -77,6 +80,7 @@ class Job:
     status: JobStatus
     created_at: datetime
     attempt: int = 0
+    losses: int = 0
     priority: int = 0
     progress: float = 0.0
     stage: str = ""
@@ -87,17 +91,35 @@ class Job:
     cancel_requested: bool = False
     error_kind: str | None = None
     error: str | None = None
+    result_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bell:
+    """A row of the outbox: somebody must be told that a job waits.
+
+    Attributes:
+        id: what to hand to ``JobStore.rung`` once the message is out.
+        job_id: the job that waits.
+        pipeline: the job's pipeline, which may choose the queue.
+    """
+
+    id: int
+    job_id: str
+    pipeline: str
 
 
 class JobStore(Protocol):
     """Jobs that outlive every process. All moves are compare-and-set; all times are UTC.
+
+    Every method raises ``JobStoreUnavailableError`` where the database cannot be reached.
 
     ``attempt`` is the fencing token: a worker whose lease ran out holds an old one, and every
     write with an old token raises ``LeaseLostError``.
     """
 
     def add(self, request: JobRequest, *, priority: int = 0) -> Job:
-        """A new QUEUED job, durable when this returns."""
+        """A new QUEUED job and its bell in the outbox, both durable when this returns."""
         ...
 
     def get(self, job_id: str) -> Job:
@@ -105,9 +127,22 @@ class JobStore(Protocol):
         ...
 
     def find(
-        self, *, slide_id: str | None = None, status: JobStatus | None = None, limit: int = 1000
+        self,
+        *,
+        slide_id: str | None = None,
+        status: JobStatus | None = None,
+        limit: int = 1000,
+        offset: int = 0,
     ) -> list[Job]:
         """Jobs, newest first."""
+        ...
+
+    def count(self, *, slide_id: str | None = None, status: JobStatus | None = None) -> int:
+        """How many jobs ``find`` would list without a limit."""
+        ...
+
+    def newest(self, slide_ids: Sequence[str]) -> list[Job]:
+        """The newest job of each pipeline for each of these slides."""
         ...
 
     def claim(self, worker: str, *, lease_s: float, job_id: str | None = None) -> Job | None:
@@ -126,8 +161,8 @@ class JobStore(Protocol):
         """
         ...
 
-    def succeed(self, job_id: str, attempt: int) -> Job:
-        """RUNNING -> SUCCEEDED, once. Raises ``LeaseLostError``."""
+    def succeed(self, job_id: str, attempt: int, *, result_id: str) -> Job:
+        """RUNNING -> SUCCEEDED, once, with the winner's result. Raises ``LeaseLostError``."""
         ...
 
     def fail(self, job_id: str, attempt: int, *, kind: str, reason: str) -> Job:
@@ -149,9 +184,27 @@ class JobStore(Protocol):
         """
         ...
 
-    def sweep(self, *, max_attempts: int) -> list[Job]:
-        """Give jobs whose lease ran out back to the queue; fail those tried too often.
+    def worker_died(self, worker: str) -> int:
+        """End the leases of a worker that is known to be dead, so that the next sweep acts.
 
-        Returns the jobs that are QUEUED now and need the bell again.
+        Returns how many jobs it held.
         """
+        ...
+
+    def sweep(self, *, max_attempts: int) -> list[Job]:
+        """Give jobs whose lease ran out back to the queue; fail those lost too often.
+
+        Jobs that stayed QUEUED although a bell was rung for them get another one, each time
+        after twice the wait. A job lost ``max_attempts`` times ends FAILED, kind ``worker_lost``.
+
+        Returns the jobs that are QUEUED and whose bell is now in the outbox (again).
+        """
+        ...
+
+    def outbox(self, *, limit: int = 100) -> list[Bell]:
+        """Bells to ring, oldest first."""
+        ...
+
+    def rung(self, bells: Sequence[Bell]) -> None:
+        """The messages of these bells are out. Rung twice does no harm."""
         ...

@@ -1,0 +1,107 @@
+"""Telling workers that a job waits. A lost bell costs time, never a job; a double one does nothing.
+
+A bell says that there is work, not which: the worker that hears it claims the most urgent job of
+the database. So priorities hold on every broker.
+"""
+
+from typing import Any, Protocol
+
+import celery
+from kombu.entity import Exchange, Queue
+from kombu.exceptions import OperationalError
+
+from wsi.errors import JobStoreUnavailableError
+from wsi.jobs.job import JobStore
+
+TASK_NAME = "wsi.run_job"
+QUEUE_NAME = "wsi.jobs"
+
+
+class Bells(Protocol):
+    """A way to wake workers up."""
+
+    def ring(self, job_id: str) -> None:
+        """Send a message. Raises ``JobStoreUnavailableError`` where the broker is away."""
+        ...
+
+
+def job_queue() -> Queue:
+    """The queue that bells go through; both ends must declare it alike."""
+    return Queue(  # type: ignore[no-untyped-call]
+        QUEUE_NAME,
+        Exchange(QUEUE_NAME, type="direct", durable=True),  # type: ignore[no-untyped-call]
+        routing_key=QUEUE_NAME,
+        durable=True,
+        queue_arguments={
+            # Replicated and safe over a broker's restart. Redis ignores these arguments.
+            "x-queue-type": "quorum",
+            # A message is acknowledged when its job ends. RabbitMQ's own limit of 30 minutes
+            # would close the worker's channel under a long job (honoured from 3.12 on).
+            "x-consumer-timeout": 24 * 3600 * 1000,
+        },
+    )
+
+
+def broker_settings() -> dict[str, Any]:
+    """Celery settings that sender and worker share."""
+    queue = job_queue()
+    return {
+        "task_queues": [queue],
+        "task_default_queue": QUEUE_NAME,
+        "task_default_exchange": QUEUE_NAME,
+        "task_default_exchange_type": "direct",
+        "task_default_routing_key": QUEUE_NAME,
+        "task_ignore_result": True,
+        "broker_connection_retry_on_startup": True,
+        "broker_transport_options": {
+            # RabbitMQ: `ring` returns only once the broker has the message on disk.
+            "confirm_publish": True,
+            # Redis: an unacknowledged message comes back after this time. Shorter than a job,
+            # and the message would start again and again.
+            "visibility_timeout": 12 * 3600,
+            "socket_timeout": 10,
+            "socket_connect_timeout": 5,
+        },
+    }
+
+
+class CeleryBells:
+    """Bells through RabbitMQ or Redis, by task name: the sender knows no worker code.
+
+    Args:
+        broker_url: ``amqp://...`` or ``redis://...``.
+    """
+
+    def __init__(self, broker_url: str) -> None:
+        self._app = celery.Celery("wsi-bells", broker=broker_url, set_as_current=False)
+        self._app.conf.update(broker_settings())
+
+    def ring(self, job_id: str) -> None:
+        try:
+            # Few retries: the outbox keeps the bell, and the next round tries again.
+            self._app.send_task(
+                TASK_NAME,
+                args=[job_id],
+                retry=True,
+                retry_policy={"max_retries": 1, "interval_start": 0.1},
+            )
+        except (OperationalError, OSError) as error:
+            raise JobStoreUnavailableError(f"the broker did not answer: {error}") from error
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._app.close()
+
+
+def relay(store: JobStore, bells: Bells, *, limit: int = 100) -> int:
+    """Ring what is in the outbox; returns how many. What was not sent stays for the next call."""
+    waiting = store.outbox(limit=limit)
+    sent = []
+    try:
+        for bell in waiting:
+            bells.ring(bell.job_id)
+            sent.append(bell)
+    finally:
+        if sent:
+            store.rung(sent)
+    return len(sent)

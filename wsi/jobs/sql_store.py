@@ -1,0 +1,357 @@
+"""SqlJobStore: jobs in SQLite or PostgreSQL."""
+
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from wsi.errors import JobNotFoundError, LeaseLostError
+from wsi.jobs.database import reading, writing
+from wsi.jobs.job import Bell, Job, JobRequest, JobStatus
+from wsi.jobs.tables import jobs, outbox
+
+_REQUEST = tuple(JobRequest.__dataclass_fields__)
+_STATE = tuple(name for name in Job.__dataclass_fields__ if name != "request")
+
+_MAX_DOUBLINGS = 6
+
+
+def utc_now() -> datetime:
+    """This machine's clock. Leases are long against the clock differences of NTP'd machines."""
+    return datetime.now(UTC)
+
+
+def worker_lost_text(job: Job, losses: int) -> str:
+    """Why a job ended that lost its worker too often."""
+    return (
+        f"{job.request.slide_name}: its worker was lost {losses} times, last at stage "
+        f"{job.stage!r}; it ran out of memory, or something in this slide crashes it"
+    )
+
+
+class SqlJobStore:
+    """A JobStore over an engine of ``wsi.jobs.database.create_engine``.
+
+    Every move is one UPDATE that names the status and the attempt it starts from, so that of two
+    that race exactly one changes a row.
+
+    Args:
+        engine: the tables must be there (``service/migrations`` creates them).
+        clock: aware UTC time; another one in tests.
+        ring_after_s: a job that is still QUEUED this long after its bell gets another.
+    """
+
+    def __init__(
+        self,
+        engine: sa.Engine,
+        clock: Callable[[], datetime] = utc_now,
+        *,
+        ring_after_s: float = 60.0,
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._ring_after_s = ring_after_s
+
+    def add(self, request: JobRequest, *, priority: int = 0) -> Job:
+        job = Job(
+            id=str(uuid.uuid4()),
+            request=request,
+            status=JobStatus.QUEUED,
+            created_at=self._clock(),
+            priority=priority,
+        )
+        with writing(self._engine) as connection:
+            self.insert(connection, job)
+        return job
+
+    def insert(self, connection: sa.Connection, job: Job) -> None:
+        """Add a QUEUED job and its bell within the caller's transaction."""
+        values = {name: getattr(job, name) for name in _STATE}
+        request = {name: getattr(job.request, name) for name in _REQUEST}
+        connection.execute(
+            sa.insert(jobs).values(**values, **request, rings=0, ring_due_at=job.created_at)
+        )
+        self._ring(connection, job.id, job.created_at, rings=0)
+
+    def get(self, job_id: str) -> Job:
+        with reading(self._engine) as connection:
+            return _read(connection, job_id)
+
+    def find(
+        self,
+        *,
+        slide_id: str | None = None,
+        status: JobStatus | None = None,
+        limit: int = 1000,
+        offset: int = 0,
+    ) -> list[Job]:
+        query = (
+            sa.select(jobs)
+            .where(*_matching(slide_id, status))
+            .order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
+            .limit(limit)
+            .offset(offset)
+        )
+        with reading(self._engine) as connection:
+            return [_job(row) for row in connection.execute(query)]
+
+    def count(self, *, slide_id: str | None = None, status: JobStatus | None = None) -> int:
+        query = sa.select(sa.func.count()).select_from(jobs).where(*_matching(slide_id, status))
+        with reading(self._engine) as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def newest(self, slide_ids: Sequence[str]) -> list[Job]:
+        rank = sa.func.row_number().over(
+            partition_by=(jobs.c.slide_id, jobs.c.pipeline),
+            order_by=(jobs.c.created_at.desc(), jobs.c.id.desc()),
+        )
+        ranked = (
+            sa.select(jobs.c.id, rank.label("rank"))
+            .where(jobs.c.slide_id.in_(slide_ids))
+            .subquery()
+        )
+        query = (
+            sa.select(jobs)
+            .join(ranked, ranked.c.id == jobs.c.id)
+            .where(ranked.c.rank == 1)
+            .order_by(jobs.c.slide_id, jobs.c.pipeline)
+        )
+        with reading(self._engine) as connection:
+            return [_job(row) for row in connection.execute(query)]
+
+    def claim(self, worker: str, *, lease_s: float, job_id: str | None = None) -> Job | None:
+        now = self._clock()
+        query = (
+            sa.select(jobs.c.id, jobs.c.attempt)
+            .where(jobs.c.status == JobStatus.QUEUED)
+            .order_by(jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id)
+            .limit(1)
+            # On PostgreSQL claimers do not wait for one another; SQLite has one writer anyway.
+            .with_for_update(skip_locked=True)
+        )
+        if job_id is not None:
+            query = query.where(jobs.c.id == job_id)
+        with writing(self._engine) as connection:
+            found = connection.execute(query).first()
+            if found is None:
+                return None
+            claimed = _move(
+                connection,
+                found.id,
+                JobStatus.QUEUED,
+                found.attempt,
+                status=JobStatus.RUNNING,
+                attempt=found.attempt + 1,
+                worker=worker,
+                lease_until=now + timedelta(seconds=lease_s),
+                started_at=sa.func.coalesce(
+                    jobs.c.started_at, sa.bindparam(None, now, jobs.c.started_at.type)
+                ),
+                progress=0.0,
+                stage="starting",
+            )
+            if claimed is not None:
+                _silence(connection, claimed.id)
+            return claimed
+
+    def heartbeat(
+        self, job_id: str, attempt: int, *, lease_s: float, progress: float, stage: str
+    ) -> Job:
+        return self._move_running(
+            job_id,
+            attempt,
+            lease_until=self._clock() + timedelta(seconds=lease_s),
+            progress=progress,
+            stage=stage,
+        )
+
+    def succeed(self, job_id: str, attempt: int, *, result_id: str) -> Job:
+        return self._end(
+            job_id, attempt, JobStatus.SUCCEEDED, result_id=result_id, progress=1.0, stage="done"
+        )
+
+    def fail(self, job_id: str, attempt: int, *, kind: str, reason: str) -> Job:
+        return self._end(job_id, attempt, JobStatus.FAILED, error_kind=kind, error=reason)
+
+    def confirm_cancelled(self, job_id: str, attempt: int) -> Job:
+        return self._end(job_id, attempt, JobStatus.CANCELLED)
+
+    def give_back(self, job_id: str, attempt: int) -> Job:
+        with writing(self._engine) as connection:
+            job = self._moved(connection, job_id, attempt, **_back_in_queue("waiting again"))
+            self._ring(connection, job_id, self._clock(), rings=0)
+            return job
+
+    def request_cancel(self, job_id: str) -> Job:
+        now = self._clock()
+        with writing(self._engine) as connection:
+            # Each UPDATE names the status it starts from: a claim or an end that comes between
+            # leaves nothing for it to change.
+            cancelled = connection.execute(
+                sa.update(jobs)
+                .where(jobs.c.id == job_id, jobs.c.status == JobStatus.QUEUED)
+                .values(status=JobStatus.CANCELLED, cancel_requested=True, finished_at=now)
+            )
+            if cancelled.rowcount:
+                _silence(connection, job_id)
+            else:
+                connection.execute(
+                    sa.update(jobs)
+                    .where(jobs.c.id == job_id, jobs.c.status == JobStatus.RUNNING)
+                    .values(cancel_requested=True)
+                )
+            return _read(connection, job_id)
+
+    def worker_died(self, worker: str) -> int:
+        with writing(self._engine) as connection:
+            ended = connection.execute(
+                sa.update(jobs)
+                .where(jobs.c.worker == worker, jobs.c.status == JobStatus.RUNNING)
+                .values(lease_until=self._clock())
+            )
+            return int(ended.rowcount)
+
+    def sweep(self, *, max_attempts: int) -> list[Job]:
+        now = self._clock()
+        with writing(self._engine) as connection:
+            # One transaction: a crash in between sweeps nothing, or all of it.
+            lost = connection.execute(
+                sa.select(jobs)
+                .where(jobs.c.status == JobStatus.RUNNING, jobs.c.lease_until <= now)
+                .with_for_update(skip_locked=True)
+            ).all()
+            for row in lost:
+                self._give_up_lease(connection, _job(row), now, max_attempts)
+            waiting = connection.execute(
+                sa.select(jobs.c.id, jobs.c.rings)
+                .where(jobs.c.status == JobStatus.QUEUED, jobs.c.ring_due_at <= now)
+                .order_by(jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id)
+                .with_for_update(skip_locked=True)
+            ).all()
+            for row in waiting:
+                _silence(connection, row.id)
+                self._ring(connection, row.id, now, row.rings)
+            ids = {row.id for row in (*lost, *waiting)}
+            query = sa.select(jobs).where(jobs.c.id.in_(ids), jobs.c.status == JobStatus.QUEUED)
+            return [_job(row) for row in connection.execute(query)]
+
+    def outbox(self, *, limit: int = 100) -> list[Bell]:
+        query = (
+            sa.select(outbox.c.id, outbox.c.job_id, jobs.c.pipeline)
+            .join(jobs, jobs.c.id == outbox.c.job_id)
+            .order_by(outbox.c.id)
+            .limit(limit)
+        )
+        with reading(self._engine) as connection:
+            return [
+                Bell(id=row.id, job_id=row.job_id, pipeline=row.pipeline)
+                for row in connection.execute(query)
+            ]
+
+    def rung(self, bells: Sequence[Bell]) -> None:
+        with writing(self._engine) as connection:
+            connection.execute(
+                sa.delete(outbox).where(outbox.c.id.in_([bell.id for bell in bells]))
+            )
+
+    def _ring(self, connection: sa.Connection, job_id: str, now: datetime, rings: int) -> None:
+        """Put a bell into the outbox. Who waits long is rung for ever more rarely."""
+        wait_s = self._ring_after_s * 2 ** min(rings, _MAX_DOUBLINGS)
+        connection.execute(sa.insert(outbox).values(job_id=job_id, created_at=now))
+        connection.execute(
+            sa.update(jobs)
+            .where(jobs.c.id == job_id)
+            .values(rings=rings + 1, ring_due_at=now + timedelta(seconds=wait_s))
+        )
+
+    def _give_up_lease(
+        self, connection: sa.Connection, job: Job, now: datetime, max_attempts: int
+    ) -> None:
+        losses = job.losses + 1
+        ended = {"finished_at": now, "lease_until": None}
+        values: dict[str, Any]
+        if job.cancel_requested:
+            values = {"status": JobStatus.CANCELLED, **ended}
+        elif losses >= max_attempts:
+            values = {
+                "status": JobStatus.FAILED,
+                "error_kind": "worker_lost",
+                "error": worker_lost_text(job, losses),
+                **ended,
+            }
+        else:
+            values = _back_in_queue("waiting again: its worker was lost")
+        moved = _move(connection, job.id, JobStatus.RUNNING, job.attempt, losses=losses, **values)
+        if moved is not None and moved.status is JobStatus.QUEUED:
+            self._ring(connection, job.id, now, rings=0)
+
+    def _end(self, job_id: str, attempt: int, status: JobStatus, **values: Any) -> Job:
+        return self._move_running(
+            job_id, attempt, status=status, finished_at=self._clock(), lease_until=None, **values
+        )
+
+    def _move_running(self, job_id: str, attempt: int, **values: Any) -> Job:
+        with writing(self._engine) as connection:
+            return self._moved(connection, job_id, attempt, **values)
+
+    def _moved(self, connection: sa.Connection, job_id: str, attempt: int, **values: Any) -> Job:
+        job = _move(connection, job_id, JobStatus.RUNNING, attempt, **values)
+        if job is not None:
+            return job
+        now = _read(connection, job_id)
+        raise LeaseLostError(
+            f"job {job_id}: attempt {attempt} no longer owns it; "
+            f"it is {now.status} in attempt {now.attempt}"
+        )
+
+
+def _matching(slide_id: str | None, status: JobStatus | None) -> list[sa.ColumnElement[bool]]:
+    wanted: list[sa.ColumnElement[bool]] = []
+    if slide_id is not None:
+        wanted.append(jobs.c.slide_id == slide_id)
+    if status is not None:
+        wanted.append(jobs.c.status == status)
+    return wanted
+
+
+def _move(
+    connection: sa.Connection, job_id: str, from_status: JobStatus, from_attempt: int, **values: Any
+) -> Job | None:
+    """The compare-and-set that every move is; ``None`` where the comparison failed."""
+    row = connection.execute(
+        sa.update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.status == from_status, jobs.c.attempt == from_attempt)
+        .values(**values)
+        .returning(*jobs.c)
+    ).first()
+    return _job(row) if row is not None else None
+
+
+def _back_in_queue(stage: str) -> dict[str, Any]:
+    return {
+        "status": JobStatus.QUEUED,
+        "worker": None,
+        "lease_until": None,
+        "progress": 0.0,
+        "stage": stage,
+    }
+
+
+def _silence(connection: sa.Connection, job_id: str) -> None:
+    """Bells of a job that needs none; without a broker nothing else empties the outbox."""
+    connection.execute(sa.delete(outbox).where(outbox.c.job_id == job_id))
+
+
+def _read(connection: sa.Connection, job_id: str) -> Job:
+    row = connection.execute(sa.select(jobs).where(jobs.c.id == job_id)).first()
+    if row is None:
+        raise JobNotFoundError(f"there is no job {job_id}")
+    return _job(row)
+
+
+def _job(row: sa.Row[Any]) -> Job:
+    values = row._mapping
+    state = {name: values[name] for name in _STATE} | {"status": JobStatus(values["status"])}
+    return Job(request=JobRequest(**{name: values[name] for name in _REQUEST}), **state)

@@ -1,0 +1,69 @@
+"""The tables of the job store. ``service/migrations`` creates them; here is what code sees."""
+
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+
+metadata = sa.MetaData()
+
+
+class UtcDateTime(sa.TypeDecorator[datetime]):
+    """Aware UTC times in Python, on databases with time zones and (SQLite) without."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value.astimezone(UTC) if value is not None else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("slide_id", sa.String(36), nullable=False),
+    sa.Column("slide_path", sa.Text, nullable=False),
+    sa.Column("slide_name", sa.Text, nullable=False),
+    sa.Column("store_url", sa.Text, nullable=False),
+    sa.Column("pipeline", sa.String(64), nullable=False),
+    sa.Column("model", sa.String(255), nullable=False),
+    sa.Column("mpp", sa.Float),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False, default=0),
+    sa.Column("losses", sa.Integer, nullable=False, default=0),
+    sa.Column("priority", sa.Integer, nullable=False, default=0),
+    sa.Column("progress", sa.Float, nullable=False, default=0.0),
+    sa.Column("stage", sa.Text, nullable=False, default=""),
+    sa.Column("worker", sa.String(255)),
+    sa.Column("lease_until", UtcDateTime),
+    sa.Column("started_at", UtcDateTime),
+    sa.Column("finished_at", UtcDateTime),
+    sa.Column("cancel_requested", sa.Boolean, nullable=False, default=False),
+    sa.Column("error_kind", sa.String(64)),
+    sa.Column("error", sa.Text),
+    sa.Column("result_id", sa.String(64)),
+    # How often its bell was put into the outbox, and when a QUEUED job wants the next one.
+    sa.Column("rings", sa.Integer, nullable=False, default=0),
+    sa.Column("ring_due_at", UtcDateTime, nullable=False),
+    # What claim looks for, in the order it looks for it.
+    sa.Index("ix_jobs_queue", "status", "priority", "created_at"),
+    sa.Index("ix_jobs_slide", "slide_id", "pipeline", "created_at"),
+)
+
+outbox = sa.Table(
+    "job_outbox",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column(
+        "job_id", sa.String(36), sa.ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False
+    ),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Index("ix_job_outbox_job", "job_id"),
+)
