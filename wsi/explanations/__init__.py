@@ -1,0 +1,7 @@
+"""Why a pipeline scored as it did: Grad-CAM, heatmaps over the slide, hotspots."""
+
+from wsi.explanations.canvas import HeatmapCanvas
+from wsi.explanations.gradcam import grad_cam, scale_over_slide
+from wsi.explanations.hotspots import find_hotspots
+
+__all__ = ["HeatmapCanvas", "find_hotspots", "grad_cam", "scale_over_slide"]

@@ -6,21 +6,14 @@ is adding a file.
 
 import importlib
 import pkgutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, Self
 
 import wsi.pipelines
 from wsi.errors import ConfigError
+from wsi.progress import Progress
 from wsi.slides import SlideReader
 from wsi.storage import SlideResult, SlideStore
-
-Progress = Callable[[str, float], None]
-"""Called with the stage's name and the share done in [0, 1]. May raise AnalysisCancelledError."""
-
-
-def no_progress(stage: str, share: float) -> None:
-    """A Progress that tells nobody."""
 
 
 class Pipeline(Protocol):
@@ -53,7 +46,7 @@ def pipeline_names() -> tuple[str, ...]:
     return tuple(
         module.name.replace("_", "-")
         for module in pkgutil.iter_modules(wsi.pipelines.__path__)
-        if module.name != "base"
+        if module.name != "base" and not module.name.startswith("_")
     )
 
 

@@ -1,0 +1,68 @@
+"""Grad-CAM (Selvaraju 2017) through pytorch-grad-cam, on a head over its feature map.
+
+pytorch-grad-cam scales each image's map to [0, 1] by itself, which would make the hottest pixel of
+every patch, tumour or fat, equally hot. Here maps stay on one scale for the whole slide.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from torch import nn
+
+_TOP_PERCENTILE = 99.9
+
+
+class _UnscaledGradCAM(GradCAM):  # type: ignore[misc]
+    """Grad-CAM at the feature map's own size and scale."""
+
+    def compute_cam_per_layer(self, input_tensor, targets, eigen_smooth):  # type: ignore[no-untyped-def]
+        (activations,) = (a.numpy() for a in self.activations_and_grads.activations)
+        (gradients,) = (g.numpy() for g in self.activations_and_grads.gradients)
+        cam = self.get_cam_image(
+            input_tensor, self.target_layers[0], targets, activations, gradients, eigen_smooth
+        )
+        return [np.maximum(cam, 0)]
+
+    def aggregate_multi_layers(self, cam_per_target_layer):  # type: ignore[no-untyped-def]
+        return cam_per_target_layer[0]
+
+
+def grad_cam(head: nn.Sequential, features: torch.Tensor) -> NDArray[np.float32]:
+    """Grad-CAM of every class at the feature map.
+
+    Args:
+        head: feature map to logits; its first module is an identity (see ``split_classifier``).
+        features: (N, D, h, w), any float type.
+
+    Returns:
+        (N, classes, h, w) float32, at least 0, on one scale for all N.
+    """
+    features = features.detach().float().requires_grad_(True)
+    frozen = [(p, p.requires_grad) for p in head.parameters()]
+    training = head.training
+    try:
+        for parameter, _ in frozen:
+            parameter.requires_grad_(False)
+        with torch.enable_grad(), _UnscaledGradCAM(head, [head[0]]) as cam:
+            with torch.no_grad():
+                classes = head(features[:1]).shape[1]
+            maps = [
+                cam(features, [ClassifierOutputTarget(c)] * len(features)) for c in range(classes)
+            ]
+    finally:
+        head.train(training)
+        for parameter, flag in frozen:
+            parameter.requires_grad_(flag)
+    return np.stack(maps, axis=1).astype(np.float32)
+
+
+def scale_over_slide(cam_chw: NDArray[np.float32]) -> NDArray[np.float32]:
+    """One slide's Grad-CAM maps in [0, 1], all classes on one scale; NaN stays NaN.
+
+    The top thousandth is clipped, so that a single hot cell does not darken the slide.
+    """
+    values = cam_chw[np.isfinite(cam_chw)]
+    top = float(np.percentile(values, _TOP_PERCENTILE)) if values.size else 0.0
+    return np.clip(cam_chw / top, 0, 1) if top > 0 else np.zeros_like(cam_chw) * cam_chw

@@ -1,0 +1,98 @@
+"""``model.json``: what a model is, what it was trained on, and how to feed it. Free of torch."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wsi.errors import ModelError
+
+CARD_FILE = "model.json"
+WEIGHTS_FILE = "weights.safetensors"
+FORMAT_VERSION = 1
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """The description in a model bundle.
+
+    Attributes:
+        name: unique among the models of an installation; the bundle's folder name.
+        pipeline: which pipeline runs it.
+        architecture: backbone, such as ``resnet50``.
+        classes: in the order of the network's outputs.
+        mpp: micrometres per pixel of its input; 0 where the input is a slide fitted to
+            ``input_px`` whatever its resolution.
+        input_px: side of the input in pixels: a patch, or the longer side of a fitted slide.
+        mean, std: normalization of RGB in [0, 1].
+        settings: what else the pipeline must know (aggregation, pooling, norm).
+        training: data digest, split, options and figures of the run that made the weights.
+        metrics: name to value, with the split in the name (``validation_auc``).
+        weights_sha256: digest of the weights file.
+        created_at: ISO-8601 UTC.
+        code_version: version of wholeslide that wrote it.
+    """
+
+    name: str
+    pipeline: str
+    architecture: str
+    classes: tuple[str, ...]
+    mpp: float
+    input_px: int
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    weights_sha256: str = ""
+    created_at: str = ""
+    code_version: str = ""
+
+    def to_json(self) -> str:
+        """The text of ``model.json``."""
+        return json.dumps({"format": FORMAT_VERSION, **dataclasses.asdict(self)}, indent=2) + "\n"
+
+
+def read_card(bundle: Path) -> ModelCard:
+    """The card of a bundle folder.
+
+    Raises:
+        ModelError: it is missing, no JSON, of a newer format, or lacks a field.
+    """
+    path = bundle / CARD_FILE
+    try:
+        data = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ModelError(f"{bundle}: no model bundle here ({CARD_FILE} is missing)") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(data, dict) or data.pop("format", None) != FORMAT_VERSION:
+        raise ModelError(f"{path}: not a model card of format {FORMAT_VERSION}")
+    try:
+        card = ModelCard(**data)
+    except TypeError as error:
+        raise ModelError(f"{path}: {error}") from None
+    return dataclasses.replace(
+        card, classes=tuple(card.classes), mean=tuple(card.mean), std=tuple(card.std)
+    )
+
+
+def list_cards(models_dir: Path) -> list[ModelCard]:
+    """Cards of all bundles in a folder, newest first. A folder without a card is passed over.
+
+    Raises:
+        ModelError: a card is damaged.
+    """
+    if not models_dir.is_dir():
+        return []
+    cards = [
+        read_card(path)
+        for path in models_dir.iterdir()
+        if (path / CARD_FILE).is_file() and not path.name.startswith(".")
+    ]
+    return sorted(cards, key=lambda card: (card.created_at, card.name), reverse=True)

@@ -1,0 +1,71 @@
+"""Augmentation of patches as batched tensor work: every symmetry of the square, and the stain."""
+
+from dataclasses import dataclass
+
+import torch
+
+# Haematoxylin, eosin and residual in optical density (Ruifrok and Johnston, 2001).
+_RGB_FROM_HED = torch.tensor(
+    [[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]], dtype=torch.float32
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentSpec:
+    """How much patches may change while training.
+
+    Attributes:
+        symmetries: flips and quarter turns; tissue has no up.
+        stain: largest relative change of each stain's amount (Tellez 2018, "HED-light" is 0.05).
+        brightness: largest relative change of the optical density as a whole.
+    """
+
+    symmetries: bool = True
+    stain: float = 0.05
+    brightness: float = 0.1
+
+
+def augment(
+    images_nchw: torch.Tensor, spec: AugmentSpec, generator: torch.Generator
+) -> torch.Tensor:
+    """A random variant of each image.
+
+    Args:
+        images_nchw: (N, 3, side, side) float in [0, 1].
+        spec: how much.
+        generator: where every draw comes from (on the CPU); equal state, equal result.
+
+    Returns:
+        The same shape and range.
+    """
+    if spec.stain or spec.brightness:
+        images_nchw = _jitter_stain(images_nchw, spec, generator)
+    if spec.symmetries:
+        images_nchw = _symmetries(images_nchw, generator)
+    return images_nchw
+
+
+def _symmetries(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    draws = torch.randint(8, (len(images),), generator=generator)
+    out = torch.empty_like(images)
+    for draw in sorted(set(draws.tolist())):
+        chosen = (draws == draw).nonzero().squeeze(1).to(images.device)
+        part = images[chosen]
+        part = part.flip(3) if draw >= 4 else part
+        out[chosen] = part.rot90(draw % 4, (2, 3))
+    return out
+
+
+def _jitter_stain(
+    images: torch.Tensor, spec: AugmentSpec, generator: torch.Generator
+) -> torch.Tensor:
+    def draw(amount: float, *shape: int) -> torch.Tensor:
+        return 1 + amount * (2 * torch.rand(shape, generator=generator) - 1)
+
+    factors = draw(spec.stain, len(images), 3) * draw(spec.brightness, len(images), 1)
+    # One 3 x 3 matrix an image does all: to stains, change their amounts, back to colours.
+    to_hed = torch.linalg.inv(_RGB_FROM_HED)
+    matrices = torch.einsum("ch,nh,hd->ncd", to_hed, factors, _RGB_FROM_HED).to(images)
+    density = -torch.log(images.clamp_min(1 / 255))
+    changed = torch.einsum("nchw,ncd->ndhw", density, matrices)
+    return torch.exp(-changed).clamp(0, 1)

@@ -1,0 +1,84 @@
+"""What both trainers share: seeds, learning rates, stopping on a signal, batches read ahead."""
+
+import math
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from types import FrameType
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class TrainingStopped(Exception):  # noqa: N818 - not an error: the run was asked to stop
+    """The run was asked to stop (SIGTERM, SIGINT) and has written its checkpoint."""
+
+
+def mix_seed(*parts: int) -> int:
+    """One seed out of several numbers.
+
+    Every random draw of a training is a function of (seed, epoch, step) alone: a resumed run
+    repeats an uninterrupted one without saving the state of any generator.
+    """
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
+
+
+def seeded(*parts: int) -> torch.Generator:
+    """A CPU generator for this place in the training; seeds torch's own as well (dropout)."""
+    seed = mix_seed(*parts)
+    torch.manual_seed(seed)
+    return torch.Generator().manual_seed(seed)
+
+
+def warmup_cosine(step: int, steps: int, warmup: int) -> float:
+    """Share of the full learning rate: linear warm-up, then a cosine to zero."""
+    if step < warmup:
+        return (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """The same rate for every group."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def read_ahead(items: Sequence[T], read: Callable[[T], U], *, ahead: int = 2) -> Iterator[U]:
+    """``read`` of each item in order, on a thread, a few items ahead of the consumer."""
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
+        waiting = [pool.submit(read, item) for item in items[:ahead]]
+        try:
+            for index in range(len(items)):
+                value = waiting.pop(0).result()
+                if index + ahead < len(items):
+                    waiting.append(pool.submit(read, items[index + ahead]))
+                yield value
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """SIGTERM and SIGINT ask for a stop instead of killing; yields "was it asked?"."""
+    asked: list[int] = []
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+
+    try:
+        before = {s: signal.signal(s, ask) for s in (signal.SIGTERM, signal.SIGINT)}
+    except ValueError:
+        # Not the main thread: signals go elsewhere, and so does the wish to stop.
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,142 @@
+"""Training tables: CSV files of patches or slides with label, patient and split."""
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from wsi.errors import DatasetError
+
+Split = Literal["train", "val", "test"]
+_SPLITS: Mapping[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+_PATH_COLUMNS = ("path", "file", "slide")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of a training table.
+
+    Attributes:
+        path: as written: a file, or a member of a zip.
+        label: index into the classes; ``None`` where the table has no label (annotated slides).
+        patient: whom it comes from; the path itself where the table does not say.
+        split: what it is used for.
+        annotations: path of an annotation file, or empty.
+        mpp: level-0 resolution given for a slide that states none.
+    """
+
+    path: str
+    label: int | None
+    patient: str
+    split: Split
+    annotations: str = ""
+    mpp: float | None = None
+
+
+def read_table(path: Path, classes: Sequence[str], *, needs_label: bool = True) -> list[Row]:
+    """Read and check a table.
+
+    Columns: ``path`` (or ``file``, ``slide``), ``split``, ``label`` (a class name or its index),
+    ``patient``, ``annotations``, ``mpp``. Others are passed over.
+
+    Raises:
+        DatasetError: a column is missing, a label or split is unknown, a patient is in two splits,
+            or a class has no training example.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path}: cannot be read as CSV: {error}") from error
+    if not lines:
+        raise DatasetError(f"{path}: the table has no rows")
+    column = next((name for name in _PATH_COLUMNS if name in lines[0]), None)
+    missing = [] if column else ["path"]
+    missing += [name for name in ("split", "label") if name not in lines[0]]
+    if not needs_label and "label" in missing:
+        missing.remove("label")
+    if missing or column is None:
+        raise DatasetError(f"{path}: column missing: {', '.join(missing)}")
+    rows = [
+        _row(line, column, classes, f"{path}, line {number}")
+        for number, line in enumerate(lines, start=2)
+    ]
+    check_leakage(rows, source=str(path))
+    if needs_label:
+        check_classes(rows, classes, source=str(path))
+    return rows
+
+
+def _row(line: Mapping[str, str | None], column: str, classes: Sequence[str], where: str) -> Row:
+    path = line.get(column) or ""
+    if not path:
+        raise DatasetError(f"{where}: {column} is empty")
+    split = (line.get("split") or "").strip().lower()
+    if split not in _SPLITS:
+        raise DatasetError(f"{where}: split {split!r} is none of train, val, test")
+    try:
+        mpp = float(line.get("mpp") or 0) or None
+    except ValueError:
+        raise DatasetError(f"{where}: mpp {line.get('mpp')!r} is no number") from None
+    return Row(
+        path=path,
+        label=_label((line.get("label") or "").strip(), classes, where),
+        patient=line.get("patient") or path,
+        split=_SPLITS[split],
+        annotations=line.get("annotations") or "",
+        mpp=mpp,
+    )
+
+
+def _label(text: str, classes: Sequence[str], where: str) -> int | None:
+    if not text:
+        return None
+    if text in classes:
+        return list(classes).index(text)
+    if text.isdigit() and int(text) < len(classes):
+        return int(text)
+    raise DatasetError(f"{where}: label {text!r} is none of the classes {', '.join(classes)}")
+
+
+def check_leakage(rows: Iterable[Row], *, source: str) -> None:
+    """Refuse a table in which one patient is in two splits.
+
+    Raises:
+        DatasetError: names the patients.
+    """
+    splits: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        splits[row.patient].add(row.split)
+    leaking = sorted(patient for patient, names in splits.items() if len(names) > 1)
+    if leaking:
+        first = ", ".join(f"{p} ({' and '.join(sorted(splits[p]))})" for p in leaking[:3])
+        raise DatasetError(
+            f"{source}: {len(leaking)} patient(s) in more than one split: {first}; "
+            "what is learned from a patient cannot be tested on the same patient"
+        )
+
+
+def check_classes(rows: Sequence[Row], classes: Sequence[str], *, source: str) -> None:
+    """Refuse a table without a label, or with a class that training never sees.
+
+    Raises:
+        DatasetError: names the row or the class.
+    """
+    unlabelled = next((row for row in rows if row.label is None), None)
+    if unlabelled:
+        raise DatasetError(f"{source}: {unlabelled.path} has no label")
+    for index, name in enumerate(classes):
+        count = sum(row.label == index and row.split == "train" for row in rows)
+        if count < 2:
+            raise DatasetError(
+                f"{source}: class {name!r} has {count} training example(s); it needs at least two"
+            )
