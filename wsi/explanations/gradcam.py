@@ -29,11 +29,12 @@ class _UnscaledGradCAM(GradCAM):  # type: ignore[misc]
         return cam_per_target_layer[0]
 
 
-def grad_cam(head: nn.Sequential, features: torch.Tensor) -> NDArray[np.float32]:
+def grad_cam(head: nn.Module, layer: nn.Module, features: torch.Tensor) -> NDArray[np.float32]:
     """Grad-CAM of every class at the feature map.
 
     Args:
-        head: feature map to logits; its first module is an identity (see ``split_classifier``).
+        head: feature map to logits.
+        layer: the identity in ``head`` that the feature map passes first, to hook on.
         features: (N, D, h, w), any float type.
 
     Returns:
@@ -45,7 +46,7 @@ def grad_cam(head: nn.Sequential, features: torch.Tensor) -> NDArray[np.float32]
     try:
         for parameter, _ in frozen:
             parameter.requires_grad_(False)
-        with torch.enable_grad(), _UnscaledGradCAM(head, [head[0]]) as cam:
+        with torch.enable_grad(), _UnscaledGradCAM(head, [layer]) as cam:
             with torch.no_grad():
                 classes = head(features[:1]).shape[1]
             maps = [

@@ -102,7 +102,8 @@ def resolve_grid(slide: SlideReader, spec: PatchSpec, tissue: TissueMask | None)
     )
     rows, columns = (axis.ravel() for axis in np.indices(shape, dtype=np.int32))
     if tissue is not None:
-        share = tissue.shares(columns * stride[0], rows * stride[1], *patch)
+        origins_n2 = np.stack([columns * stride[0], rows * stride[1]], axis=1)
+        share = tissue.shares(origins_n2, *patch)
         # A patch without any tissue is never wanted, even where min_tissue is 0.
         keep = (share >= spec.min_tissue) & (share > 0)
         rows, columns = rows[keep], columns[keep]

@@ -10,6 +10,7 @@ from wsi.storage.results import (
     SlideResult,
 )
 from wsi.storage.store import Artifact, SlideStore, spec_digest
+from wsi.storage.tissue_store import tissue_of
 
 __all__ = [
     "Artifact",
@@ -25,4 +26,5 @@ __all__ = [
     "put_result",
     "result_to_json",
     "spec_digest",
+    "tissue_of",
 ]

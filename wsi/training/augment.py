@@ -56,16 +56,26 @@ def _symmetries(images: torch.Tensor, generator: torch.Generator) -> torch.Tenso
     return out
 
 
+def stain_matrices(spec: AugmentSpec, count: int, generator: torch.Generator) -> torch.Tensor:
+    """Random changes of the stains' amounts, as matrices on optical densities.
+
+    Returns:
+        (count, 3, 3) float32; a row vector of densities times a matrix is the changed density.
+    """
+
+    def draw(amount: float, columns: int) -> torch.Tensor:
+        return 1 + amount * (2 * torch.rand((count, columns), generator=generator) - 1)
+
+    factors = draw(spec.stain, 3) * draw(spec.brightness, 1)
+    # To stains, change their amounts, back to colours: all in one matrix an image.
+    to_hed = torch.linalg.inv(_RGB_FROM_HED)
+    return torch.einsum("ch,nh,hd->ncd", to_hed, factors, _RGB_FROM_HED)
+
+
 def _jitter_stain(
     images: torch.Tensor, spec: AugmentSpec, generator: torch.Generator
 ) -> torch.Tensor:
-    def draw(amount: float, *shape: int) -> torch.Tensor:
-        return 1 + amount * (2 * torch.rand(shape, generator=generator) - 1)
-
-    factors = draw(spec.stain, len(images), 3) * draw(spec.brightness, len(images), 1)
-    # One 3 x 3 matrix an image does all: to stains, change their amounts, back to colours.
-    to_hed = torch.linalg.inv(_RGB_FROM_HED)
-    matrices = torch.einsum("ch,nh,hd->ncd", to_hed, factors, _RGB_FROM_HED).to(images)
+    matrices = stain_matrices(spec, len(images), generator).to(images)
     density = -torch.log(images.clamp_min(1 / 255))
     changed = torch.einsum("nchw,ncd->ndhw", density, matrices)
     return torch.exp(-changed).clamp(0, 1)

@@ -1,0 +1,178 @@
+"""The whole-slide pipeline: one ResNet over the slide as one image, trained from slide labels."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Self, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torchvision.models import ResNet
+
+from wsi.errors import ModelError
+from wsi.explanations import find_hotspots, grad_cam, scale_over_slide
+from wsi.geometry import Point
+from wsi.memory import EmbeddingHead, Inference, RunOptions, StagedNetwork, make_mode, stage_network
+from wsi.memory.slide_source import SlideSource, fitted_mpp
+from wsi.models.aggregators import slide_classes
+from wsi.models.backbones import build_backbone
+from wsi.models.bundle import load_bundle
+from wsi.models.card import ModelCard
+from wsi.models.runtime import fast_dtype, resolve_device
+from wsi.progress import Progress, no_progress
+from wsi.slides import SlideReader
+from wsi.storage import HeatmapGrid, HeatmapLayer, SlideResult, SlideStore, tissue_of
+from wsi.tissue import TissueMask, TissueSpec
+
+
+class WholeSlidePipeline:
+    """Scores a slide as one image. Made by ``load``."""
+
+    name = "whole-slide"
+
+    def __init__(
+        self, card: ModelCard, state: Mapping[str, torch.Tensor], device: torch.device
+    ) -> None:
+        self.card = card
+        self.network = build_network(card, state).to(device).eval()
+        dtype = fast_dtype(device)
+        self._run = RunOptions(
+            device=str(device), autocast=None if dtype == torch.float32 else dtype
+        )
+
+    @classmethod
+    def load(cls, bundle: Path, device: str) -> Self:
+        card, state = load_bundle(bundle)
+        if card.pipeline != cls.name:
+            raise ModelError(
+                f"{bundle}: a model of the {card.pipeline} pipeline, not of {cls.name}"
+            )
+        return cls(card, state, resolve_device(device))
+
+    def analyze(
+        self, slide: SlideReader, store: SlideStore, progress: Progress = no_progress
+    ) -> SlideResult:
+        """Score one slide; see ``Pipeline.analyze``."""
+        started = perf_counter()
+        progress("tissue", 0.0)
+        tissue = tissue_of(slide, store, TissueSpec())
+        timings = {"tissue": perf_counter() - started}
+        if tissue.is_empty:
+            return SlideResult(
+                **self._identity(slide),
+                probabilities={},
+                outcome="no_tissue",
+                timings_s=timings,
+                warnings=("no tissue was found on this slide: nothing was scored",),
+            )
+        source = SlideSource(
+            slide,
+            self.card.mpp or fitted_mpp(slide, self.card.input_px),
+            tissue=tissue,
+            mean=self.card.mean,
+            std=self.card.std,
+        )
+        progress("network", 0.0)
+        networking = perf_counter()
+        inference = make_mode("in_core", self._run).infer(self.network, source)
+        timings["network"] = perf_counter() - networking
+        progress("heatmaps", 0.0)
+        return self._result(slide, source, tissue, inference, timings)
+
+    def _result(
+        self,
+        slide: SlideReader,
+        source: SlideSource,
+        tissue: TissueMask,
+        inference: Inference,
+        timings: dict[str, float],
+    ) -> SlideResult:
+        started = perf_counter()
+        assert inference.embedding is not None
+        classes = self.card.classes
+        grid = self._grid(source, inference.embedding)
+        local_chw, cam_chw = self._maps(inference.embedding)
+        outside = ~tissue_cells(tissue, grid)
+        local_chw[:, outside] = np.nan
+        cam_chw[:, outside] = np.nan
+        timings["heatmaps"] = perf_counter() - started
+        values = inference.logits_nc[0].float().softmax(0).tolist()
+        return SlideResult(
+            **self._identity(slide),
+            probabilities=dict(zip(classes, values, strict=True)),
+            grid=grid,
+            layers=(
+                HeatmapLayer(kind="probability", values_chw=local_chw),
+                HeatmapLayer(kind="gradcam", values_chw=scale_over_slide(cam_chw)),
+            ),
+            hotspots=find_hotspots(local_chw, grid, classes, wanted=slide_classes(classes)[1:]),
+            timings_s=timings,
+            details={
+                "input_px": [source.size[1], source.size[0]],
+                "input_mpp": source.mpp,
+                "tissue_share": float(tissue.mask.mean()),
+                "peak_host_bytes": inference.measured.peak_host_bytes,
+            },
+        )
+
+    def _maps(self, embedding: torch.Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(C, h, w) of what each cell alone would be called, and Grad-CAM."""
+        device = self._run.torch_device
+        embedding = embedding.to(device).float()
+        _, depth, rows, columns = embedding.shape
+        cells_nd = embedding[0].permute(1, 2, 0).reshape(-1, depth)
+        with torch.no_grad():
+            local = self.network.classify_pooled(cells_nd).softmax(1)
+        local_chw = local.T.reshape(-1, rows, columns).cpu().numpy().astype(np.float32)
+        head = EmbeddingHead(self.network)
+        return local_chw, grad_cam(head, head.activation, embedding)[0]
+
+    def _grid(self, source: SlideSource, embedding: torch.Tensor) -> HeatmapGrid:
+        stride = self.network.reach.stride
+        return HeatmapGrid(
+            origin_level0=Point(0, 0),
+            cell_level0=(stride * source.scale[0], stride * source.scale[1]),
+            shape=(embedding.shape[2], embedding.shape[3]),
+            mpp=stride * source.mpp,
+        )
+
+    def _identity(self, slide: SlideReader) -> dict[str, Any]:
+        return {
+            "slide": slide.name,
+            "pipeline": self.name,
+            "model": self.card.name,
+            "model_digest": self.card.weights_sha256,
+            "classes": self.card.classes,
+        }
+
+
+def build_network(card: ModelCard, state: Mapping[str, torch.Tensor]) -> StagedNetwork:
+    """The staged network that a card describes, with these weights.
+
+    Raises:
+        ModelError: the weights do not fit.
+    """
+    network = stage_network(
+        cast(ResNet, build_backbone(card.architecture, len(card.classes))),
+        classes=len(card.classes),
+        pooling=card.settings.get("pooling", "average"),
+        norm=card.settings.get("norm", "frozen"),
+    )
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise ModelError(f"{card.name}: weights do not fit {card.architecture}: {error}") from error
+    return network
+
+
+def tissue_cells(tissue: TissueMask, grid: HeatmapGrid) -> NDArray[np.bool_]:
+    """(rows, columns): whether a heatmap cell holds any tissue."""
+    rows, columns = np.indices(grid.shape)
+    width, height = grid.cell_level0
+    origins_n2 = np.stack([columns.ravel() * width, rows.ravel() * height], axis=1)
+    share = tissue.shares(origins_n2, width, height)
+    return np.asarray((share > 0).reshape(grid.shape))
+
+
+PIPELINE = WholeSlidePipeline

@@ -1,0 +1,44 @@
+"""The tissue mask of a slide, found once and shared by all pipelines."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from wsi.slides import SlideReader, require_mpp
+from wsi.storage.store import SlideStore, spec_digest
+from wsi.tissue import TissueMask, TissueSpec, find_tissue
+
+KIND = "tissue"
+
+
+def tissue_of(slide: SlideReader, store: SlideStore, spec: TissueSpec) -> TissueMask:
+    """The slide's tissue mask: from the store, else found now and stored.
+
+    Raises:
+        MppError: the slide states no usable resolution.
+        DamagedSlideError: the overview cannot be read.
+        StoreError: the mask cannot be written.
+    """
+    made_from = _spec_of(slide, spec)
+    digest = spec_digest(made_from)
+    if store.has(KIND, digest):
+        artifact = store.get(KIND, digest)
+        # JSON has no NaN: a mask without a threshold stores none.
+        threshold = artifact.meta["threshold"]
+        return TissueMask(
+            mask=artifact.arrays["mask"].astype(bool),
+            size=slide.size,
+            spec=spec,
+            threshold=float("nan") if threshold is None else float(threshold),
+        )
+    mask = find_tissue(slide, spec)
+    threshold = None if np.isnan(mask.threshold) else mask.threshold
+    store.put(KIND, digest, {"mask": mask.mask}, {"spec": made_from, "threshold": threshold})
+    return mask
+
+
+def _spec_of(slide: SlideReader, spec: TissueSpec) -> dict[str, Any]:
+    """All that decides the mask: the spec, and the resolution, which the user may override."""
+    mpp = require_mpp(slide)
+    return {**dataclasses.asdict(spec), "slide_mpp": [mpp.x, mpp.y]}

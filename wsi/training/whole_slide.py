@@ -1,0 +1,398 @@
+"""Training the whole-slide network from slide labels alone."""
+
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+from torchvision.models import ResNet
+
+from wsi.errors import ConfigError, DatasetError
+from wsi.evaluation.metrics import classification_metrics
+from wsi.memory import (
+    MemoryMode,
+    NormKind,
+    PoolingKind,
+    RunOptions,
+    StagedNetwork,
+    make_mode,
+    stage_network,
+)
+from wsi.memory.slide_source import SlideSource, SlideVariant, fitted_mpp
+from wsi.models.backbones import build_backbone, start_from
+from wsi.models.bundle import load_bundle, save_bundle
+from wsi.models.card import IMAGENET_MEAN, IMAGENET_STD, ModelCard
+from wsi.models.runtime import fast_dtype, resolve_device
+from wsi.progress import Progress, no_progress
+from wsi.slides import open_slide
+from wsi.tissue import TissueMask, TissueSpec, find_tissue
+from wsi.training.augment import AugmentSpec, stain_matrices
+from wsi.training.checkpoints import (
+    load_checkpoint,
+    pack_optimizer,
+    prefixed,
+    save_checkpoint,
+    unpack_optimizer,
+    without_prefix,
+)
+from wsi.training.loop import (
+    TrainingStopped,
+    mix_seed,
+    seeded,
+    set_learning_rate,
+    stop_on_signal,
+    warmup_cosine,
+)
+from wsi.training.tables import Row
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeSlideTraining:
+    """Everything that decides the result of a training, besides the data.
+
+    Attributes:
+        name: of the model.
+        classes: slide classes, in the order of the labels; the first is the normal one.
+        mpp: micrometres per pixel to draw slides at; 0 fits each slide to ``input_px``.
+        input_px: longer side of a fitted slide.
+        architecture, weights: see ``wsi.models.backbones.build_backbone``.
+        start: bundle of a patch classifier of the same architecture to start from.
+        norm, pooling: see ``wsi.memory.stage_network``.
+        memory: memory mode, and its options.
+        accumulate: slides whose gradients make one update.
+        warmup: updates until the learning rate is reached.
+        checkpoint_updates: a checkpoint every so many updates, besides the one an epoch.
+        patience: epochs without a better validation figure before stopping; 0 never stops early.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    mpp: float = 0.0
+    input_px: int = 10_000
+    architecture: str = "resnet50"
+    weights: str | None = None
+    start: str | None = None
+    norm: NormKind = "frozen"
+    pooling: PoolingKind = "lse"
+    memory: str = "in_core"
+    memory_options: dict[str, Any] = field(default_factory=dict)
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    epochs: int = 20
+    accumulate: int = 4
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.01
+    warmup: int = 10
+    class_weights: bool = True
+    label_smoothing: float = 0.0
+    checkpoint_updates: int = 10
+    patience: int = 0
+    seed: int = 0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: str = "auto"
+    augmentation: AugmentSpec = field(default_factory=AugmentSpec)
+
+    def __post_init__(self) -> None:
+        if len(self.classes) < 2:
+            raise ConfigError(f"a classifier needs at least two classes, got {self.classes}")
+        if self.epochs < 1 or self.accumulate < 1 or not self.learning_rate > 0:
+            raise ConfigError("epochs, accumulate and learning rate must be positive")
+        if self.mpp <= 0 and self.input_px < 32:
+            raise ConfigError("give the resolution as mpp, or a size of at least 32 px to fit to")
+        if self.weights and self.start:
+            raise ConfigError("start from weights or from a patch classifier, not from both")
+
+
+@dataclass
+class _Progress:
+    """Where a training stands; what a checkpoint's JSON holds."""
+
+    epoch: int = 0
+    position: int = 0
+    updates: int = 0
+    losses: list[float] = field(default_factory=list)
+    best: float = -1.0
+    best_epoch: int = -1
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class WholeSlideTrainer:
+    """Trains a whole-slide network; resumable within an epoch, to the same weights on a CPU.
+
+    Args:
+        config: what is asked.
+        rows: labelled slides with their splits.
+        root: folder that the rows' paths are relative to.
+        out: folder of the model bundle; the checkpoint lies beside it, in ``.NAME.checkpoint``.
+        progress: told about every slide.
+        on_epoch: given each epoch's figures.
+    """
+
+    def __init__(
+        self,
+        config: WholeSlideTraining,
+        rows: Sequence[Row],
+        root: Path,
+        out: Path,
+        *,
+        progress: Progress = no_progress,
+        on_epoch: Callable[[dict[str, float]], None] = lambda figures: None,
+    ) -> None:
+        self.config = config
+        self._train = [row for row in rows if row.split == "train"]
+        self._validation = [row for row in rows if row.split == "val"]
+        self._root, self._out = root, out
+        self._checkpoint = out.with_name(f".{out.name}.checkpoint")
+        self._tell, self._on_epoch = progress, on_epoch
+        self._check_rows()
+        self._device = resolve_device(config.device)
+        self.network = self._build().to(self._device)
+        self._mode = self._make_mode()
+        kind = torch.optim.AdamW if config.optimizer == "adamw" else _sgd
+        self._optimizer = kind(
+            self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        counts = np.bincount([row.label or 0 for row in self._train], minlength=len(config.classes))
+        weights = (
+            counts.sum() / (len(counts) * counts) if config.class_weights else counts * 0 + 1.0
+        )
+        self._class_weights = torch.tensor(weights, dtype=torch.float32, device=self._device)
+        self._tissue: dict[str, TissueMask] = {}
+        self._best: dict[str, torch.Tensor] = {}
+        self._state = _Progress()
+
+    def _check_rows(self) -> None:
+        missing = [
+            row.path for row in (*self._train, *self._validation) if not self._file(row).exists()
+        ]
+        if missing:
+            raise DatasetError(
+                f"{len(missing)} slide(s) of the table are missing, first {missing[0]}"
+            )
+        if not self._validation:
+            raise DatasetError("the table has no slide of split val to choose the best epoch by")
+
+    def _file(self, row: Row) -> Path:
+        return self._root / row.path
+
+    def _build(self) -> StagedNetwork:
+        config = self.config
+        torch.manual_seed(mix_seed(config.seed))
+        backbone = build_backbone(config.architecture, len(config.classes), weights=config.weights)
+        if config.start:
+            card, state = load_bundle(Path(config.start))
+            if card.architecture != config.architecture:
+                raise ConfigError(
+                    f"{config.start} is a {card.architecture}, the network a {config.architecture}"
+                )
+            start_from(backbone, state, source=config.start)
+        return stage_network(
+            cast(ResNet, backbone),
+            classes=len(config.classes),
+            pooling=config.pooling,
+            norm=config.norm,
+        )
+
+    def _make_mode(self) -> MemoryMode:
+        config = self.config
+        dtype = (
+            fast_dtype(self._device)
+            if config.precision == "auto"
+            else getattr(torch, config.precision)
+        )
+        run = RunOptions(
+            device=str(self._device), autocast=None if dtype == torch.float32 else dtype
+        )
+        return make_mode(config.memory, run, **config.memory_options)
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """Figures of each finished epoch."""
+        return self._state.history
+
+    def run(self, *, resume: bool = False) -> ModelCard:
+        """Train to the end and write the bundle.
+
+        Args:
+            resume: continue from the checkpoint, where there is one.
+
+        Raises:
+            TrainingStopped: a signal asked to stop; the checkpoint is written.
+            SlideError: a slide cannot be read; the checkpoint is from before it.
+        """
+        if resume:
+            self._load()
+        with stop_on_signal() as asked:
+            while self._state.epoch < self.config.epochs and not self._has_stalled():
+                self._run_epoch(asked)
+        card = self._save_bundle()
+        shutil.rmtree(self._checkpoint, ignore_errors=True)
+        return card
+
+    def _has_stalled(self) -> bool:
+        waited = self._state.epoch - 1 - self._state.best_epoch
+        return bool(self.config.patience) and waited >= self.config.patience
+
+    def _run_epoch(self, asked: Callable[[], bool]) -> None:
+        config, state = self.config, self._state
+        order = np.random.default_rng(mix_seed(config.seed, state.epoch)).permutation(
+            len(self._train)
+        )
+        updates = -(-len(order) // config.accumulate)
+        while state.position < len(order):
+            chosen = order[state.position : state.position + config.accumulate]
+            rate = warmup_cosine(state.updates, config.epochs * updates, config.warmup)
+            set_learning_rate(self._optimizer, config.learning_rate * rate)
+            self._optimizer.zero_grad(set_to_none=True)
+            self.network.train()
+            for offset, index in enumerate(chosen):
+                state.losses.append(self._step(int(index), len(chosen)))
+                done = (state.position + offset + 1) / len(order)
+                self._tell("training", (state.epoch + done) / config.epochs)
+            self._optimizer.step()
+            state.position += len(chosen)
+            state.updates += 1
+            if asked() or state.updates % config.checkpoint_updates == 0:
+                self._save()
+            if asked():
+                raise TrainingStopped(f"stopped; --resume continues in epoch {state.epoch + 1}")
+        self._finish_epoch()
+
+    def _step(self, index: int, shares: int) -> float:
+        """Forward and backward of one slide; its gradient counts as one of ``shares``."""
+        config, row = self.config, self._train[index]
+        generator = seeded(config.seed, self._state.epoch, index)
+        label = torch.tensor([row.label], device=self._device)
+
+        def loss_fn(logits: torch.Tensor) -> torch.Tensor:
+            loss = functional.cross_entropy(
+                logits.float(),
+                label.to(logits.device),
+                reduction="none",
+                label_smoothing=config.label_smoothing,
+            )
+            return (loss * self._class_weights.to(logits.device)[label]).mean() / shares
+
+        with open_slide(self._file(row), mpp=row.mpp) as slide:
+            source = self._source(slide, row, draw_variant(config.augmentation, generator))
+            return self._mode.step(self.network, source, loss_fn).loss * shares
+
+    def _source(self, slide: Any, row: Row, variant: SlideVariant | None) -> SlideSource:
+        if row.path not in self._tissue:
+            self._tissue[row.path] = find_tissue(slide, TissueSpec())
+        return SlideSource(
+            slide,
+            self.config.mpp or fitted_mpp(slide, self.config.input_px),
+            tissue=self._tissue[row.path],
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
+            variant=variant,
+        )
+
+    def predict(self, rows: Sequence[Row]) -> NDArray[np.float32]:
+        """(N, classes) float32 probabilities of slides."""
+        values = []
+        for number, row in enumerate(rows):
+            with open_slide(self._file(row), mpp=row.mpp) as slide:
+                source = self._source(slide, row, None)
+                inference = self._mode.infer(self.network, source, keep_embedding=False)
+            values.append(inference.logits_nc.float().softmax(1).cpu().numpy()[0])
+            self._tell("validation", (number + 1) / len(rows))
+        return np.stack(values)
+
+    def _finish_epoch(self) -> None:
+        state = self._state
+        labels = np.array([row.label for row in self._validation], np.int64)
+        probabilities = self.predict(self._validation)
+        figures = classification_metrics(
+            labels, probabilities, self.config.classes, prefix="validation"
+        )
+        chosen = np.clip(probabilities[np.arange(len(labels)), labels], 1e-7, 1)
+        figures["validation_loss"] = float(-np.log(chosen).mean())
+        # With a handful of slides many epochs share one AUC: the loss decides between them.
+        auc = figures["validation_auc"]
+        score = (0.0 if np.isnan(auc) else auc) - 1e-3 * min(figures["validation_loss"], 10.0)
+        if score > state.best:
+            state.best, state.best_epoch = score, state.epoch
+            self._best = {k: v.clone() for k, v in self.network.state_dict().items()}
+        state.history.append(
+            {"epoch": state.epoch + 1, "loss": float(np.mean(state.losses)), **figures}
+        )
+        state.epoch, state.position, state.losses = state.epoch + 1, 0, []
+        self._save()
+        self._on_epoch(state.history[-1])
+
+    def _save(self) -> None:
+        tensors = {
+            **prefixed("network", self.network.state_dict()),
+            **prefixed("best", self._best),
+            **pack_optimizer(self._optimizer),
+        }
+        save_checkpoint(
+            self._checkpoint,
+            tensors,
+            {"progress": asdict(self._state), "config": self._identity()},
+        )
+
+    def _load(self) -> None:
+        found = load_checkpoint(self._checkpoint)
+        if found is None:
+            return
+        tensors, state = found
+        if state["config"] != self._identity():
+            raise ConfigError(
+                f"{self._checkpoint}: made with other settings; "
+                "resume with the same ones, or train without --resume"
+            )
+        self.network.load_state_dict(without_prefix("network", tensors))
+        self._best = without_prefix("best", tensors)
+        unpack_optimizer(self._optimizer, tensors)
+        self._state = _Progress(**state["progress"])
+
+    def _identity(self) -> dict[str, Any]:
+        return {**asdict(self.config), "classes": list(self.config.classes)}
+
+    def _save_bundle(self) -> ModelCard:
+        config = self.config
+        best = self._state.history[self._state.best_epoch]
+        digest = hashlib.sha256(
+            "".join(
+                f"{r.path}\t{r.label}\t{r.split}\n" for r in (*self._train, *self._validation)
+            ).encode()
+        )
+        card = ModelCard(
+            name=config.name,
+            pipeline="whole-slide",
+            architecture=config.architecture,
+            classes=config.classes,
+            mpp=config.mpp,
+            input_px=config.input_px,
+            settings={"norm": config.norm, "pooling": config.pooling},
+            metrics={key: value for key, value in best.items() if key.startswith("validation")},
+            training={
+                "options": self._identity(),
+                "data_digest": digest.hexdigest(),
+                "slides": {"train": len(self._train), "validation": len(self._validation)},
+                "best_epoch": self._state.best_epoch + 1,
+                "history": self._state.history,
+            },
+        )
+        return save_bundle(self._out, card, self._best)
+
+
+def draw_variant(spec: AugmentSpec, generator: torch.Generator) -> SlideVariant:
+    """One random augmentation of a whole slide."""
+    draw = int(torch.randint(8, (), generator=generator)) if spec.symmetries else 0
+    colour = None
+    if spec.stain or spec.brightness:
+        colour = stain_matrices(spec, 1, generator)[0].numpy()
+    return SlideVariant(flip=draw >= 4, turns=draw % 4, colour_33=colour)
+
+
+def _sgd(parameters: Any, *, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, lr=lr, momentum=0.9, weight_decay=weight_decay)
