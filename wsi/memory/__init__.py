@@ -1,0 +1,38 @@
+"""How a network larger than its device runs: in_core, tiled, offload, unified, and the plan."""
+
+from wsi.memory.mode import (
+    MODES,
+    Inference,
+    LossFunction,
+    Measured,
+    MemoryMode,
+    RunOptions,
+    StepResult,
+    make_mode,
+)
+from wsi.memory.network import EmbeddingHead, Stage, StagedNetwork, stage_network
+from wsi.memory.norms import NormKind
+from wsi.memory.pooling import PoolingKind
+from wsi.memory.source import BackgroundSource, ImageSource, Rect, TensorSource, read_ahead
+
+__all__ = [
+    "MODES",
+    "BackgroundSource",
+    "EmbeddingHead",
+    "ImageSource",
+    "Inference",
+    "LossFunction",
+    "Measured",
+    "MemoryMode",
+    "NormKind",
+    "PoolingKind",
+    "Rect",
+    "RunOptions",
+    "Stage",
+    "StagedNetwork",
+    "StepResult",
+    "TensorSource",
+    "make_mode",
+    "read_ahead",
+    "stage_network",
+]

@@ -1,0 +1,35 @@
+"""Wall time and peak memory of a call, as the operating system and torch count them."""
+
+import resource
+import sys
+import time
+
+import torch
+
+from wsi.memory.mode import Measured
+
+
+def peak_host_bytes() -> int:
+    """Most memory that this process ever had resident."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
+
+
+class Meter:
+    """Started at creation; ``read`` tells what was used since."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+            torch.cuda.reset_peak_memory_stats(device)
+        self._start = time.perf_counter()
+
+    def read(self, counters: dict[str, int] | None = None) -> Measured:
+        """Time since creation and the peaks."""
+        device_bytes = 0
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+            device_bytes = torch.cuda.max_memory_allocated(self._device)
+        seconds = time.perf_counter() - self._start
+        return Measured(seconds, device_bytes, peak_host_bytes(), dict(counters or {}))

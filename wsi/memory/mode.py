@@ -1,0 +1,188 @@
+"""What a memory mode is, what it returns, and how one is found by name.
+
+A mode is a module of ``wsi.memory`` listed in ``MODES`` that defines ``MODE``, its class. Every
+mode gives the logits and gradients of ``in_core``; they differ in memory and time alone.
+"""
+
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from wsi.errors import ConfigError, MemoryPlanError
+from wsi.memory.network import StagedNetwork
+from wsi.memory.source import ImageSource
+
+LossFunction = Callable[[Tensor], Tensor]
+"""Logits (N, classes) -> a scalar with a graph."""
+
+MAX_ELEMENTS = 2**31 - 1
+"""Kernels of torch, cuDNN and oneDNN count a tensor's elements in 32 bits."""
+
+MODES = ("in_core", "tiled", "offload", "unified")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """Where and in which precision a mode computes.
+
+    Attributes:
+        device: torch's name, "cpu", "cuda", "cuda:1". The network must be there already.
+        autocast: dtype of the spatial stages (bfloat16), or ``None`` for the parameters' own.
+            Pooling, head and loss always run in the parameters' dtype.
+        channels_last: run convolutions in NHWC, the faster layout on CPUs and tensor cores.
+    """
+
+    device: str = "cpu"
+    autocast: torch.dtype | None = None
+    channels_last: bool = True
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device, typed."""
+        return torch.device(self.device)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one call used.
+
+    Attributes:
+        seconds: wall time.
+        peak_device_bytes: most that torch held on a CUDA device; 0 on a CPU.
+        peak_host_bytes: most that the process ever had resident, by the operating system; the
+            process's whole life, so a mode after a larger one sees the larger one's.
+        counters: what the mode counted, such as tiles run and tiles skipped.
+    """
+
+    seconds: float
+    peak_device_bytes: int
+    peak_host_bytes: int
+    counters: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """Logits of an image and the embedding that a CAM or Grad-CAM is made from.
+
+    Attributes:
+        logits_nc: (N, classes), parameters' dtype, on the CPU.
+        embedding: (N, D, h, w) on the CPU in the compute dtype, or ``None`` where not kept.
+        measured: time and memory.
+    """
+
+    logits_nc: Tensor
+    embedding: Tensor | None
+    measured: Measured
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """Loss and logits of a training step; gradients are in the parameters' ``.grad``.
+
+    Attributes:
+        loss: the loss's value.
+        logits_nc: (N, classes), parameters' dtype, on the CPU, detached.
+        measured: time and memory.
+    """
+
+    loss: float
+    logits_nc: Tensor
+    measured: Measured
+
+
+class MemoryMode(Protocol):
+    """A way to run a staged network on an image that may be larger than the device."""
+
+    name: str
+    run: RunOptions
+
+    def infer(
+        self, network: StagedNetwork, source: ImageSource, *, keep_embedding: bool = True
+    ) -> Inference:
+        """Logits in evaluation mode, no gradients; the network's train flag is left as it was.
+
+        Raises:
+            MemoryPlanError: this mode cannot take the network or the size exactly.
+        """
+        ...
+
+    def step(
+        self, network: StagedNetwork, source: ImageSource, loss_fn: LossFunction
+    ) -> StepResult:
+        """One forward and backward pass; adds to the parameters' ``.grad`` as autograd does.
+
+        ``network`` runs as its train flag says. ``loss_fn`` is called once.
+
+        Raises:
+            MemoryPlanError: this mode cannot take the network or the size exactly.
+        """
+        ...
+
+
+def make_mode(name: str, run: RunOptions | None = None, **options: Any) -> MemoryMode:
+    """The memory mode of this name.
+
+    Args:
+        name: one of ``MODES``.
+        run: device and precision.
+        options: fields of the mode's own options class, such as ``tile_px`` of ``tiled``.
+
+    Raises:
+        ConfigError: no such mode or option.
+        MemoryPlanError: the mode does not exist on this machine; the message says why.
+    """
+    if name not in MODES:
+        raise ConfigError(f"no memory mode {name!r}; there are: {', '.join(MODES)}")
+    kind = importlib.import_module(f"wsi.memory.{name}").MODE
+    try:
+        settings = kind.Options(**options)
+    except TypeError as error:
+        raise ConfigError(f"memory mode {name}: {error}") from error
+    mode: MemoryMode = kind(run or RunOptions(), settings)
+    return mode
+
+
+@contextmanager
+def evaluation(network: StagedNetwork) -> Iterator[None]:
+    """Evaluation mode inside, every module's own train flag restored after."""
+    flags = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, flag in flags:
+            module.training = flag
+
+
+def autocast(run: RunOptions) -> torch.autocast:
+    """The autocast context of these options."""
+    return torch.autocast(
+        run.torch_device.type, dtype=run.autocast, enabled=run.autocast is not None
+    )
+
+
+def to_device(pixels: Tensor, network: StagedNetwork, run: RunOptions) -> Tensor:
+    """Pixels in the parameters' dtype, on the device, in the asked layout."""
+    layout = torch.channels_last if run.channels_last else torch.contiguous_format
+    return pixels.to(run.torch_device, network.dtype, non_blocking=True, memory_format=layout)
+
+
+def check_image(network: StagedNetwork, source: ImageSource) -> tuple[int, int]:
+    """The embedding's height and width.
+
+    Raises:
+        MemoryPlanError: the image is too small to leave one embedding cell.
+    """
+    height, width = source.size
+    h, w = network.reach.out_size(height), network.reach.out_size(width)
+    if min(h, w, height, width) < 1 or source.batch < 1:
+        raise MemoryPlanError(
+            f"an image of {height} x {width} px leaves no embedding cell; it needs at least "
+            f"{network.reach.stride} px a side"
+        )
+    return h, w

@@ -1,0 +1,143 @@
+"""The normalizations that a staged network can have, and which of them tiles reproduce exactly.
+
+A tile sees a part of the image. A normalization fits tiles only when a cell's result depends on
+that cell (and constants) alone: BatchNorm with fixed statistics, none at all, or normalization
+over the channels of each cell. BatchNorm in train mode and GroupNorm take statistics over the
+whole image, so they need a mode that holds it whole: in_core, offload or unified.
+"""
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
+
+from wsi.errors import ConfigError, MemoryPlanError
+
+NormKind = Literal["frozen", "batch", "group", "cell", "none"]
+"""frozen: BatchNorm with fixed statistics and affine, folded into its convolution.
+batch: BatchNorm as torchvision has it. group: GroupNorm (Wu and He, 2018) over the whole image.
+cell: GroupNorm over the channels of each cell alone. none: no normalization, a bias instead."""
+
+GROUPS = 32
+
+
+class FrozenNormConv2d(nn.Conv2d):
+    """A convolution followed by a constant affine map of each channel, as one convolution.
+
+    Folding the map into the weight saves one pass over the activations and one saved tensor. The
+    gradient of ``weight`` is that of the unfolded pair: the product rule does the rest.
+    """
+
+    norm_scale: Tensor
+    norm_shift: Tensor
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, C_in, H, W) -> (N, C_out, h, w)."""
+        weight = self.weight * self.norm_scale[:, None, None, None]
+        return F.conv2d(
+            input, weight, self.norm_shift, self.stride, self.padding, self.dilation, self.groups
+        )
+
+
+class CellNorm2d(nn.Module):
+    """GroupNorm over the channels of each cell on its own, so exact in tiles."""
+
+    def __init__(self, groups: int, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(groups, channels)
+
+    def forward(self, cells: Tensor) -> Tensor:
+        """(N, C, H, W) -> the same shape."""
+        n, c, h, w = cells.shape
+        rows = cells.permute(0, 2, 3, 1).reshape(n * h * w, c)
+        normed: Tensor = self.norm(rows)
+        return normed.view(n, h, w, c).permute(0, 3, 1, 2)
+
+
+def _affine_of(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Scale and shift (C,) of a BatchNorm with its running statistics."""
+    if norm.running_mean is None or norm.running_var is None:
+        raise ConfigError("a BatchNorm without running statistics cannot be frozen")
+    scale = torch.rsqrt(norm.running_var + norm.eps)
+    if norm.weight is not None:
+        scale = scale * norm.weight.detach()
+    shift = -norm.running_mean * scale
+    if norm.bias is not None:
+        shift = shift + norm.bias.detach()
+    return scale, shift
+
+
+def _like(conv: nn.Conv2d, kind: type[nn.Conv2d], *, bias: bool) -> nn.Conv2d:
+    """A convolution of ``kind`` with the weight (shared) and geometry of ``conv``."""
+    if conv.bias is not None:
+        raise ConfigError("a convolution before a BatchNorm is expected to have no bias")
+    new = kind(
+        conv.in_channels,
+        conv.out_channels,
+        conv.kernel_size,  # type: ignore[arg-type]
+        conv.stride,  # type: ignore[arg-type]
+        conv.padding,  # type: ignore[arg-type]
+        conv.dilation,  # type: ignore[arg-type]
+        conv.groups,
+        bias=bias,
+        device=conv.weight.device,
+        dtype=conv.weight.dtype,
+    )
+    new.weight = conv.weight
+    return new
+
+
+def replace_norm(
+    conv: nn.Conv2d, norm: nn.BatchNorm2d, kind: NormKind
+) -> tuple[nn.Conv2d, nn.Module]:
+    """The pair (convolution, normalization) that stands for ``conv`` then ``norm``.
+
+    Raises:
+        ConfigError: unknown kind.
+    """
+    channels = norm.num_features
+    if kind == "frozen":
+        frozen = _like(conv, FrozenNormConv2d, bias=False)
+        scale, shift = _affine_of(norm)
+        frozen.register_buffer("norm_scale", scale)
+        frozen.register_buffer("norm_shift", shift)
+        return frozen, nn.Identity()
+    if kind == "none":
+        free = _like(conv, nn.Conv2d, bias=True)
+        scale, shift = _affine_of(norm)
+        free.weight = nn.Parameter(conv.weight.detach() * scale[:, None, None, None])
+        free.bias = nn.Parameter(shift.clone())
+        return free, nn.Identity()
+    if kind == "batch":
+        return conv, norm
+    if kind in ("group", "cell"):
+        groups = next(g for g in range(min(GROUPS, channels), 0, -1) if channels % g == 0)
+        new: nn.Module = (
+            nn.GroupNorm(groups, channels) if kind == "group" else CellNorm2d(groups, channels)
+        )
+        return conv, new.to(conv.weight.device, conv.weight.dtype)
+    raise ConfigError(f"no norm {kind!r}; there are: {', '.join(get_args(NormKind))}")
+
+
+def refuse_image_wide_norm(network: nn.Module) -> None:
+    """Refuse normalizations whose statistics span the image: tiles would change the result.
+
+    Raises:
+        MemoryPlanError: the network has one; the message says which and what to do.
+    """
+    cellwise = {id(m.norm) for m in network.modules() if isinstance(m, CellNorm2d)}
+    for name, module in network.named_modules():
+        batch = isinstance(module, _BatchNorm) and (
+            module.training or module.running_mean is None or module.running_var is None
+        )
+        image = isinstance(module, nn.GroupNorm | _InstanceNorm) and id(module) not in cellwise
+        if batch or image:
+            what = "BatchNorm in train mode" if batch else type(module).__name__
+            raise MemoryPlanError(
+                f"{name}: {what} takes statistics over the whole image, which tiles cannot "
+                "reproduce exactly. Use norm='frozen', 'cell' or 'none' with the tiled mode, "
+                "or keep the norm and use the in_core or offload mode."
+            )

@@ -1,0 +1,163 @@
+"""Pooling of an embedding (N, D, h, w) into one vector a sample, whole or piece by piece.
+
+Every pooling here is a function of sums over cells, once a shift (a running maximum, a constant
+for the gradient) is known. So an embedding too large for one tensor pools piece by piece: one
+pass for the shift, one for the sums; and in backward each piece's gradient follows from the
+gradient of the sums alone.
+"""
+
+import math
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from wsi.errors import ConfigError
+
+PoolingKind = Literal["average", "max", "lse", "attention"]
+
+
+class Pooling(nn.Module):
+    """Base: ``forward`` for a whole embedding; ``shift``, ``sums``, ``finish`` for pieces."""
+
+    def shift(self, piece: Tensor, so_far: Tensor | None) -> Tensor | None:
+        """The running maximum after ``piece`` (N, D, h, w); ``None`` where none is needed."""
+        return None
+
+    def sums(self, piece: Tensor, shift: Tensor | None) -> Tensor:
+        """The sums over one piece: (N, K), to be added over pieces."""
+        raise NotImplementedError
+
+    def finish(self, sums: Tensor, shift: Tensor | None, cells: int) -> Tensor:
+        """The pooled vector (N, D) from the sums over all ``cells`` cells."""
+        raise NotImplementedError
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """(N, D, h, w) -> (N, D)."""
+        raise NotImplementedError
+
+
+def _accumulator(tensor: Tensor) -> torch.dtype:
+    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
+
+
+class AveragePooling(Pooling):
+    """The mean over cells."""
+
+    def sums(self, piece: Tensor, shift: Tensor | None) -> Tensor:
+        return piece.sum((2, 3), dtype=_accumulator(piece))
+
+    def finish(self, sums: Tensor, shift: Tensor | None, cells: int) -> Tensor:
+        return sums / cells
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        return embedding.mean((2, 3), dtype=_accumulator(embedding))
+
+
+class MaxPooling(Pooling):
+    """The maximum over cells; cells that tie share the gradient evenly, as ``amax`` does."""
+
+    def shift(self, piece: Tensor, so_far: Tensor | None) -> Tensor:
+        top = piece.detach().amax((2, 3)).to(_accumulator(piece))
+        return top if so_far is None else torch.maximum(so_far, top)
+
+    def sums(self, piece: Tensor, shift: Tensor | None) -> Tensor:
+        assert shift is not None
+        won = piece.detach() == shift.to(piece.dtype)[:, :, None, None]
+        zero = torch.zeros((), dtype=piece.dtype, device=piece.device)
+        total = torch.where(won, piece, zero).sum((2, 3), dtype=_accumulator(piece))
+        return torch.cat([total, won.sum((2, 3)).to(total.dtype)], 1)
+
+    def finish(self, sums: Tensor, shift: Tensor | None, cells: int) -> Tensor:
+        total, count = sums.chunk(2, 1)
+        return total / count.detach()
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        return embedding.amax((2, 3)).to(_accumulator(embedding))
+
+
+class LogSumExpPooling(Pooling):
+    """``log(mean(exp(r x))) / r``: between mean (small r) and maximum (large r).
+
+    Pinheiro and Collobert, 2015.
+    """
+
+    def __init__(self, sharpness: float = 4.0) -> None:
+        super().__init__()
+        if not sharpness > 0:
+            raise ConfigError(f"sharpness must be positive, got {sharpness}")
+        self.sharpness = sharpness
+
+    def shift(self, piece: Tensor, so_far: Tensor | None) -> Tensor:
+        top = piece.detach().amax((2, 3)).to(_accumulator(piece)) * self.sharpness
+        return top if so_far is None else torch.maximum(so_far, top)
+
+    def sums(self, piece: Tensor, shift: Tensor | None) -> Tensor:
+        assert shift is not None
+        scaled = piece.to(_accumulator(piece)) * self.sharpness
+        return (scaled - shift[:, :, None, None]).exp().sum((2, 3))
+
+    def finish(self, sums: Tensor, shift: Tensor | None, cells: int) -> Tensor:
+        assert shift is not None
+        return (sums.log() + shift - math.log(cells)) / self.sharpness
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        scaled = embedding.to(_accumulator(embedding)) * self.sharpness
+        cells = embedding.shape[2] * embedding.shape[3]
+        return (torch.logsumexp(scaled, (2, 3)) - math.log(cells)) / self.sharpness
+
+
+class AttentionPooling(Pooling):
+    """Gated attention over cells (Ilse, Tomczak and Welling, 2018)."""
+
+    def __init__(self, features: int, hidden: int = 128) -> None:
+        super().__init__()
+        self.tanh = nn.Linear(features, hidden)
+        self.gate = nn.Linear(features, hidden)
+        self.score = nn.Linear(hidden, 1)
+
+    def _scores(self, rows: Tensor) -> Tensor:
+        """(N, cells, D) -> (N, cells)."""
+        gated = torch.tanh(self.tanh(rows)) * torch.sigmoid(self.gate(rows))
+        scores: Tensor = self.score(gated)
+        return scores.squeeze(-1)
+
+    def _rows(self, piece: Tensor) -> Tensor:
+        return piece.flatten(2).transpose(1, 2).to(self.score.weight.dtype)
+
+    def shift(self, piece: Tensor, so_far: Tensor | None) -> Tensor:
+        with torch.no_grad():
+            top = self._scores(self._rows(piece)).amax(1, keepdim=True)
+        return top if so_far is None else torch.maximum(so_far, top)
+
+    def sums(self, piece: Tensor, shift: Tensor | None) -> Tensor:
+        assert shift is not None
+        rows = self._rows(piece)
+        weights = (self._scores(rows) - shift).exp()
+        pooled = torch.bmm(weights[:, None], rows).squeeze(1)
+        return torch.cat([pooled, weights.sum(1, keepdim=True)], 1)
+
+    def finish(self, sums: Tensor, shift: Tensor | None, cells: int) -> Tensor:
+        return sums[:, :-1] / sums[:, -1:]
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        rows = self._rows(embedding)
+        weights = self._scores(rows).softmax(1)
+        return torch.bmm(weights[:, None], rows).squeeze(1)
+
+
+def make_pooling(kind: PoolingKind, features: int) -> Pooling:
+    """The pooling of this name over ``features`` channels.
+
+    Raises:
+        ConfigError: no such pooling.
+    """
+    if kind == "average":
+        return AveragePooling()
+    if kind == "max":
+        return MaxPooling()
+    if kind == "lse":
+        return LogSumExpPooling()
+    if kind == "attention":
+        return AttentionPooling(features)
+    raise ConfigError(f"no pooling {kind!r}; there are: {', '.join(get_args(PoolingKind))}")
