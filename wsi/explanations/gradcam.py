@@ -40,18 +40,21 @@ def grad_cam(head: nn.Module, layer: nn.Module, features: torch.Tensor) -> NDArr
     Returns:
         (N, classes, h, w) float32, at least 0, on one scale for all N.
     """
-    features = features.detach().float().requires_grad_(True)
+    features = features.detach().float()
     frozen = [(p, p.requires_grad) for p in head.parameters()]
     training = head.training
     try:
         for parameter, _ in frozen:
             parameter.requires_grad_(False)
+        with torch.no_grad():
+            classes = head(features[:1]).shape[1]
+        maps = []
         with torch.enable_grad(), _UnscaledGradCAM(head, [layer]) as cam:
-            with torch.no_grad():
-                classes = head(features[:1]).shape[1]
-            maps = [
-                cam(features, [ClassifierOutputTarget(c)] * len(features)) for c in range(classes)
-            ]
+            for index in range(classes):
+                # A leaf of its own for each class: the identity hands on the very tensor it is
+                # given, and the hook that pytorch-grad-cam puts on it would stay.
+                leaf = features.detach().requires_grad_(True)
+                maps.append(cam(leaf, [ClassifierOutputTarget(index)] * len(leaf)))
     finally:
         head.train(training)
         for parameter, flag in frozen:

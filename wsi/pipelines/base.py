@@ -11,6 +11,7 @@ from typing import Protocol, Self
 
 import wsi.pipelines
 from wsi.errors import ConfigError
+from wsi.models.runtime import tune_allocator
 from wsi.progress import Progress
 from wsi.slides import SlideReader
 from wsi.storage import SlideResult, SlideStore
@@ -61,4 +62,5 @@ def load_pipeline(name: str, bundle: Path, device: str = "cpu") -> Pipeline:
         raise ConfigError(f"no pipeline {name!r}; there are: {', '.join(pipeline_names())}")
     module = importlib.import_module(f"wsi.pipelines.{name.replace('-', '_')}")
     kind: type[Pipeline] = module.PIPELINE
+    tune_allocator()
     return kind.load(bundle, device)

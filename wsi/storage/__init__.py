@@ -1,5 +1,7 @@
 """Results and derived data of a slide, on Zarr."""
 
+from wsi.storage.geojson import hotspots_to_geojson
+from wsi.storage.overlay import colorize, render_overlay
 from wsi.storage.result_store import get_result, heatmap_path, put_result, result_to_json
 from wsi.storage.results import (
     DamagedRegion,
@@ -21,9 +23,12 @@ __all__ = [
     "LayerKind",
     "SlideResult",
     "SlideStore",
+    "colorize",
     "get_result",
     "heatmap_path",
+    "hotspots_to_geojson",
     "put_result",
+    "render_overlay",
     "result_to_json",
     "spec_digest",
     "tissue_of",

@@ -18,7 +18,7 @@ from wsi.evaluation.metrics import classification_metrics
 from wsi.models.backbones import build_backbone
 from wsi.models.bundle import save_bundle
 from wsi.models.card import IMAGENET_MEAN, IMAGENET_STD, ModelCard
-from wsi.models.runtime import autocast, fast_dtype, resolve_device, to_input
+from wsi.models.runtime import autocast, fast_dtype, resolve_device, to_input, tune_allocator
 from wsi.progress import Progress, no_progress
 from wsi.training.augment import AugmentSpec, augment
 from wsi.training.checkpoints import (
@@ -126,6 +126,7 @@ class PatchTrainer:
         self._out = out
         self._checkpoint = out.with_name(f".{out.name}.checkpoint")
         self._tell, self._on_epoch = progress, on_epoch
+        tune_allocator()
         self._device = resolve_device(config.device)
         self._dtype = (
             fast_dtype(self._device)

@@ -28,7 +28,7 @@ from wsi.memory.slide_source import SlideSource, SlideVariant, fitted_mpp
 from wsi.models.backbones import build_backbone, start_from
 from wsi.models.bundle import load_bundle, save_bundle
 from wsi.models.card import IMAGENET_MEAN, IMAGENET_STD, ModelCard
-from wsi.models.runtime import fast_dtype, resolve_device
+from wsi.models.runtime import fast_dtype, resolve_device, tune_allocator
 from wsi.progress import Progress, no_progress
 from wsi.slides import open_slide
 from wsi.tissue import TissueMask, TissueSpec, find_tissue
@@ -150,6 +150,7 @@ class WholeSlideTrainer:
         self._checkpoint = out.with_name(f".{out.name}.checkpoint")
         self._tell, self._on_epoch = progress, on_epoch
         self._check_rows()
+        tune_allocator()
         self._device = resolve_device(config.device)
         self.network = self._build().to(self._device)
         self._mode = self._make_mode()

@@ -1,0 +1,110 @@
+"""``wsi analyze``: score slides from files, without any service."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from PIL import Image
+
+from wsi.cli.console import errors_in_one_line, progress_bar
+from wsi.cli.inspect import mpp_option
+from wsi.errors import WsiError
+from wsi.slides import SlideReader, open_slide, thumbnail
+from wsi.storage import (
+    SlideResult,
+    SlideStore,
+    hotspots_to_geojson,
+    put_result,
+    render_overlay,
+    result_to_json,
+    spec_digest,
+)
+
+if TYPE_CHECKING:
+    from wsi.pipelines.base import Pipeline
+
+_OVERLAY_PX = 2048
+
+
+@click.command()
+@click.argument("slides", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--pipeline", required=True, help="patch or whole-slide.")
+@click.option(
+    "--model", type=click.Path(path_type=Path), required=True, help="Folder of the model bundle."
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of results.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
+@mpp_option
+@errors_in_one_line
+def analyze(
+    slides: tuple[Path, ...],
+    pipeline: str,
+    model: Path,
+    out: Path,
+    device: str,
+    mpp: float | None,
+) -> None:
+    """Score SLIDES and write, for each, probabilities, heatmaps and hotspots.
+
+    A slide that fails is reported and the others go on; the exit code is then 2.
+    """
+    from wsi.pipelines.base import load_pipeline
+
+    loaded = load_pipeline(pipeline, model, device)
+    failed = 0
+    for path in slides:
+        try:
+            _analyze_one(path, loaded, out, mpp)
+        except WsiError as error:
+            failed += 1
+            click.echo(f"wsi: {error}", err=True)
+    if len(slides) > 1:
+        click.echo(f"{len(slides) - failed} of {len(slides)} slides scored")
+    if failed:
+        sys.exit(2)
+
+
+def _analyze_one(path: Path, pipeline: "Pipeline", out: Path, mpp: float | None) -> None:
+    with open_slide(path, mpp=mpp) as slide, progress_bar(slide.name) as tell:
+        folder = out / slide.path.stem
+        folder.mkdir(parents=True, exist_ok=True)
+        store = SlideStore(str(folder / "store.zarr"))
+        result = pipeline.analyze(slide, store, tell)
+        written = write_result(slide, store, result, folder)
+    click.echo(f"{result.slide}: {describe(result)}")
+    for warning in result.warnings:
+        click.echo(f"  {warning}")
+    click.echo(f"  {written}")
+
+
+def describe(result: SlideResult) -> str:
+    """One line: probabilities and time."""
+    values = ", ".join(f"{name} {p:.3f}" for name, p in result.probabilities.items())
+    return f"{values or result.outcome} ({result.pipeline}, {sum(result.timings_s.values()):.1f} s)"
+
+
+def write_result(slide: SlideReader, store: SlideStore, result: SlideResult, folder: Path) -> Path:
+    """Write JSON, GeoJSON and PNGs of a result into ``folder``; the OME-Zarr into ``store``.
+
+    Returns:
+        The JSON file.
+    """
+    # The same slide, model and resolution make the same result: one id for all of them.
+    made_from = {
+        "slide": [slide.size.width, slide.size.height, slide.mpp and slide.mpp.mean],
+        "model": result.model_digest,
+    }
+    put_result(store, f"{result.pipeline}-{spec_digest(made_from)}", result)
+    stem = folder / result.pipeline
+    report = stem.with_suffix(".json")
+    report.write_text(json.dumps(result_to_json(result), indent=2) + "\n")
+    stem.with_suffix(".geojson").write_text(json.dumps(hotspots_to_geojson(result)) + "\n")
+    if result.grid is not None:
+        picture = thumbnail(slide, _OVERLAY_PX)
+        for layer in result.layers:
+            for name, values_hw in zip(result.classes, layer.values_chw, strict=True):
+                overlay = render_overlay(picture, slide.size, result.grid, values_hw)
+                Image.fromarray(overlay).save(f"{stem}-{layer.kind}-{name}.png")
+    return report

@@ -1,0 +1,101 @@
+"""``wsi info``, ``wsi tissue``, ``wsi models``: looking at slides and models."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from PIL import Image
+
+from wsi.cli.console import errors_in_one_line, print_pairs
+from wsi.models.card import list_cards
+from wsi.slides import SlideReader, open_slide
+from wsi.tissue import TissueSpec, find_tissue
+
+mpp_option = click.option(
+    "--mpp", type=float, help="Micrometres per pixel of level 0, where the file states none."
+)
+
+
+@click.command()
+@click.argument("slide", type=click.Path(path_type=Path))
+@mpp_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@errors_in_one_line
+def info(slide: Path, mpp: float | None, as_json: bool) -> None:
+    """What a slide is: vendor, size, levels, resolution, associated images."""
+    with open_slide(slide, mpp=mpp) as reader:
+        facts = _facts(reader)
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    levels = [f"{w} x {h} (1/{d:.4g})" for w, h, d in facts.pop("levels")]
+    mpp_xy = facts.pop("mpp")
+    print_pairs(
+        {
+            **{name: value or "not stated" for name, value in facts.items()},
+            "size": "{} x {} px".format(*facts["size"]),
+            "mpp": "{:g} x {:g} um/px".format(*mpp_xy) if mpp_xy else "not stated (give --mpp)",
+            "levels": ", ".join(levels),
+            "associated_images": ", ".join(facts["associated_images"]) or "none",
+        }
+    )
+
+
+def _facts(reader: SlideReader) -> dict[str, Any]:
+    return {
+        "slide": reader.name,
+        "vendor": reader.vendor,
+        "size": [reader.size.width, reader.size.height],
+        "mpp": [reader.mpp.x, reader.mpp.y] if reader.mpp else None,
+        "magnification": reader.magnification,
+        "levels": [[lv.size.width, lv.size.height, lv.downsample] for lv in reader.levels],
+        "associated_images": list(reader.associated_images),
+    }
+
+
+@click.command()
+@click.argument("slide", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="PNG to write.")
+@click.option("--method", default="otsu", show_default=True, help="otsu or entropy.")
+@mpp_option
+@errors_in_one_line
+def tissue(slide: Path, out: Path, method: str, mpp: float | None) -> None:
+    """Draw the tissue mask and quality problems of a slide as one picture."""
+    from wsi.tissue import find_quality, tissue_picture
+
+    with open_slide(slide, mpp=mpp) as reader:
+        mask = find_tissue(reader, TissueSpec(method=method))  # type: ignore[arg-type]
+        quality = find_quality(reader, mask)
+        Image.fromarray(tissue_picture(reader, mask, quality)).save(out)
+        click.echo(f"{reader.name}: {mask.mask.mean():.1%} of the slide is tissue; {out}")
+        for reason in quality.reasons:
+            click.echo(f"{reader.name}: poor quality: {reason}")
+
+
+@click.command()
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=Path("data/models"),
+    show_default=True,
+    help="Folder of model bundles.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@errors_in_one_line
+def models(folder: Path, as_json: bool) -> None:
+    """List the model bundles of a folder, newest first."""
+    cards = list_cards(folder)
+    if as_json:
+        click.echo(json.dumps([json.loads(card.to_json()) for card in cards], indent=2))
+        return
+    if not cards:
+        click.echo(f"no models in {folder}; train one with: wsi train patch --help")
+    for card in cards:
+        figures = ", ".join(f"{name} {value:.3f}" for name, value in card.metrics.items())
+        where = f"{card.mpp:g} um/px" if card.mpp else f"fitted to {card.input_px} px"
+        click.echo(
+            f"{card.name}  {card.pipeline}  {card.architecture}  {where}  "
+            f"classes: {', '.join(card.classes)}  {figures}"
+        )

@@ -1,0 +1,20 @@
+"""``wsi ...``: thin commands over the library. Heavy libraries are imported inside them."""
+
+import click
+
+from wsi.cli.analyze import analyze
+from wsi.cli.console import quiet_libraries
+from wsi.cli.inspect import info, models, tissue
+from wsi.cli.processes import serve, worker
+from wsi.cli.train import train
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="wholeslide")
+def main() -> None:
+    """Whole-slide pathology cancer detection. Research use only; not a medical device."""
+    quiet_libraries()
+
+
+for _command in (info, tissue, analyze, train, models, serve, worker):
+    main.add_command(_command)

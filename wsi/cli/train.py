@@ -1,0 +1,158 @@
+"""``wsi train patch`` and ``wsi train whole-slide``."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wsi.cli.console import errors_in_one_line, progress_bar
+from wsi.errors import ConfigError
+
+_CLASSES = "background,benign,cancer"
+
+
+def _shared(command: Any) -> Any:
+    """Options of both trainers."""
+    for option in reversed(
+        [
+            click.option(
+                "--table",
+                type=click.Path(path_type=Path),
+                required=True,
+                help="CSV: path, label, patient, split (train, val, test).",
+            ),
+            click.option("--out", type=click.Path(path_type=Path), required=True, help="Bundle."),
+            click.option("--architecture", help="A torchvision model, resnet10, or timm:NAME."),
+            click.option("--weights", help="torchvision weights name, or a local file."),
+            click.option("--epochs", type=int),
+            click.option("--learning-rate", type=float),
+            click.option("--label-smoothing", type=float),
+            click.option("--patience", type=int, help="Stop after so many epochs without gain."),
+            click.option("--seed", type=int, default=0, show_default=True),
+            click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"])),
+            click.option("--device", default="auto", show_default=True),
+            click.option("--resume", is_flag=True, help="Continue from the checkpoint."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+@click.group()
+def train() -> None:
+    """Train a model on your own slides."""
+
+
+@train.command("patch")
+@_shared
+@click.option("--classes", default=_CLASSES, show_default=True, help="In the order of labels.")
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    help="Folder or zip of ready patches that the table names; without it, the table names "
+    "slides with an annotations column.",
+)
+@click.option("--mpp", type=float, required=True, help="Micrometres per pixel of patches.")
+@click.option("--patch-px", type=int, default=224, show_default=True)
+@click.option("--batch-size", type=int)
+@click.option("--balance", type=click.Choice(["none", "loss", "sampler"]))
+@click.option("--average", type=float, help="Polyak averaging of the weights, such as 0.99.")
+@click.option(
+    "--unlabelled",
+    help="Class of tissue outside every annotation; it is left out unless given.",
+)
+@errors_in_one_line
+def train_patch(
+    table: Path,
+    out: Path,
+    resume: bool,
+    classes: str,
+    images: Path | None,
+    mpp: float,
+    patch_px: int,
+    unlabelled: str | None,
+    **options: Any,
+) -> None:
+    """Train the patch classifier from ready patches or from annotated slides."""
+    from wsi.training.loop import TrainingStopped
+    from wsi.training.patch import PatchTrainer, PatchTraining
+    from wsi.training.sources import InMemory, TablePatches
+    from wsi.training.tables import read_table
+
+    names = tuple(name.strip() for name in classes.split(","))
+    given = {key: value for key, value in options.items() if value is not None}
+    config = PatchTraining(name=out.name, classes=names, mpp=mpp, input_px=patch_px, **given)
+    with progress_bar(out.name) as tell:
+        if images:
+            rows = read_table(table, names)
+            train_set, val_set = (
+                InMemory(TablePatches([r for r in rows if r.split == split], images, patch_px))
+                for split in ("train", "val")
+            )
+        else:
+            from wsi.training.slide_patches import annotated_patches
+
+            train_set, val_set = (
+                InMemory(source)
+                for source in annotated_patches(
+                    table, names, mpp=mpp, size_px=patch_px, unlabelled=unlabelled, progress=tell
+                )
+            )
+        trainer = PatchTrainer(config, train_set, val_set, out, progress=tell, on_epoch=_epoch)
+        try:
+            card = trainer.run(resume=resume)
+        except TrainingStopped as stopped:
+            click.echo(f"wsi: {stopped}", err=True)
+            sys.exit(143)
+    click.echo(f"{out}: {_figures(dict(card.metrics))}")
+
+
+@train.command("whole-slide")
+@_shared
+@click.option("--classes", default="benign,cancer", show_default=True)
+@click.option("--root", type=click.Path(path_type=Path), help="Folder of the table's slides.")
+@click.option("--mpp", type=float, default=0.0, help="Micrometres per pixel to draw slides at.")
+@click.option("--fit-px", "input_px", type=int, help="Or: longer side to fit every slide to.")
+@click.option("--start", help="Bundle of a patch classifier to start from.")
+@click.option("--norm", help="frozen, batch, group, cell, none.")
+@click.option("--pooling", help="average, max, lse, attention.")
+@click.option("--memory", help="in_core, tiled, offload, unified.")
+@click.option("--optimizer", type=click.Choice(["adamw", "sgd"]))
+@click.option("--accumulate", type=int, help="Slides in one update.")
+@click.option("--warmup", type=int, help="Updates until the full learning rate.")
+@click.option("--weight-decay", type=float)
+@errors_in_one_line
+def train_whole_slide(
+    table: Path, out: Path, resume: bool, classes: str, root: Path | None, **options: Any
+) -> None:
+    """Train the whole-slide network from slide labels alone."""
+    from wsi.training.loop import TrainingStopped
+    from wsi.training.tables import read_table
+    from wsi.training.whole_slide import WholeSlideTrainer, WholeSlideTraining
+
+    names = tuple(name.strip() for name in classes.split(","))
+    given = {key: value for key, value in options.items() if value is not None}
+    if not given.get("mpp") and not given.get("input_px"):
+        raise ConfigError("give the resolution: --mpp 2, or --fit-px 10000")
+    config = WholeSlideTraining(name=out.name, classes=names, **given)
+    rows = read_table(table, names)
+    with progress_bar(out.name) as tell:
+        trainer = WholeSlideTrainer(
+            config, rows, root or table.parent, out, progress=tell, on_epoch=_epoch
+        )
+        try:
+            card = trainer.run(resume=resume)
+        except TrainingStopped as stopped:
+            click.echo(f"wsi: {stopped}", err=True)
+            sys.exit(143)
+    click.echo(f"{out}: {_figures(dict(card.metrics))}")
+
+
+def _epoch(figures: dict[str, float]) -> None:
+    rest = {key: value for key, value in figures.items() if key != "epoch"}
+    click.echo(f"epoch {figures['epoch']:.0f}: {_figures(rest)}", err=True)
+
+
+def _figures(figures: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
