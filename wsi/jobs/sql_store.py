@@ -54,6 +54,11 @@ class SqlJobStore:
         self._clock = clock
         self._ring_after_s = ring_after_s
 
+    def is_ready(self) -> bool:
+        """Whether the tables are there yet: the service makes them when it starts."""
+        with reading(self._engine) as connection:
+            return sa.inspect(connection).has_table(jobs.name)
+
     def add(self, request: JobRequest, *, priority: int = 0) -> Job:
         job = Job(
             id=str(uuid.uuid4()),

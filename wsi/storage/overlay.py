@@ -70,7 +70,8 @@ def render_overlay(
     shown = inside & (values >= _CLEAR_BELOW)
     opacity = np.where(shown, alpha, 0.0)[..., None]
     mixed = thumbnail * (1 - opacity) + colorize(values) * opacity
-    return np.rint(mixed).astype(np.uint8)
+    drawn: NDArray[np.uint8] = np.rint(mixed).astype(np.uint8)
+    return drawn
 
 
 def _cells(pixels: int, extent_level0: int, origin: float, cell: float) -> NDArray[np.intp]:

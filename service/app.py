@@ -1,0 +1,101 @@
+"""The application: ``create_app(settings)``."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from fastapi import APIRouter, FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from service.context import Context
+from service.database import migrate
+from service.errors import install_error_handlers
+from service.health import endpoints as health
+from service.jobs import endpoints as jobs
+from service.jobs.reconciler import Reconciler
+from service.models import endpoints as models
+from service.models.catalog import ModelCatalog
+from service.results import endpoints as results
+from service.results.reader import ResultReader
+from service.settings import Settings
+from service.slides import endpoints as slides
+from service.slides.intake import Intake
+from service.slides.repository import SlideRepository
+from service.slides.staging import remove_abandoned
+from service.tiles import endpoints as tiles
+from service.tiles.open_slides import OpenSlides
+from wsi.jobs import CeleryBells, SqlJobStore, create_engine
+
+_log = logging.getLogger(__name__)
+
+PREFIX = "/api/v1"
+PAGE = Path(__file__).parent / "web" / "dist"
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The API and, where it was built, the page. The database is migrated when the app starts."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        context = _start(settings)
+        app.state.context = context
+        try:
+            yield
+        finally:
+            _stop(context)
+
+    app = FastAPI(
+        title="wholeslide",
+        version=version("wholeslide"),
+        summary="Whole-slide cancer detection: slides in, probabilities and heatmaps out.",
+        openapi_url=f"{PREFIX}/openapi.json",
+        docs_url=f"{PREFIX}/docs",
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    install_error_handlers(app)
+    api = APIRouter(prefix=PREFIX)
+    for domain in (health, slides, tiles, models, jobs, results):
+        api.include_router(domain.router)
+    app.include_router(api)
+    if PAGE.is_dir():
+        app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
+    return app
+
+
+def _start(settings: Settings) -> Context:
+    for folder in (settings.incoming, settings.slides, settings.stores):
+        folder.mkdir(parents=True, exist_ok=True)
+    removed = remove_abandoned(settings.incoming)
+    if removed:
+        _log.info("removed %d uploads that an earlier process left unfinished", removed)
+    engine = create_engine(settings.database)
+    migrate(engine)
+    slide_rows = SlideRepository(engine)
+    job_store = SqlJobStore(engine)
+    reconciler = Reconciler(
+        job_store,
+        CeleryBells(settings.broker_url) if settings.broker_url else None,
+        max_attempts=settings.max_attempts,
+        sweep_s=settings.sweep_s,
+    )
+    reconciler.start()
+    return Context(
+        settings=settings,
+        engine=engine,
+        slides=slide_rows,
+        intake=Intake(settings, slide_rows),
+        jobs=job_store,
+        models=ModelCatalog(settings.models),
+        results=ResultReader(),
+        open_slides=OpenSlides(settings.open_slides),
+        reconciler=reconciler,
+    )
+
+
+def _stop(context: Context) -> None:
+    context.reconciler.close()
+    context.open_slides.clear()
+    context.engine.dispose()

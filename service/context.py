@@ -1,0 +1,40 @@
+"""What endpoints work with: made once an app, handed to each request."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import sqlalchemy as sa
+from fastapi import Depends, Request
+
+from service.jobs.reconciler import Reconciler
+from service.models.catalog import ModelCatalog
+from service.results.reader import ResultReader
+from service.settings import Settings
+from service.slides.intake import Intake
+from service.slides.repository import SlideRepository
+from service.tiles.open_slides import OpenSlides
+from wsi.jobs import JobStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """The parts of a running service."""
+
+    settings: Settings
+    engine: sa.Engine
+    slides: SlideRepository
+    intake: Intake
+    jobs: JobStore
+    models: ModelCatalog
+    results: ResultReader
+    open_slides: OpenSlides
+    reconciler: Reconciler
+
+
+def get_context(request: Request) -> Context:
+    """The context of the app that a request came to."""
+    context: Context = request.app.state.context
+    return context
+
+
+Ctx = Annotated[Context, Depends(get_context)]

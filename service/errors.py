@@ -1,0 +1,130 @@
+"""Errors as problem details (RFC 9457): the one table from exception to HTTP status."""
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import InterfaceError, OperationalError
+from starlette.exceptions import HTTPException
+
+from wsi import errors
+
+_log = logging.getLogger(__name__)
+
+PROBLEM_JSON = "application/problem+json"
+
+
+class NotFoundError(errors.WsiError):
+    """Nothing of this id is here."""
+
+
+class TooLargeError(errors.WsiError):
+    """What was sent is larger than this service takes."""
+
+
+class DiskFullError(errors.WsiError):
+    """The disk of the service has no room for it."""
+
+
+class BadRequestError(errors.WsiError):
+    """The request cannot be read."""
+
+
+class ForbiddenPathError(errors.WsiError):
+    """A path outside the folders that may be registered."""
+
+
+class NotFinishedError(errors.WsiError):
+    """The job has no result (yet)."""
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+# The first line that fits decides, so children stand before their parents.
+STATUS: Mapping[type[Exception], tuple[HTTPStatus, str]] = {
+    NotFoundError: (HTTPStatus.NOT_FOUND, "not_found"),
+    TooLargeError: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large"),
+    DiskFullError: (HTTPStatus.INSUFFICIENT_STORAGE, "disk_full"),
+    BadRequestError: (HTTPStatus.BAD_REQUEST, "bad_request"),
+    ForbiddenPathError: (HTTPStatus.FORBIDDEN, "forbidden_path"),
+    NotFinishedError: (HTTPStatus.CONFLICT, "not_finished"),
+    errors.SlideError: (HTTPStatus.UNPROCESSABLE_ENTITY, "slide_error"),
+    errors.JobNotFoundError: (HTTPStatus.NOT_FOUND, "not_found"),
+    errors.JobStoreUnavailableError: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
+    errors.JobError: (HTTPStatus.CONFLICT, "job"),
+    errors.ArtifactMissingError: (HTTPStatus.NOT_FOUND, "not_found"),
+    errors.StoreError: (HTTPStatus.INTERNAL_SERVER_ERROR, "store"),
+    errors.ModelError: (HTTPStatus.UNPROCESSABLE_ENTITY, "model"),
+    errors.ConfigError: (HTTPStatus.UNPROCESSABLE_ENTITY, "config"),
+    errors.WsiError: (HTTPStatus.UNPROCESSABLE_ENTITY, "error"),
+    OperationalError: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
+    InterfaceError: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
+}
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Make every error of the app a problem document."""
+    for kind in STATUS:
+        app.add_exception_handler(kind, _known)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Exception, _unknown)
+
+
+def problem(
+    status: int, kind: str, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
+) -> JSONResponse:
+    """A problem document."""
+    body = {
+        "type": f"urn:wholeslide:problem:{kind}",
+        "title": HTTPStatus(status).phrase,
+        "status": int(status),
+        "detail": detail,
+        "kind": kind,
+        **more,
+    }
+    return JSONResponse(body, status, headers=dict(headers or {}), media_type=PROBLEM_JSON)
+
+
+def _known(request: Request, error: Exception) -> JSONResponse:
+    status, kind = next(STATUS[cls] for cls in STATUS if isinstance(error, cls))
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _log.error("%s %s: %s", request.method, request.url.path, error)
+    more = {"slide": error.slide} if isinstance(error, errors.SlideError) else {}
+    if isinstance(error, OperationalError | InterfaceError):
+        # The driver's text names hosts and statements, which are no business of a client.
+        return problem(status, kind, "the database did not answer; try again", headers=_RETRY)
+    headers = _RETRY if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+    return problem(status, getattr(error, "kind", kind), str(error), headers=headers, **more)
+
+
+_RETRY = {"Retry-After": "5"}
+
+
+def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    kind = HTTPStatus(error.status_code).name.lower()
+    return problem(error.status_code, kind, str(error.detail), headers=error.headers)
+
+
+def _invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    issues = [
+        {"where": ".".join(str(part) for part in issue["loc"]), "what": issue["msg"]}
+        for issue in error.errors()
+    ]
+    text = "; ".join(f"{issue['where']}: {issue['what']}" for issue in issues)
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", text, errors=issues)
+
+
+def _unknown(request: Request, error: Exception) -> JSONResponse:
+    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "something went wrong here; it was logged"
+    )

@@ -1,0 +1,106 @@
+"""Starting, watching and cancelling jobs."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+import anyio
+import anyio.to_thread
+from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
+
+from service.context import Context, Ctx
+from service.jobs.schemas import JobIn, JobOut, JobPage, job_out
+from service.slides.repository import StoredSlide
+from wsi.jobs import Job, JobRequest, JobStatus, JobStore
+from wsi.slides import open_slide, require_mpp
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+_LOOK_S = 0.4
+_KEEPALIVE_LOOKS = 30
+
+
+@router.post("", status_code=202)
+def start_job(wish: JobIn, context: Ctx) -> JobOut:
+    """Queue a slide for a pipeline. The job runs in a worker process."""
+    slide = context.slides.get(wish.slide_id)
+    job = context.jobs.add(request_for(context, slide, wish), priority=wish.priority)
+    context.reconciler.wake()
+    return job_out(job)
+
+
+def request_for(context: Context, slide: StoredSlide, wish: JobIn) -> JobRequest:
+    """What a worker is told.
+
+    Raises:
+        ModelError: no such model is installed.
+        MppError: the slide states no usable resolution and none was given.
+    """
+    card = context.models.choose(wish.pipeline, wish.model)
+    mpp = wish.mpp if wish.mpp is not None else slide.given_mpp
+    with open_slide(slide.file, mpp=mpp, name=slide.name) as reader:
+        require_mpp(reader)
+    return JobRequest(
+        slide_id=slide.id,
+        slide_path=slide.path,
+        slide_name=slide.name,
+        store_url=slide.store_url,
+        pipeline=card.pipeline,
+        model=card.name,
+        mpp=mpp,
+    )
+
+
+@router.get("")
+def list_jobs(
+    context: Ctx,
+    slide_id: str | None = None,
+    status: JobStatus | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
+) -> JobPage:
+    """Jobs, newest first."""
+    found = context.jobs.find(slide_id=slide_id, status=status, limit=limit, offset=offset)
+    total = context.jobs.count(slide_id=slide_id, status=status)
+    return JobPage(items=[job_out(job) for job in found], total=total)
+
+
+@router.get("/{job_id}")
+def get_job(job_id: str, context: Ctx) -> JobOut:
+    """One job."""
+    return job_out(context.jobs.get(job_id))
+
+
+@router.post("/{job_id}/cancel")
+def cancel_job(job_id: str, context: Ctx) -> JobOut:
+    """Cancel: at once where it waits, within seconds where it runs. An ended job stays as it is."""
+    return job_out(context.jobs.request_cancel(job_id))
+
+
+@router.get("/{job_id}/events")
+async def watch_job(job_id: str, context: Ctx) -> StreamingResponse:
+    """Server-sent events: ``event: job`` at each change, until the job has ended."""
+    first = await anyio.to_thread.run_sync(context.jobs.get, job_id)
+    return StreamingResponse(
+        _events(context.jobs, first),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+    )
+
+
+async def _events(jobs: JobStore, job: Job) -> AsyncIterator[str]:
+    quiet = 0
+    shown: JobOut | None = None
+    while True:
+        now = job_out(job)
+        if now != shown:
+            quiet = 0
+            yield f"event: job\ndata: {now.model_dump_json()}\n\n"
+        elif (quiet := quiet + 1) % _KEEPALIVE_LOOKS == 0:
+            # A comment: keeps proxies from closing a quiet connection.
+            yield ": still here\n\n"
+        shown = now
+        if job.status.is_final:
+            return
+        await anyio.sleep(_LOOK_S)
+        job = await anyio.to_thread.run_sync(jobs.get, job.id)

@@ -1,0 +1,77 @@
+"""The thread that makes up for everything that can be missed.
+
+It relays the outbox to the broker, gives lost jobs back to the queue, and rings again for jobs
+that nobody picked up. Several services may do so at once: every step is compare-and-set, and a
+bell rung twice does nothing.
+"""
+
+import logging
+import threading
+
+from wsi.errors import JobStoreUnavailableError
+from wsi.jobs import Bells, JobStore, relay
+
+_log = logging.getLogger(__name__)
+
+
+class Reconciler:
+    """Runs until closed.
+
+    Args:
+        jobs: the job store.
+        bells: the broker, or ``None`` where workers look into the database by themselves.
+        max_attempts: a job lost this often fails.
+        sweep_s: seconds between two sweeps.
+    """
+
+    def __init__(
+        self, jobs: JobStore, bells: Bells | None, *, max_attempts: int, sweep_s: float
+    ) -> None:
+        self._jobs = jobs
+        self._bells = bells
+        self._max_attempts = max_attempts
+        self._sweep_s = sweep_s
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There is something in the outbox: do not wait for the next round."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """Stop the thread and wait for it."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def step(self) -> None:
+        """One round."""
+        for job in self._jobs.sweep(max_attempts=self._max_attempts):
+            _log.info("job %s waits for a worker (lost %d times)", job.id, job.losses)
+        if self._bells is not None:
+            while relay(self._jobs, self._bells):
+                pass
+
+    def _run(self) -> None:
+        away = False
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                self.step()
+                if away:
+                    _log.info("database and broker answer again")
+                away = False
+            except JobStoreUnavailableError as error:
+                # Nothing is lost: rows and outbox wait for the next round.
+                if not away:
+                    _log.warning("%s", error)
+                away = True
+            except Exception:  # noqa: BLE001 - the thread must outlive a bug; it is logged
+                _log.exception("a round of the reconciler failed")
+            self._wake.wait(self._sweep_s)

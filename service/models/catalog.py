@@ -1,0 +1,44 @@
+"""Which models are installed: the ``model.json`` of every bundle in the models folder."""
+
+import logging
+from pathlib import Path
+
+from wsi.errors import ModelError
+from wsi.models.card import CARD_FILE, ModelCard, read_card
+
+_log = logging.getLogger(__name__)
+
+
+class ModelCatalog:
+    """Reads the folder at each call: a model put there is there, without a restart."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def cards(self) -> list[ModelCard]:
+        """All readable cards, newest first. A damaged one is logged and does not hide the rest."""
+        cards = []
+        for path in sorted(self._folder.glob(f"*/{CARD_FILE}")):
+            if path.parent.name.startswith("."):
+                continue
+            try:
+                cards.append(read_card(path.parent))
+            except ModelError as error:
+                _log.error("%s", error)
+        return sorted(cards, key=lambda card: (card.created_at, card.name), reverse=True)
+
+    def choose(self, pipeline: str, model: str | None) -> ModelCard:
+        """The named model, or the newest of this pipeline.
+
+        Raises:
+            ModelError: there is none.
+        """
+        cards = self.cards()
+        fitting = [card for card in cards if card.pipeline == pipeline]
+        if model is not None:
+            fitting = [card for card in fitting if card.name == model]
+        if fitting:
+            return fitting[0]
+        there = ", ".join(f"{card.name} ({card.pipeline})" for card in cards) or "none at all"
+        wanted = f"{model!r} for pipeline {pipeline!r}" if model else f"for pipeline {pipeline!r}"
+        raise ModelError(f"there is no model {wanted}; installed: {there}")

@@ -1,0 +1,41 @@
+"""GET /models."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from service.context import Ctx
+
+router = APIRouter(prefix="/models", tags=["models"])
+
+
+class ModelOut(BaseModel):
+    """An installed model."""
+
+    name: str
+    pipeline: str
+    architecture: str
+    classes: list[str]
+    mpp: float
+    digest: str
+    created_at: str
+    metrics: dict[str, Any]
+
+
+@router.get("")
+def list_models(context: Ctx) -> list[ModelOut]:
+    """Installed models, newest first."""
+    return [
+        ModelOut(
+            name=card.name,
+            pipeline=card.pipeline,
+            architecture=card.architecture,
+            classes=list(card.classes),
+            mpp=card.mpp,
+            digest=card.weights_sha256,
+            created_at=card.created_at,
+            metrics=dict(card.metrics),
+        )
+        for card in context.models.cards()
+    ]

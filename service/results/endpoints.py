@@ -1,0 +1,130 @@
+"""Results of jobs: numbers, heatmaps, hotspots."""
+
+import io
+import math
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import numpy as np
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse, Response
+from numpy.typing import NDArray
+from PIL import Image
+
+from service.caching import IMMUTABLE, etag_of, not_modified
+from service.context import Ctx
+from service.errors import NotFoundError
+from wsi.geometry import Size
+from wsi.jobs import Job
+from wsi.slides import thumbnail
+from wsi.storage import HeatmapGrid, LayerKind, SlideResult, result_to_json
+from wsi.storage.geojson import hotspots_to_geojson
+from wsi.storage.overlay import render_overlay
+
+router = APIRouter(prefix="/jobs/{job_id}", tags=["results"])
+
+
+@router.get("/result")
+def get_result(job_id: str, request: Request, context: Ctx) -> JSONResponse:
+    """Probabilities, hotspots, timings, and where the heatmaps are. 409 while there is none."""
+    job = context.jobs.get(job_id)
+    result = context.results.of(job)
+    body = result_to_json(result)
+    body |= {"job_id": job.id, "slide_id": job.request.slide_id, "urls": _urls(job, result)}
+    return JSONResponse(_plain(body))
+
+
+@router.get("/hotspots.geojson")
+def get_hotspots(job_id: str, context: Ctx) -> JSONResponse:
+    """Hotspots for QuPath: drag the file onto the slide."""
+    job = context.jobs.get(job_id)
+    name = quote(f"{job.request.slide_name}-{job.request.pipeline}.geojson")
+    return JSONResponse(
+        _plain(hotspots_to_geojson(context.results.of(job))),
+        media_type="application/geo+json",
+        headers={"Content-Disposition": f"attachment; filename*=UTF-8''{name}"},
+    )
+
+
+@router.get("/heatmaps/{kind}/{class_name}.png")
+def get_heatmap(
+    job_id: str, kind: LayerKind, class_name: str, request: Request, context: Ctx
+) -> Response:
+    """Raw scores: one pixel a grid cell, L = round(255 * score), A = 0 where not looked at."""
+    job = context.jobs.get(job_id)
+    etag = etag_of(job.id, job.result_id or "", kind, class_name)
+    _, values = _layer(context.results.of(job), kind, class_name)
+    if not_modified(request, etag):
+        return Response(status_code=304, headers={"ETag": etag, **IMMUTABLE})
+    seen = ~np.isnan(values)
+    luminance = np.rint(np.nan_to_num(values, nan=0.0) * 255).astype(np.uint8)
+    pixels = np.stack([luminance, seen.astype(np.uint8) * 255], axis=-1)
+    return _png(pixels, etag)
+
+
+@router.get("/heatmaps/{kind}/{class_name}/overlay.png")
+def get_overlay(
+    job_id: str,
+    kind: LayerKind,
+    class_name: str,
+    request: Request,
+    context: Ctx,
+    max_px: Annotated[int, Query(ge=16, le=4096)] = 1024,
+    alpha: Annotated[float, Query(ge=0, le=1)] = 0.5,
+) -> Response:
+    """The heatmap in colours over the slide's thumbnail."""
+    job = context.jobs.get(job_id)
+    etag = etag_of(job.id, job.result_id or "", kind, class_name, max_px, alpha)
+    grid, values = _layer(context.results.of(job), kind, class_name)
+    if not_modified(request, etag):
+        return Response(status_code=304, headers={"ETag": etag, **IMMUTABLE})
+    slide = context.slides.get(job.request.slide_id)
+    reader = context.open_slides.get(slide)
+    size = Size(reader.size.width, reader.size.height)
+    return _png(render_overlay(thumbnail(reader, max_px), size, grid, values, alpha), etag)
+
+
+def _layer(
+    result: SlideResult, kind: LayerKind, class_name: str
+) -> tuple[HeatmapGrid, NDArray[np.float32]]:
+    """One class of one layer, (rows, columns), and its grid. Raises ``NotFoundError``."""
+    layer = result.layer(kind)
+    if layer is None or result.grid is None or class_name not in result.classes:
+        there = ", ".join(item.kind for item in result.layers) or "none"
+        raise NotFoundError(
+            f"{result.slide}: no heatmap {kind}/{class_name}; kinds: {there}, "
+            f"classes: {', '.join(result.classes)}"
+        )
+    return result.grid, layer.values_chw[result.classes.index(class_name)]
+
+
+def _png(pixels: NDArray[np.uint8], etag: str) -> Response:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return Response(buffer.getvalue(), media_type="image/png", headers={"ETag": etag, **IMMUTABLE})
+
+
+def _urls(job: Job, result: SlideResult) -> dict[str, Any]:
+    base = f"/api/v1/jobs/{job.id}"
+    return {
+        "hotspots": f"{base}/hotspots.geojson",
+        "heatmaps": {
+            layer.kind: {
+                name: f"{base}/heatmaps/{layer.kind}/{quote(name, safe='')}.png"
+                for name in result.classes
+            }
+            for layer in result.layers
+        },
+        "slide": f"/api/v1/slides/{job.request.slide_id}",
+    }
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN and no infinity: they become null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,59 @@
+"""Results out of slide stores. They never change, so what was read once is kept for a while."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from service.errors import NotFinishedError
+from wsi.jobs import Job, JobStatus
+from wsi.storage import SlideResult, SlideStore, get_result
+from wsi.storage.result_store import KIND
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What lists show of a result."""
+
+    outcome: str
+    probabilities: Mapping[str, float]
+    classes: tuple[str, ...]
+
+
+class ResultReader:
+    """Reads results of ended jobs."""
+
+    def __init__(self) -> None:
+        # Heatmaps are small (a value a cell), so a few whole results fit easily.
+        self._result = lru_cache(maxsize=16)(_read_result)
+        self._summary = lru_cache(maxsize=4096)(_read_summary)
+
+    def of(self, job: Job) -> SlideResult:
+        """The result of a job.
+
+        Raises:
+            NotFinishedError: the job has none, and why.
+        """
+        return self._result(job.request.store_url, _result_id(job))
+
+    def summary(self, job: Job) -> Summary:
+        """Outcome and probabilities of a succeeded job. Raises ``NotFinishedError``."""
+        return self._summary(job.request.store_url, _result_id(job))
+
+
+def _result_id(job: Job) -> str:
+    if job.status is JobStatus.SUCCEEDED and job.result_id is not None:
+        return job.result_id
+    if job.status is JobStatus.FAILED:
+        raise NotFinishedError(f"the job failed: {job.error}", job.error_kind or "failed")
+    raise NotFinishedError(
+        f"the job has no result; it is {job.status}", f"job_{job.status.lower()}"
+    )
+
+
+def _read_result(store_url: str, result_id: str) -> SlideResult:
+    return get_result(SlideStore(store_url), result_id)
+
+
+def _read_summary(store_url: str, result_id: str) -> Summary:
+    meta = SlideStore(store_url).get(KIND, result_id).meta
+    return Summary(meta["outcome"], meta["probabilities"], tuple(meta["classes"]))

@@ -1,0 +1,75 @@
+"""Asking a separate process whether a file is a readable slide."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from wsi import errors
+
+_log = logging.getLogger(__name__)
+
+_KINDS = {
+    kind.kind: kind
+    for kind in (
+        errors.UnreadableSlideError,
+        errors.UnsupportedSlideError,
+        errors.NotASlideError,
+        errors.DamagedSlideError,
+        errors.MppError,
+    )
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideFacts:
+    """What a readable slide says of itself. ``mpp`` is micrometres per level-0 pixel."""
+
+    vendor: str
+    width: int
+    height: int
+    levels: int
+    mpp: float | None
+    magnification: float | None
+
+
+def check_in_process(path: Path, name: str, *, timeout_s: float, memory_bytes: int) -> SlideFacts:
+    """Check a slide under limits of time and memory.
+
+    Raises:
+        SlideError: of the kind that ``wsi.slides.check_slide`` found; ``DamagedSlideError`` also
+            where reading the file takes too long or crashes the reader.
+    """
+    command = [sys.executable, "-m", "service.slides.check_process", str(path), name]
+    command += [str(memory_bytes), str(max(1, int(timeout_s)))]
+    # The child needs no secret of ours; one thread is plenty and reserves little memory.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("WSI_")}
+    environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            timeout=timeout_s,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise errors.DamagedSlideError(
+            name, f"checking it was stopped after {timeout_s:g} seconds; copy or scan it again"
+        ) from None
+    if done.returncode != 0:
+        _log.warning(
+            "the check of %s ended with %d: %s",
+            name,
+            done.returncode,
+            done.stderr.decode(errors="replace")[-2000:],
+        )
+        raise errors.DamagedSlideError(name, "reading it crashes the reader; it was refused")
+    answer = json.loads(done.stdout)
+    if "kind" in answer:
+        raise _KINDS.get(answer["kind"], errors.DamagedSlideError)(name, answer["reason"])
+    return SlideFacts(**answer)

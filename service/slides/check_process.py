@@ -1,0 +1,46 @@
+"""Checks one slide in a process of its own: ``python -m service.slides.check_process``.
+
+A hostile file can crash a C library or eat memory. Here it takes nobody with it.
+Arguments: path, name, memory limit in bytes, CPU limit in seconds. Answers in JSON on stdout.
+"""
+
+import json
+import resource
+import sys
+from typing import Any
+
+
+def main() -> int:
+    """Entry point."""
+    path, name, memory_bytes, cpu_s = sys.argv[1:]
+    resource.setrlimit(resource.RLIMIT_AS, (int(memory_bytes), int(memory_bytes)))
+    resource.setrlimit(resource.RLIMIT_CPU, (int(cpu_s), int(cpu_s)))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    sys.stdout.write(json.dumps(_check(path, name)))
+    return 0
+
+
+def _check(path: str, name: str) -> dict[str, Any]:
+    # Imported under the limits, like everything else that this process does.
+    from wsi.errors import SlideError
+    from wsi.slides import check_slide, open_slide
+
+    try:
+        check_slide(path, name=name)
+        with open_slide(path, name=name) as slide:
+            return {
+                "vendor": slide.vendor,
+                "width": slide.size.width,
+                "height": slide.size.height,
+                "levels": len(slide.levels),
+                "mpp": slide.mpp.mean if slide.mpp else None,
+                "magnification": slide.magnification,
+            }
+    except SlideError as error:
+        return {"kind": error.kind, "reason": error.reason}
+    except MemoryError:
+        return {"kind": "damaged", "reason": "reading it takes more memory than a slide may"}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""Taking slides in and listing them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import anyio.to_thread
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import TypeAdapter, ValidationError
+
+from service.context import Context, Ctx
+from service.errors import BadRequestError
+from service.slides.multipart import receive
+from service.slides.repository import StoredSlide
+from service.slides.schemas import (
+    MppIn,
+    Registration,
+    SlideChange,
+    SlideOut,
+    SlidePage,
+    slide_out,
+)
+from service.slides.staging import staging_folder
+
+router = APIRouter(prefix="/slides", tags=["slides"])
+
+_MPP: TypeAdapter[float] = TypeAdapter(MppIn)
+_FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {"type": "string", "format": "binary"},
+                        "mpp": {"type": "number", "exclusiveMinimum": 0, "maximum": 1000},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+@router.post("", status_code=201, openapi_extra=_FORM)
+async def upload_slide(request: Request, response: Response, context: Ctx) -> SlideOut:
+    """Upload a slide: one file, or a zip of a multi-file slide. 200 if it was here already."""
+    settings = context.settings
+    length = request.headers.get("content-length", "")
+    if length.isdigit():
+        await anyio.to_thread.run_sync(context.intake.require_room, int(length))
+    with staging_folder(settings.incoming) as folder:
+        upload = await receive(request, folder, max_bytes=settings.max_upload_bytes)
+        mpp = _form_mpp(upload.fields.get("mpp", ""))
+        slide, new = await anyio.to_thread.run_sync(context.intake.take, upload, mpp)
+    if not new:
+        response.status_code = 200
+    return await anyio.to_thread.run_sync(_shown, context, slide)
+
+
+@router.post("/registrations", status_code=201)
+def register_slide(wish: Registration, response: Response, context: Ctx) -> SlideOut:
+    """Take in a slide where it lies, without copying it. 200 if it was here already."""
+    slide, new = context.intake.register(Path(wish.path), wish.mpp)
+    if not new:
+        response.status_code = 200
+    return _shown(context, slide)
+
+
+@router.get("")
+def list_slides(
+    context: Ctx,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
+) -> SlidePage:
+    """Slides, newest first, each with its newest job of every pipeline."""
+    found, total = context.slides.page(limit=limit, offset=offset)
+    jobs = context.jobs.newest([slide.id for slide in found])
+    return SlidePage(
+        items=[
+            slide_out(
+                slide, [job for job in jobs if job.request.slide_id == slide.id], context.results
+            )
+            for slide in found
+        ],
+        total=total,
+    )
+
+
+@router.get("/{slide_id}")
+def get_slide(slide_id: str, context: Ctx) -> SlideOut:
+    """One slide."""
+    return _shown(context, context.slides.get(slide_id))
+
+
+@router.patch("/{slide_id}")
+def change_slide(slide_id: str, change: SlideChange, context: Ctx) -> SlideOut:
+    """Give a slide its resolution, or with null go back to what the file states."""
+    return _shown(context, context.slides.give_mpp(slide_id, change.mpp))
+
+
+def _shown(context: Context, slide: StoredSlide) -> SlideOut:
+    return slide_out(slide, context.jobs.newest([slide.id]), context.results)
+
+
+def _form_mpp(text: str) -> float | None:
+    if not text.strip():
+        return None
+    try:
+        return _MPP.validate_python(text)
+    except ValidationError:
+        raise BadRequestError(
+            f"mpp must be a positive number of micrometres per pixel, got {text[:40]!r}"
+        ) from None

@@ -1,0 +1,152 @@
+"""From a file that arrived, or lies on a shared mount, to a slide of the service."""
+
+import hashlib
+import shutil
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+from service.errors import DiskFullError, ForbiddenPathError
+from service.settings import Settings
+from service.slides.archive import is_zip, unpack
+from service.slides.check import SlideFacts, check_in_process
+from service.slides.multipart import Upload
+from service.slides.repository import SlideRepository, StoredSlide
+from service.slides.staging import publish
+from wsi.errors import UnreadableSlideError
+
+
+class Intake:
+    """Takes slides in: each checked in a process of its own, stored whole or not at all."""
+
+    def __init__(self, settings: Settings, slides: SlideRepository) -> None:
+        self._settings = settings
+        self._slides = slides
+
+    def require_room(self, size_bytes: int) -> None:
+        """Refuse early what cannot fit. Raises ``DiskFullError``."""
+        free = shutil.disk_usage(self._settings.incoming).free
+        if size_bytes > free:
+            raise DiskFullError(
+                f"the upload of {size_bytes} bytes does not fit: {free} bytes are free"
+            )
+
+    def take(self, upload: Upload, mpp: float | None) -> tuple[StoredSlide, bool]:
+        """Store an uploaded slide; returns it and whether it is new.
+
+        Raises:
+            SlideError: it is no readable slide.
+        """
+        known = self._known(upload.sha256, mpp)
+        if known is not None:
+            return known, False
+        staged = upload.path.parent / "slide"
+        staged.mkdir()
+        if is_zip(upload.path):
+            entry = unpack(
+                upload.path,
+                staged,
+                name=upload.name,
+                max_bytes=self._settings.max_unpacked_bytes,
+                max_files=self._settings.max_unpacked_files,
+            )
+        else:
+            entry = upload.path.rename(staged / upload.path.name)
+        facts = self._check(entry, upload.name)
+        slide_id = str(uuid.uuid4())
+        folder = self._settings.slides.absolute() / slide_id
+        slide = self._row(
+            slide_id, upload.name, upload.sha256, upload.size_bytes, facts, mpp,
+            folder / entry.relative_to(staged),
+        )  # fmt: skip
+        publish(staged, folder)
+        # The row comes last: what a crash leaves is a folder that nobody knows, not a broken row.
+        try:
+            stored = self._slides.add(slide)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        if stored.id != slide.id:
+            shutil.rmtree(folder, ignore_errors=True)
+        return stored, stored.id == slide.id
+
+    def register(self, path: Path, mpp: float | None) -> tuple[StoredSlide, bool]:
+        """Take in a slide where it lies, without copying; returns it and whether it is new.
+
+        Raises:
+            ForbiddenPathError: it lies outside the folders that may be registered.
+            SlideError: it is no readable slide.
+        """
+        path = path.resolve()
+        roots = [root.resolve() for root in self._settings.slide_roots]
+        if not any(path.is_relative_to(root) for root in roots):
+            raise ForbiddenPathError(
+                f"{path} is not below a folder that may be registered; set WSI_SLIDE_ROOTS"
+            )
+        try:
+            sha256, size_bytes = _digest(path)
+        except OSError as error:
+            raise UnreadableSlideError(
+                path.name, f"the file cannot be read: {error.strerror or error}"
+            ) from error
+        known = self._known(sha256, mpp)
+        if known is not None:
+            return known, False
+        facts = self._check(path, path.name)
+        slide = self._row(str(uuid.uuid4()), path.name, sha256, size_bytes, facts, mpp, path)
+        stored = self._slides.add(slide)
+        return stored, stored.id == slide.id
+
+    def _known(self, sha256: str, mpp: float | None) -> StoredSlide | None:
+        known = self._slides.by_sha256(sha256)
+        if known is not None and mpp is not None:
+            return self._slides.give_mpp(known.id, mpp)
+        return known
+
+    def _check(self, path: Path, name: str) -> SlideFacts:
+        return check_in_process(
+            path,
+            name,
+            timeout_s=self._settings.check_timeout_s,
+            memory_bytes=self._settings.check_memory_bytes,
+        )
+
+    def _row(
+        self,
+        slide_id: str,
+        name: str,
+        sha256: str,
+        size_bytes: int,
+        facts: SlideFacts,
+        mpp: float | None,
+        path: Path,
+    ) -> StoredSlide:
+        return StoredSlide(
+            id=slide_id,
+            name=name,
+            sha256=sha256,
+            size_bytes=size_bytes,
+            path=str(path),
+            store_url=str(self._settings.stores.absolute() / f"{slide_id}.zarr"),
+            vendor=facts.vendor,
+            width=facts.width,
+            height=facts.height,
+            levels=facts.levels,
+            stated_mpp=facts.mpp,
+            given_mpp=mpp,
+            magnification=facts.magnification,
+            created_at=datetime.now(UTC),
+        )
+
+
+def _digest(path: Path) -> tuple[str, int]:
+    """SHA-256 and length of a file, or of a folder's files with their names."""
+    if not path.is_dir():
+        with path.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest(), path.stat().st_size
+    whole, size = hashlib.sha256(), 0
+    for file in sorted(item for item in path.iterdir() if item.is_file()):
+        digest, length = _digest(file)
+        whole.update(f"{digest} {file.name}\n".encode())
+        size += length
+    return whole.hexdigest(), size

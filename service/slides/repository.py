@@ -1,0 +1,103 @@
+"""Slides in the database."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from service.errors import NotFoundError
+from service.tables import slides
+from wsi.jobs.database import reading, writing
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredSlide:
+    """A row of ``slides``. Sizes are level-0 pixels, mpp micrometres per level-0 pixel."""
+
+    id: str
+    name: str
+    sha256: str
+    size_bytes: int
+    path: str
+    store_url: str
+    vendor: str
+    width: int
+    height: int
+    levels: int
+    stated_mpp: float | None
+    given_mpp: float | None
+    magnification: float | None
+    created_at: datetime
+
+    @property
+    def mpp(self) -> float | None:
+        """What a user gave, else what the file states."""
+        return self.given_mpp if self.given_mpp is not None else self.stated_mpp
+
+    @property
+    def file(self) -> Path:
+        """Where to open it."""
+        return Path(self.path)
+
+
+class SlideRepository:
+    """Reads and writes rows of ``slides``."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def add(self, slide: StoredSlide) -> StoredSlide:
+        """Store a slide; where the same content is there already, that one is returned."""
+        try:
+            with writing(self._engine) as connection:
+                connection.execute(sa.insert(slides).values(**vars(slide)))
+        except IntegrityError:
+            existing = self.by_sha256(slide.sha256)
+            if existing is None:
+                raise
+            return existing
+        return slide
+
+    def get(self, slide_id: str) -> StoredSlide:
+        """One slide. Raises ``NotFoundError``."""
+        found = self._one(slides.c.id == slide_id)
+        if found is None:
+            raise NotFoundError(f"there is no slide {slide_id}")
+        return found
+
+    def by_sha256(self, sha256: str) -> StoredSlide | None:
+        """The slide with this content, if it is here."""
+        return self._one(slides.c.sha256 == sha256)
+
+    def page(self, *, limit: int, offset: int) -> tuple[Sequence[StoredSlide], int]:
+        """Slides, newest first, and how many there are in all."""
+        query = (
+            sa.select(slides)
+            .order_by(slides.c.created_at.desc(), slides.c.id)
+            .limit(limit)
+            .offset(offset)
+        )
+        with reading(self._engine) as connection:
+            total = connection.execute(sa.select(sa.func.count()).select_from(slides)).scalar_one()
+            return [_slide(row) for row in connection.execute(query)], int(total)
+
+    def give_mpp(self, slide_id: str, mpp: float | None) -> StoredSlide:
+        """Set, or with ``None`` take back, the resolution a user gives. Raises NotFoundError."""
+        with writing(self._engine) as connection:
+            connection.execute(
+                sa.update(slides).where(slides.c.id == slide_id).values(given_mpp=mpp)
+            )
+        return self.get(slide_id)
+
+    def _one(self, wanted: sa.ColumnElement[bool]) -> StoredSlide | None:
+        with reading(self._engine) as connection:
+            row = connection.execute(sa.select(slides).where(wanted)).first()
+        return _slide(row) if row is not None else None
+
+
+def _slide(row: sa.Row[Any]) -> StoredSlide:
+    return StoredSlide(**row._mapping)

@@ -1,0 +1,78 @@
+"""Pictures of slides: thumbnails and Deep Zoom tiles. Plain functions: they run in threads."""
+
+import io
+from functools import lru_cache
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from PIL import Image
+
+from service.caching import IMMUTABLE, etag_of, not_modified
+from service.context import Ctx
+from service.slides.repository import StoredSlide
+from service.tiles.deepzoom import DeepZoom, read_tile
+from service.tiles.open_slides import OpenSlides
+from wsi.geometry import Size
+from wsi.slides import RGB, thumbnail
+
+router = APIRouter(prefix="/slides/{slide_id}", tags=["tiles"])
+
+_QUALITY = 82
+
+
+@router.get("/thumbnail.jpg")
+def get_thumbnail(
+    slide_id: str,
+    request: Request,
+    context: Ctx,
+    max_px: Annotated[int, Query(ge=16, le=4096)] = 256,
+) -> Response:
+    """The whole slide, its longer side ``max_px`` pixels."""
+    slide = context.slides.get(slide_id)
+    etag = etag_of(slide.sha256, "thumbnail", max_px)
+    if not_modified(request, etag):
+        return _unchanged(etag)
+    return _jpeg(_thumbnail(context.open_slides, slide, max_px), etag)
+
+
+@router.get("/slide.dzi")
+def get_dzi(slide_id: str, request: Request, context: Ctx) -> Response:
+    """The Deep Zoom description."""
+    slide = context.slides.get(slide_id)
+    etag = etag_of(slide.sha256, "dzi")
+    if not_modified(request, etag):
+        return _unchanged(etag)
+    text = DeepZoom(Size(slide.width, slide.height)).dzi()
+    return Response(text, media_type="application/xml", headers={"ETag": etag, **IMMUTABLE})
+
+
+@router.get("/slide_files/{level}/{column}_{row}.jpeg")
+def get_tile(
+    slide_id: str, level: int, column: int, row: int, request: Request, context: Ctx
+) -> Response:
+    """One Deep Zoom tile."""
+    slide = context.slides.get(slide_id)
+    etag = etag_of(slide.sha256, level, column, row)
+    if not_modified(request, etag):
+        return _unchanged(etag)
+    return _jpeg(_encoded(read_tile(context.open_slides.get(slide), level, column, row)), etag)
+
+
+@lru_cache(maxsize=256)
+def _thumbnail(readers: OpenSlides, slide: StoredSlide, max_px: int) -> bytes:
+    # Of a slide with few levels a thumbnail means reading much, and lists ask for it often.
+    return _encoded(thumbnail(readers.get(slide), max_px))
+
+
+def _encoded(pixels: RGB) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=_QUALITY)
+    return buffer.getvalue()
+
+
+def _jpeg(content: bytes, etag: str) -> Response:
+    return Response(content, media_type="image/jpeg", headers={"ETag": etag, **IMMUTABLE})
+
+
+def _unchanged(etag: str) -> Response:
+    return Response(status_code=304, headers={"ETag": etag, **IMMUTABLE})

@@ -1,0 +1,152 @@
+"""The same worker on RabbitMQ or Redis: bells come through Celery, jobs from the database.
+
+What may go wrong with a message costs time, never a job: the sweeper rings again for whatever
+was lost. Each setting below says what it prevents.
+"""
+
+import logging
+import os
+import socket
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import celery
+from celery import signals
+
+from workers.child import end_this_process, patience_of, pipelines_of, set_up_logging
+from workers.loaded import LoadedPipelines
+from workers.run_job import run_job
+from workers.settings import Settings
+from workers.supervisor import MALLOC
+from wsi.errors import JobStoreUnavailableError
+from wsi.jobs import SqlJobStore, create_engine
+from wsi.jobs.bell import QUEUE_NAME, TASK_NAME, broker_settings
+
+_log = logging.getLogger(__name__)
+
+STOP_FILE = "WSI_WORKER_STOP_FILE"
+"""A file whose existence tells pool processes to give their jobs back."""
+
+app = celery.Celery("wsi-workers", set_as_current=False)
+
+
+@app.task(name=TASK_NAME)  # type: ignore[untyped-decorator]
+def ring(job_id: str) -> None:
+    """A bell: claim the most urgent job there is (which need not be ``job_id``) and run it."""
+    _pool_process().work(job_id)
+
+
+def celery_settings(settings: Settings) -> dict[str, Any]:
+    """How the worker is set up, and why."""
+    return {
+        **broker_settings(),
+        "broker_url": settings.broker_url,
+        "include": ["workers.celery_app"],
+        # A message is acknowledged when its job has ended: a busy worker then holds no further
+        # message that an idle one could take.
+        "task_acks_late": True,
+        "worker_prefetch_multiplier": 1,
+        # A killed pool process: the message is dropped, not put back, since a slide that kills
+        # its worker would come round for ever. The sweeper counts the losses and rings again.
+        "task_reject_on_worker_lost": False,
+        "task_acks_on_failure_or_timeout": True,
+        # RabbitMQ went away in mid-task: let the job go on, its row is in the database. (The
+        # redelivered message finds nothing to claim.)
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        # Neither CUDA nor thread pools survive a fork.
+        "worker_pool": "prefork",
+        "worker_pool_start_method": "spawn",
+        "worker_concurrency": settings.processes,
+        # A spawned process imports torch before it answers; by default it has four seconds.
+        "worker_proc_alive_timeout": 120.0,
+        # One process, one job at a time, memory kept: nothing to recycle.
+        "worker_max_tasks_per_child": None,
+        # Retry for ever: a broker that was stopped and started again must find us.
+        "broker_connection_max_retries": None,
+        # Cancel and progress live in the database; mailboxes would only make transient queues,
+        # which RabbitMQ 4 deprecates.
+        "worker_enable_remote_control": False,
+        "worker_send_task_events": False,
+        # Our own log format, in parent and children alike.
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+    }
+
+
+def serve(settings: Settings) -> None:
+    """Run a Celery worker until SIGTERM or SIGINT; jobs at hand go back to the queue."""
+    with tempfile.TemporaryDirectory(prefix="wsi-worker-") as folder:
+        os.environ[STOP_FILE] = str(Path(folder) / "stop")
+        # Inherited by the pool processes, whose C library reads it when it starts.
+        os.environ.update(MALLOC)
+        app.conf.update(celery_settings(settings))
+        app.worker_main(
+            [
+                "worker",
+                "--queues",
+                QUEUE_NAME,
+                "--loglevel",
+                settings.log_level,
+                # Chatter between workers that this design has no use for.
+                "--without-gossip",
+                "--without-mingle",
+                "--without-heartbeat",
+            ]
+        )
+
+
+@signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def _stop_jobs(**_: object) -> None:
+    """The worker is told to stop: its processes give their jobs back, then Celery ends them."""
+    stop_file = os.environ.get(STOP_FILE)
+    if stop_file:
+        Path(stop_file).touch()
+
+
+class _PoolProcess:
+    """What a pool process keeps between jobs: its database connections and its models."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._store = SqlJobStore(create_engine(settings.database))
+        self._pipelines: LoadedPipelines = pipelines_of(settings)
+        self._stop_file = Path(os.environ.get(STOP_FILE, ""))
+        self._name = f"{socket.gethostname()}:{os.getppid()}:{os.getpid()}"
+
+    def work(self, rung_for: str) -> None:
+        """Claim and run one job."""
+        if self._stopping():
+            return
+        try:
+            job = self._store.claim(self._name, lease_s=self._settings.lease_s)
+        except JobStoreUnavailableError as error:
+            # This bell is spent; the sweeper rings again once the database is back.
+            _log.warning("%s", error)
+            return
+        if job is None:
+            _log.info("a bell for job %s, and nothing to do", rung_for)
+            return
+        _log.info("job %s attempt %d: %s", job.id, job.attempt, job.request.slide_name)
+        run_job(
+            self._store,
+            job,
+            self._pipelines,
+            patience_of(self._settings),
+            stopping=self._stopping,
+            end_process=end_this_process,
+        )
+
+    def _stopping(self) -> bool:
+        return self._stop_file.is_file()
+
+
+_here: list[_PoolProcess] = []
+
+
+def _pool_process() -> _PoolProcess:
+    if not _here:
+        settings = Settings()
+        set_up_logging(settings.log_level)
+        _here.append(_PoolProcess(settings))
+    return _here[0]

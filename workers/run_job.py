@@ -1,0 +1,146 @@
+"""Running one claimed job: the same function for the embedded worker and for Celery."""
+
+import dataclasses
+import logging
+import re
+import time
+from collections.abc import Callable
+
+from workers.heart import HaltedError, Heart, settle
+from workers.loaded import LoadedPipelines
+from wsi.errors import JobStoreUnavailableError, LeaseLostError, WsiError
+from wsi.jobs import Job, JobStore
+from wsi.slides import open_slide
+from wsi.storage import SlideStore, put_result
+
+_log = logging.getLogger(__name__)
+
+_STORE_TRIES = 60
+_STORE_WAIT_S = 5.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How long what may take; see ``workers.settings.Settings``. All in seconds."""
+
+    lease_s: float = 60.0
+    beat_s: float = 1.0
+    obey_s: float = 10.0
+    stall_s: float = 1800.0
+
+
+def run_job(
+    store: JobStore,
+    job: Job,
+    pipelines: LoadedPipelines,
+    patience: Patience,
+    *,
+    stopping: Callable[[], bool] = lambda: False,
+    end_process: Callable[[], None] | None = None,
+) -> None:
+    """Run a claimed job to one of its ends; every error ends in the job's row, none is raised.
+
+    Whatever the worker computed counts only while its attempt is current. The result lies under an
+    id of its own attempt, and the row names the winner's, so two that ran by accident never mix.
+
+    Args:
+        store: the job store.
+        job: as ``store.claim`` returned it.
+        pipelines: models of this process.
+        patience: time limits.
+        stopping: whether this worker is to stop; then the job goes back to the queue.
+        end_process: ends this process where the pipeline does not listen; ``None``: never.
+    """
+    heart = Heart(
+        store,
+        job,
+        lease_s=patience.lease_s,
+        beat_s=patience.beat_s,
+        obey_s=patience.obey_s,
+        stall_s=patience.stall_s,
+        stopping=stopping,
+        end_process=end_process,
+    )
+    started = time.monotonic()
+    with heart:
+        try:
+            end = _attempt(store, job, pipelines, heart, patience)
+        # The row must hear of every error, whatever a pipeline raises.
+        except Exception as error:  # noqa: BLE001
+            end = _failure(store, job, error)
+        try:
+            _settled(end)
+        except LeaseLostError as error:
+            _log.warning("what was computed is dropped: %s", error)
+    _log.info("job %s attempt %d took %.1f s", job.id, job.attempt, time.monotonic() - started)
+
+
+def _attempt(
+    store: JobStore, job: Job, pipelines: LoadedPipelines, heart: Heart, patience: Patience
+) -> Callable[[], object]:
+    """Do the work; returns the call that writes down how it ended."""
+    try:
+        result_id = _analyze(job, pipelines, heart)
+    except HaltedError as error:
+        halt = error.halt
+        _log.info("job %s stops: %s", job.id, halt.value)
+        return lambda: settle(store, job, halt, patience.stall_s)
+    return lambda: store.succeed(job.id, job.attempt, result_id=result_id)
+
+
+def _analyze(job: Job, pipelines: LoadedPipelines, heart: Heart) -> str:
+    """Score the slide and store the result; returns the result's id."""
+    request = job.request
+    seconds = {}
+    heart.progress("loading the model", 0.0)
+    begun = time.monotonic()
+    pipeline = pipelines.get(request.pipeline, request.model)
+    seconds["load model"] = time.monotonic() - begun
+    heart.progress("opening the slide", 0.0)
+    with open_slide(request.slide_path, mpp=request.mpp, name=request.slide_name) as slide:
+        slide_store = SlideStore(request.store_url)
+        result = pipeline.analyze(slide, slide_store, heart.progress)
+    heart.progress("storing the result", 1.0)
+    seconds["job"] = time.monotonic() - begun
+    result = dataclasses.replace(result, timings_s={**result.timings_s, **seconds})
+    result_id = f"{job.id}-{job.attempt}"
+    put_result(slide_store, result_id, result)
+    # The last moment at which a cancel still counts.
+    heart.progress("storing the result", 1.0)
+    return result_id
+
+
+def _failure(store: JobStore, job: Job, error: Exception) -> Callable[[], object]:
+    if isinstance(error, WsiError):
+        _log.warning("job %s fails: %s", job.id, error)
+        kind, reason = error_kind(error), str(error)
+    elif isinstance(error, MemoryError):
+        _log.error("job %s is out of memory", job.id, exc_info=error)
+        kind = "out_of_memory"
+        reason = f"{job.request.slide_name}: the worker has too little memory for it ({error})"
+    else:
+        _log.error("job %s fails unexpectedly", job.id, exc_info=error)
+        kind = "internal"
+        reason = f"{job.request.slide_name}: {type(error).__name__}: {error}"
+    return lambda: store.fail(job.id, job.attempt, kind=kind, reason=reason)
+
+
+def error_kind(error: WsiError) -> str:
+    """A stable word for an error: its ``kind``, else its class in snake case."""
+    name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__.removesuffix("Error")).lower()
+    return str(getattr(error, "kind", name))
+
+
+def _settled(end: Callable[[], object]) -> None:
+    """Write the end down, waiting for a database that is away: hours of work hang on it."""
+    for tries_left in reversed(range(_STORE_TRIES)):
+        try:
+            end()
+        except JobStoreUnavailableError as error:
+            _log.warning("the end of the job cannot be stored: %s", error)
+            if not tries_left:
+                _log.error("giving up: the job runs again once its lease has run out")
+                return
+            time.sleep(_STORE_WAIT_S)
+        else:
+            return

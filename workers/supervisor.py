@@ -1,0 +1,138 @@
+"""The embedded worker: keeps worker processes alive and the queue swept, without any broker."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from multiprocessing.context import SpawnProcess
+
+from workers.child import work
+from workers.settings import Settings
+from wsi.errors import JobStoreUnavailableError
+from wsi.jobs import SqlJobStore, create_engine
+
+_log = logging.getLogger(__name__)
+
+# glibc hands every large buffer back to the system and takes it again, page by page: that is
+# half of a forward pass on a CPU. Read by the C library when a process starts, so set before.
+MALLOC = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
+
+_LOOK_S = 0.2
+_MAX_PAUSE_S = 30.0
+_STABLE_S = 60.0
+_KILL_AFTER_S = 10.0
+
+
+@dataclass
+class _Slot:
+    """One worker process and its successors."""
+
+    number: int
+    process: SpawnProcess | None = None
+    name: str = ""
+    generation: int = 0
+    started_at: float = 0.0
+    restart_at: float = 0.0
+    pause_s: float = 0.5
+
+
+class Supervisor:
+    """Starts ``settings.processes`` workers, restarts those that die, stops all at the end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._engine = create_engine(settings.database)
+        self._store = SqlJobStore(self._engine)
+        self._stop = threading.Event()
+        self._slots = [_Slot(number) for number in range(settings.processes)]
+        self._next_sweep = 0.0
+
+    def run(self) -> None:
+        """Work until SIGTERM or SIGINT. Jobs at hand go back to the queue."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop.set())
+        os.environ.update(MALLOC)
+        try:
+            self._wait_for_database()
+            while not self._stop.is_set():
+                for slot in self._slots:
+                    self._tend(slot)
+                self._sweep()
+                self._stop.wait(_LOOK_S)
+        finally:
+            self._end_workers()
+            self._engine.dispose()
+
+    def _wait_for_database(self) -> None:
+        said = False
+        while not self._stop.is_set():
+            try:
+                if self._store.is_ready():
+                    return
+            except JobStoreUnavailableError as error:
+                _log.warning("%s", error)
+            if not said:
+                _log.info("waiting for the service to prepare the database")
+                said = True
+            self._stop.wait(1.0)
+
+    def _tend(self, slot: _Slot) -> None:
+        now = time.monotonic()
+        if slot.process is not None and not slot.process.is_alive():
+            self._bury(slot, now)
+        if slot.process is None and now >= slot.restart_at:
+            self._start(slot, now)
+
+    def _start(self, slot: _Slot, now: float) -> None:
+        slot.generation += 1
+        slot.name = f"{socket.gethostname()}:{os.getpid()}:{slot.number}:{slot.generation}"
+        # Spawned, not forked: CUDA and thread pools do not survive a fork.
+        slot.process = multiprocessing.get_context("spawn").Process(
+            target=work, args=(self._settings, slot.name, os.getpid()), name=slot.name
+        )
+        slot.process.start()
+        slot.started_at = now
+
+    def _bury(self, slot: _Slot, now: float) -> None:
+        assert slot.process is not None
+        _log.error("worker %s ended with %s", slot.name, slot.process.exitcode)
+        try:
+            # It is known to be dead, so its job need not wait for the end of its lease.
+            if self._store.worker_died(slot.name):
+                self._next_sweep = now
+        except JobStoreUnavailableError as error:
+            _log.warning("%s", error)
+        slot.process.close()
+        slot.process = None
+        # One that dies at every start must not keep the machine busy with starting it.
+        stable = now - slot.started_at > _STABLE_S
+        slot.pause_s = 0.5 if stable else min(_MAX_PAUSE_S, slot.pause_s * 2)
+        slot.restart_at = now + slot.pause_s
+
+    def _sweep(self) -> None:
+        now = time.monotonic()
+        if now < self._next_sweep:
+            return
+        self._next_sweep = now + self._settings.sweep_s
+        try:
+            for job in self._store.sweep(max_attempts=self._settings.max_attempts):
+                _log.info("job %s waits for a worker (lost %d times)", job.id, job.losses)
+        except JobStoreUnavailableError as error:
+            _log.warning("%s", error)
+
+    def _end_workers(self) -> None:
+        running = [slot.process for slot in self._slots if slot.process is not None]
+        for process in running:
+            process.terminate()
+        # A worker ends a pipeline that does not listen by itself after obey_s.
+        deadline = time.monotonic() + self._settings.obey_s + _KILL_AFTER_S
+        for process in running:
+            process.join(max(0.0, deadline - time.monotonic()))
+            if process.is_alive():
+                _log.error("worker %s does not stop: killing it", process.name)
+                process.kill()
+                process.join()
