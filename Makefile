@@ -1,0 +1,61 @@
+# Two commands for a newcomer: make demo, make test. `make help` lists the rest.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+WEB := service/web
+PAGE := $(WEB)/dist/index.html
+WEB_SOURCES := $(shell find $(WEB)/src $(WEB)/public -type f 2>/dev/null) $(WEB)/index.html $(WEB)/package-lock.json
+
+# The page's build takes the machine's Node where it is new enough, else one from PyPI.
+NODE_OK := $(shell node -e 'process.exit(+process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2>/dev/null && npm --version >/dev/null 2>&1 && echo yes)
+NODE_PATH_PREFIX := $(if $(NODE_OK),,$(abspath $(BIN)):)
+
+.DEFAULT_GOAL := help
+.PHONY: help install page demo serve test lint types imports unit docs clean
+
+help: ## list the commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+install: $(INSTALLED) ## make the virtual environment and install
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "wholeslide needs Python 3.11 or newer; say which with: make PYTHON=python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev$(if $(NODE_OK),,$(comma)node)]'
+	@touch $@
+comma := ,
+
+page: $(PAGE) ## build the review page
+
+$(PAGE): $(WEB_SOURCES) | $(INSTALLED)
+	cd $(WEB) && export PATH="$(NODE_PATH_PREFIX)$$PATH" && npm ci --no-audit --no-fund && npm run build
+	@touch $@
+
+demo: $(INSTALLED) $(PAGE) ## train, score a slide through the API, serve the page (SLIDE=path MPP=0.5 ONCE=1)
+	@$(BIN)/wsi demo $(if $(SLIDE),--slide '$(SLIDE)') $(if $(MPP),--mpp $(MPP)) $(if $(ONCE),--once)
+
+serve: $(INSTALLED) $(PAGE) ## run API, page and worker on your own data
+	@$(BIN)/wsi serve
+
+test: $(INSTALLED) lint types imports page unit ## lint, types, import rules and all tests
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	cd $(WEB) && export PATH="$(NODE_PATH_PREFIX)$$PATH" && { [ -d node_modules ] || npm ci --no-audit --no-fund; } && npm run check
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+imports: $(INSTALLED)
+	$(BIN)/lint-imports
+
+unit: $(INSTALLED) $(PAGE)
+	$(BIN)/coverage erase
+	$(BIN)/python -m pytest --cov --cov-report=
+	$(BIN)/coverage report
+
+clean: ## remove what was built; keeps the virtual environment and your data
+	rm -rf $(WEB)/dist $(WEB)/node_modules .mypy_cache .ruff_cache .pytest_cache artifacts

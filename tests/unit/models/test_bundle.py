@@ -1,0 +1,74 @@
+"""Model bundles: whole or not at all, and what they say they are."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from wsi.errors import ModelError
+from wsi.models.bundle import load_bundle, save_bundle
+from wsi.models.card import CARD_FILE, WEIGHTS_FILE, ModelCard, list_cards, read_card
+
+CARD = ModelCard(
+    name="m", pipeline="patch", architecture="resnet10", classes=("a", "b"), mpp=1.0, input_px=8
+)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    save_bundle(tmp_path / "m", CARD, {"w": torch.arange(6.0).view(2, 3)})
+    return tmp_path / "m"
+
+
+def test_a_bundle_is_read_back_as_it_was_written(bundle: Path) -> None:
+    card, state = load_bundle(bundle)
+    assert torch.equal(state["w"], torch.arange(6.0).view(2, 3))
+    assert (card.classes, card.mpp, card.pipeline) == (("a", "b"), 1.0, "patch")
+    assert len(card.weights_sha256) == 64
+    assert card.created_at
+    assert card.code_version
+
+
+def test_weights_that_were_changed_are_refused(bundle: Path) -> None:
+    weights = bundle / WEIGHTS_FILE
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(ModelError, match="SHA-256 differs"):
+        load_bundle(bundle)
+
+
+def test_a_folder_without_a_card_is_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no model bundle"):
+        read_card(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "not json", "[]", '{"format": 99}', '{"format": 1}'])
+def test_a_damaged_card_is_refused(bundle: Path, text: str) -> None:
+    (bundle / CARD_FILE).write_text(text)
+    with pytest.raises(ModelError):
+        read_card(bundle)
+
+
+def test_saving_again_replaces_the_bundle_and_leaves_nothing_behind(bundle: Path) -> None:
+    save_bundle(bundle, CARD, {"w": torch.zeros(1)})
+    assert load_bundle(bundle)[1]["w"].shape == (1,)
+    assert [path.name for path in bundle.parent.iterdir()] == ["m"]
+
+
+def test_a_bundle_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ModelError, match="not written"):
+        save_bundle(tmp_path / "file" / "m", CARD, {"w": torch.zeros(1)})
+
+
+def test_models_are_listed_newest_first(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        save_bundle(tmp_path / name, CARD, {"w": torch.zeros(1)})
+    data = json.loads((tmp_path / "old" / CARD_FILE).read_text())
+    data["created_at"] = "2001-01-01T00:00:00"
+    (tmp_path / "old" / CARD_FILE).write_text(json.dumps({**data, "name": "old"}))
+    (tmp_path / "notes").mkdir()
+    assert [card.name for card in list_cards(tmp_path)] == ["m", "old"]
+    assert list_cards(tmp_path / "nowhere") == []
