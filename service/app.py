@@ -77,7 +77,7 @@ def _start(settings: Settings) -> Context:
     job_store = SqlJobStore(engine)
     reconciler = Reconciler(
         job_store,
-        CeleryBells(settings.broker_url) if settings.broker_url else None,
+        CeleryBells(settings.broker_url, settings.queue) if settings.broker_url else None,
         max_attempts=settings.max_attempts,
         sweep_s=settings.sweep_s,
     )

@@ -18,6 +18,7 @@ class Settings(BaseSettings):
         data_dir: slides, derived data and the embedded database live below it.
         database_url: ``sqlite:///file`` or ``postgresql+psycopg://user:password@host/name``.
         broker_url: RabbitMQ or Redis; empty: workers claim jobs from the database by themselves.
+        queue: name of the queue on the broker; two installations on one broker need two.
         host, port: where the API listens.
         models_dir: folder of model bundles.
         slide_roots: folders (separated by ``:``) below which slides may be registered by path.
@@ -34,6 +35,7 @@ class Settings(BaseSettings):
     data_dir: Path = Path("data")
     database_url: str = ""
     broker_url: str = ""
+    queue: str = "wsi.jobs"
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     models_dir: Path | None = None

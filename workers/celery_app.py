@@ -21,7 +21,7 @@ from workers.settings import Settings
 from workers.supervisor import MALLOC
 from wsi.errors import JobStoreUnavailableError
 from wsi.jobs import SqlJobStore, create_engine
-from wsi.jobs.bell import QUEUE_NAME, TASK_NAME, broker_settings
+from wsi.jobs.bell import TASK_NAME, broker_settings
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def ring(job_id: str) -> None:
 def celery_settings(settings: Settings) -> dict[str, Any]:
     """How the worker is set up, and why."""
     return {
-        **broker_settings(),
+        **broker_settings(settings.queue),
         "broker_url": settings.broker_url,
         "include": ["workers.celery_app"],
         # A message is acknowledged when its job has ended: a busy worker then holds no further
@@ -85,7 +85,7 @@ def serve(settings: Settings) -> None:
             [
                 "worker",
                 "--queues",
-                QUEUE_NAME,
+                settings.queue,
                 "--loglevel",
                 settings.log_level,
                 # Chatter between workers that this design has no use for.

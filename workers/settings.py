@@ -12,7 +12,7 @@ class Settings(BaseSettings):
     """Settings of workers; each is the environment variable ``WSI_`` + its name.
 
     Attributes:
-        data_dir, database_url, broker_url, models_dir: as for the service.
+        data_dir, database_url, broker_url, queue, models_dir: as for the service.
         processes: worker processes, each with its own models in memory.
         device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``: CUDA where there is one.
         pipeline_loader: ``module:function`` that gives a pipeline for (name, bundle, device);
@@ -32,6 +32,7 @@ class Settings(BaseSettings):
     data_dir: Path = Path("data")
     database_url: str = ""
     broker_url: str = ""
+    queue: str = "wsi.jobs"
     models_dir: Path | None = None
     processes: int = Field(default=1, gt=0, validation_alias="WSI_WORKER_PROCESSES")
     device: str = "auto"

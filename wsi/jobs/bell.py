@@ -14,7 +14,7 @@ from wsi.errors import JobStoreUnavailableError
 from wsi.jobs.job import JobStore
 
 TASK_NAME = "wsi.run_job"
-QUEUE_NAME = "wsi.jobs"
+DEFAULT_QUEUE = "wsi.jobs"
 
 
 class Bells(Protocol):
@@ -25,12 +25,13 @@ class Bells(Protocol):
         ...
 
 
-def job_queue() -> Queue:
+def job_queue(name: str) -> Queue:
     """The queue that bells go through; both ends must declare it alike."""
     return Queue(  # type: ignore[no-untyped-call]
-        QUEUE_NAME,
-        Exchange(QUEUE_NAME, type="direct", durable=True),  # type: ignore[no-untyped-call]
-        routing_key=QUEUE_NAME,
+        name,
+        # A topic exchange, since Celery warns of delayed tasks (of which there are none) on others.
+        Exchange(name, type="topic", durable=True),  # type: ignore[no-untyped-call]
+        routing_key=name,
         durable=True,
         queue_arguments={
             # Replicated and safe over a broker's restart. Redis ignores these arguments.
@@ -42,15 +43,14 @@ def job_queue() -> Queue:
     )
 
 
-def broker_settings() -> dict[str, Any]:
+def broker_settings(queue_name: str) -> dict[str, Any]:
     """Celery settings that sender and worker share."""
-    queue = job_queue()
     return {
-        "task_queues": [queue],
-        "task_default_queue": QUEUE_NAME,
-        "task_default_exchange": QUEUE_NAME,
-        "task_default_exchange_type": "direct",
-        "task_default_routing_key": QUEUE_NAME,
+        "task_queues": [job_queue(queue_name)],
+        "task_default_queue": queue_name,
+        "task_default_exchange": queue_name,
+        "task_default_exchange_type": "topic",
+        "task_default_routing_key": queue_name,
         "task_ignore_result": True,
         "broker_connection_retry_on_startup": True,
         "broker_transport_options": {
@@ -70,11 +70,12 @@ class CeleryBells:
 
     Args:
         broker_url: ``amqp://...`` or ``redis://...``.
+        queue: its name.
     """
 
-    def __init__(self, broker_url: str) -> None:
+    def __init__(self, broker_url: str, queue: str = DEFAULT_QUEUE) -> None:
         self._app = celery.Celery("wsi-bells", broker=broker_url, set_as_current=False)
-        self._app.conf.update(broker_settings())
+        self._app.conf.update(broker_settings(queue))
 
     def ring(self, job_id: str) -> None:
         try:

@@ -1,0 +1,77 @@
+"""A service in this process, with slides made here."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from fastapi.testclient import TestClient
+
+from service.app import create_app
+from service.context import Context
+from service.settings import Settings
+from tests.integration.toy_pipeline import load, write_bundle
+from workers.loaded import LoadedPipelines
+from workers.run_job import Patience, run_job
+
+
+def write_slide(path: Path, *, seed: int = 0, mpp: float | None = 0.5, side: int = 600) -> Path:
+    """A small tiled TIFF that OpenSlide opens; ``mpp=None`` leaves the resolution out."""
+    ramp = np.linspace(100, 250, side)
+    planes = np.broadcast_arrays(ramp[:, None], ramp[None, :], 120.0 + seed)
+    pixels = np.stack(planes, axis=-1).astype(np.uint8)
+    pixels[: side // 3, : side // 3] = (150, 60, 140)
+    tifffile.imwrite(
+        path,
+        pixels,
+        tile=(256, 256),
+        photometric="rgb",
+        compression="jpeg",
+        resolution=(1e4 / mpp, 1e4 / mpp) if mpp else None,
+        resolutionunit="CENTIMETER" if mpp else None,
+    )
+    return path
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    data = tmp_path / "data"
+    write_bundle(data / "models")
+    return Settings(data_dir=data, slide_roots=(tmp_path / "share",), sweep_s=60)
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[TestClient]:
+    with TestClient(
+        create_app(settings), base_url="http://test/api/v1/", raise_server_exceptions=False
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+def context(client: TestClient) -> Context:
+    found = client.app.state.context  # type: ignore[attr-defined]
+    assert isinstance(found, Context)
+    return found
+
+
+@pytest.fixture
+def slide_file(tmp_path: Path) -> Path:
+    return write_slide(tmp_path / "a slide.tif")
+
+
+def upload(client: TestClient, path: Path, **fields: str) -> dict[str, object]:
+    """Upload a slide that must be taken."""
+    with path.open("rb") as file:
+        answer = client.post("slides", files={"file": (path.name, file)}, data=fields)
+    assert answer.status_code in (200, 201), answer.text
+    body: dict[str, object] = answer.json()
+    return body
+
+
+def work_off(context: Context) -> None:
+    """Run every queued job in this process, as a worker would."""
+    pipelines = LoadedPipelines(context.settings.models, "cpu", load)
+    while (job := context.jobs.claim("test", lease_s=60)) is not None:
+        run_job(context.jobs, job, pipelines, Patience())

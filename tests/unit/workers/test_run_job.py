@@ -1,0 +1,270 @@
+"""One claimed job, run to each of its ends in this process."""
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.toy_pipeline import ToyPipeline, load, write_bundle
+from tests.unit.service.conftest import write_slide
+from workers import run_job as module
+from workers.loaded import LoadedPipelines, loader_by_name
+from workers.run_job import Patience, error_kind, run_job
+from wsi.errors import ConfigError, JobStoreUnavailableError, ModelError, StoreError
+from wsi.jobs import Job, JobRequest, JobStatus
+from wsi.storage import SlideStore, get_result
+from wsi.testing.jobs import MemoryJobStore
+
+QUICK = Patience(lease_s=60, beat_s=0.02, obey_s=0.2, stall_s=60)
+
+
+class Bench:
+    """A store with one claimed job, and models beside it."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.models = folder / "models"
+        write_bundle(self.models, **settings)
+        self.store = MemoryJobStore()
+        self.slide = write_slide(folder / "s.tif")
+        self.pipelines = LoadedPipelines(self.models, "cpu", load)
+        self.store.add(
+            JobRequest(
+                slide_id="1",
+                slide_path=str(self.slide),
+                slide_name="s.tif",
+                store_url=str(folder / "s.zarr"),
+                pipeline="patch",
+                model="toy",
+            )
+        )
+        self.job = self.claim()
+
+    def claim(self) -> Job:
+        job = self.store.claim("w", lease_s=60)
+        assert job is not None
+        return job
+
+    def run(self, **options: Any) -> Job:
+        run_job(self.store, self.job, self.pipelines, QUICK, **options)
+        return self.store.get(self.job.id)
+
+    def results(self) -> tuple[str, ...]:
+        return SlideStore(self.job.request.store_url).digests("results")
+
+
+def test_a_job_that_ends_well_names_its_stored_result(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    job = bench.run()
+    assert (job.status, job.result_id) == (JobStatus.SUCCEEDED, f"{job.id}-1")
+    result = get_result(SlideStore(job.request.store_url), f"{job.id}-1")
+    assert sum(result.probabilities.values()) == pytest.approx(1)
+    assert {"load model", "job"} <= set(result.timings_s)
+
+
+def test_progress_reaches_the_row_while_the_job_runs(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, steps=20, step_s=0.02)
+    seen = set()
+    heartbeat = bench.store.heartbeat
+
+    def watched(*args: Any, **more: Any) -> Job:
+        seen.add(more["stage"])
+        return heartbeat(*args, **more)
+
+    bench.store.heartbeat = watched  # type: ignore[method-assign]
+    bench.run()
+    assert "working" in seen
+
+
+def test_an_error_of_the_library_fails_the_job_with_its_kind_and_text(tmp_path: Path) -> None:
+    job = Bench(tmp_path, damaged=True).run()
+    assert (job.status, job.error_kind) == (JobStatus.FAILED, "damaged")
+    assert job.error == "s.tif: made so by the test"
+
+
+def test_an_unexpected_error_fails_the_job_and_its_trace_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = Bench(tmp_path, raises="deep inside").run()
+    assert (job.status, job.error_kind) == (JobStatus.FAILED, "internal")
+    assert job.error == "s.tif: ZeroDivisionError: deep inside"
+    assert "Traceback" in caplog.text
+
+
+def test_a_file_that_is_gone_fails_the_job(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.slide.unlink()
+    job = bench.run()
+    assert (job.status, job.error_kind) == (JobStatus.FAILED, "unreadable")
+
+
+def test_a_model_that_is_gone_fails_the_job(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    (bench.models / "toy" / "model.json").unlink()
+    job = bench.run()
+    assert (job.status, job.error_kind) == (JobStatus.FAILED, "model")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [(MemoryError("allocate 9 TiB"), "out_of_memory"), (StoreError("disk full"), "store")],
+)
+def test_lack_of_memory_and_of_disk_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(ToyPipeline, "_work", fail)
+    job = Bench(tmp_path).run()
+    assert (job.status, job.error_kind) == (JobStatus.FAILED, kind)
+
+
+def test_a_running_job_that_is_cancelled_stops_and_leaves_no_result(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, steps=1000, step_s=0.02)
+    bench.store.request_cancel(bench.job.id)
+    assert bench.run().status is JobStatus.CANCELLED
+    assert bench.results() == ()
+
+
+def test_a_worker_that_stops_gives_its_job_back(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, steps=1000, step_s=0.02)
+    job = bench.run(stopping=lambda: True)
+    assert (job.status, job.losses) == (JobStatus.QUEUED, 0)
+    assert [bell.job_id for bell in bench.store.outbox()] == [job.id]
+
+
+def test_what_a_worker_computed_after_losing_its_lease_is_dropped(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.store.worker_died("w")
+    bench.store.sweep(max_attempts=3)
+    second = bench.claim()
+    job = bench.run()
+    assert (job.status, job.attempt, job.result_id) == (JobStatus.RUNNING, second.attempt, None)
+    run_job(bench.store, second, bench.pipelines, QUICK)
+    # Both attempts stored something; the row names the one that won.
+    assert bench.store.get(job.id).result_id == f"{job.id}-2"
+    assert set(bench.results()) == {f"{job.id}-1", f"{job.id}-2"}
+
+
+def test_a_lease_lost_in_the_middle_stops_the_work(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, steps=1000, step_s=0.02)
+    bench.store.worker_died("w")
+    bench.store.sweep(max_attempts=3)
+    assert bench.run().status is JobStatus.QUEUED
+    assert bench.results() == ()
+
+
+@pytest.mark.parametrize(
+    ("harm", "status"), [("cancel", JobStatus.CANCELLED), ("stop", JobStatus.QUEUED)]
+)
+def test_a_pipeline_that_does_not_listen_is_ended_by_force_with_its_row_settled(
+    tmp_path: Path, harm: str, status: JobStatus
+) -> None:
+    bench = Bench(tmp_path, deaf_s=1.5)
+    if harm == "cancel":
+        bench.store.request_cancel(bench.job.id)
+    ended = threading.Event()
+    at_end = []
+
+    def end_process() -> None:
+        if not ended.is_set():
+            at_end.append(bench.store.get(bench.job.id).status)
+            ended.set()
+
+    bench.run(stopping=lambda: harm == "stop", end_process=end_process)
+    assert at_end == [status]
+
+
+def test_a_job_without_any_progress_fails_as_hung(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, deaf_s=1.5)
+    ended = threading.Event()
+    run_job(
+        bench.store,
+        bench.job,
+        bench.pipelines,
+        Patience(lease_s=60, beat_s=0.02, obey_s=0.1, stall_s=0.1),
+        end_process=ended.set,
+    )
+    job = bench.store.get(bench.job.id)
+    assert (job.status, job.error_kind) == (JobStatus.FAILED, "hung")
+    assert ended.is_set()
+
+
+def test_the_end_of_a_job_waits_for_a_database_that_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path)
+    monkeypatch.setattr(module, "_STORE_WAIT_S", 0.0)
+    succeed, away = bench.store.succeed, [3]
+
+    def sometimes(*args: Any, **more: Any) -> Job:
+        if away[0]:
+            away[0] -= 1
+            raise JobStoreUnavailableError("gone")
+        return succeed(*args, **more)
+
+    bench.store.succeed = sometimes  # type: ignore[method-assign]
+    assert bench.run().status is JobStatus.SUCCEEDED
+
+
+def test_a_database_that_is_away_during_the_work_does_not_stop_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, steps=10, step_s=0.02)
+
+    def away(*_: Any, **__: Any) -> Job:
+        raise JobStoreUnavailableError("gone")
+
+    bench.store.heartbeat = away  # type: ignore[method-assign]
+    assert bench.run().status is JobStatus.SUCCEEDED
+
+
+def test_a_model_is_loaded_once_and_again_when_its_weights_change(tmp_path: Path) -> None:
+    write_bundle(tmp_path)
+    loads = []
+
+    def counted(name: str, bundle: Path, device: str) -> ToyPipeline:
+        loads.append((name, bundle.name, device))
+        return load(name, bundle, device)
+
+    pipelines = LoadedPipelines(tmp_path, "cpu", counted)
+    assert pipelines.get("patch", "toy") is pipelines.get("patch", "toy")
+    assert loads == [("patch", "toy", "cpu")]
+    card = tmp_path / "toy" / "model.json"
+    card.write_text(card.read_text().replace("0" * 64, "1" * 64))
+    pipelines.get("patch", "toy")
+    assert len(loads) == 2
+
+
+def test_only_so_many_models_stay_in_memory(tmp_path: Path) -> None:
+    for name in "abc":
+        write_bundle(tmp_path, name)
+    pipelines = LoadedPipelines(tmp_path, "cpu", load, capacity=2)
+    first = pipelines.get("patch", "a")
+    for name in "bc":
+        pipelines.get("patch", name)
+    assert pipelines.get("patch", "a") is not first
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc", "a/b", ".."])
+def test_a_models_name_leads_nowhere_else(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ModelError):
+        LoadedPipelines(tmp_path, "cpu", load).get("patch", name)
+
+
+def test_the_loader_is_found_by_name() -> None:
+    assert loader_by_name("tests.integration.toy_pipeline:load") is load
+    for name in ("nothing:load", "tests.integration.toy_pipeline:nothing", "", "os"):
+        with pytest.raises(ConfigError, match="WSI_PIPELINE_LOADER"):
+            loader_by_name(name)
+
+
+def test_errors_have_stable_words() -> None:
+    assert error_kind(ModelError("x")) == "model"
+    assert error_kind(JobStoreUnavailableError("x")) == "job_store_unavailable"
+
+
+def test_a_heart_stops_with_its_job(tmp_path: Path) -> None:
+    Bench(tmp_path).run()
+    time.sleep(0.05)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("heart-")]
