@@ -1,0 +1,100 @@
+import type { Slide } from "../api/types";
+import { slideSuspicion, suspicion } from "./suspicion";
+
+/** What the worklist shows and in which order. */
+
+export type SortKey = "suspicion" | "name" | "created" | "size" | "mpp" | "state" | `p:${string}`;
+
+export interface Order {
+  readonly key: SortKey;
+  readonly descending: boolean;
+}
+
+export type StateFilter = "all" | "unscored" | "running" | "scored" | "failed";
+
+export type SlideState = Exclude<StateFilter, "all">;
+
+/** One word for where a slide stands: work in progress first, then failures, then results. */
+export function slideState(slide: Slide): SlideState {
+  const states = slide.results.map((result) => result.status);
+  if (states.some((s) => s === "QUEUED" || s === "RUNNING")) return "running";
+  if (states.some((s) => s === "FAILED")) return "failed";
+  return states.some((s) => s === "SUCCEEDED") ? "scored" : "unscored";
+}
+
+const STATE_RANK: Readonly<Record<SlideState, number>> = {
+  failed: 3,
+  running: 2,
+  scored: 1,
+  unscored: 0,
+};
+
+function sortValue(slide: Slide, key: SortKey): number | string | null {
+  if (key.startsWith("p:")) {
+    const result = slide.results.find((r) => r.pipeline === key.slice(2));
+    return result ? suspicion(result) : null;
+  }
+  switch (key) {
+    case "suspicion":
+      return slideSuspicion(slide.results);
+    case "name":
+      return slide.name.toLowerCase();
+    case "created":
+      return slide.created_at;
+    case "size":
+      return slide.size_bytes;
+    case "mpp":
+      return slide.mpp;
+    default:
+      return STATE_RANK[slideState(slide)];
+  }
+}
+
+/** A sorted copy. Slides without a value come last whichever way it goes; ties keep name order. */
+export function sortSlides(slides: readonly Slide[], order: Order): Slide[] {
+  const keyed = slides.map((slide) => ({ slide, value: sortValue(slide, order.key) }));
+  const sign = order.descending ? -1 : 1;
+  keyed.sort((a, b) => {
+    if (a.value === null || b.value === null) {
+      if (a.value !== b.value) return a.value === null ? 1 : -1;
+    } else if (a.value !== b.value) {
+      return a.value < b.value ? -sign : sign;
+    }
+    return a.slide.name.localeCompare(b.slide.name, "en", { numeric: true });
+  });
+  return keyed.map(({ slide }) => slide);
+}
+
+/** Slides whose name, id or vendor contains every word, in the wanted state. */
+export function filterSlides(
+  slides: readonly Slide[],
+  words: string,
+  state: StateFilter,
+): readonly Slide[] {
+  const wanted = words.toLowerCase().split(/\s+/).filter(Boolean);
+  return slides.filter((slide) => {
+    if (state !== "all" && slideState(slide) !== state) return false;
+    const text = `${slide.name} ${slide.id} ${slide.vendor}`.toLowerCase();
+    return wanted.every((word) => text.includes(word));
+  });
+}
+
+/** Every pipeline that a slide or a model knows of; "patch" and "whole-slide" lead. */
+export function pipelineNames(slides: readonly Slide[], models: readonly string[]): string[] {
+  const rank = (name: string) => ["patch", "whole-slide"].indexOf(name) >>> 0;
+  const names = new Set([...models, ...slides.flatMap((s) => s.results.map((r) => r.pipeline))]);
+  return [...names].sort((a, b) => rank(a) - rank(b) || a.localeCompare(b));
+}
+
+/** First and one past the last row to keep in the document. */
+export function visibleRows(
+  scrollTop: number,
+  height: number,
+  rowHeight: number,
+  count: number,
+  overscan = 6,
+): readonly [number, number] {
+  const first = Math.max(0, Math.floor(scrollTop / rowHeight) - overscan);
+  const last = Math.min(count, Math.ceil((scrollTop + height) / rowHeight) + overscan);
+  return [Math.min(first, count), Math.max(last, Math.min(first, count))];
+}

@@ -1,0 +1,296 @@
+import type { SlideResult } from "../api/types";
+import { COLOUR_MAPS, cssGradient, isColourMap } from "../pure/colourmaps";
+import { kindTitle, percent, pipelineTitle } from "../pure/format";
+import { fill, h, setText } from "../ui/dom";
+import { fitChoice, type LayerChoice } from "./layers";
+import type { ViewerState } from "./state";
+
+/** The heatmap's knobs. Colours, threshold and opacity act at once, without asking the service. */
+
+export interface ControlActions {
+  /** A knob of colour, threshold, opacity or outlines was turned. */
+  readonly repaint: () => void;
+  /** The active view shall show this. */
+  readonly choose: (choice: LayerChoice | null) => void;
+  readonly setOverlay: (on: boolean) => void;
+  readonly setActive: (view: 0 | 1) => void;
+}
+
+export class HeatControls {
+  readonly element = h("div", { class: "heat-controls" });
+  readonly #state: ViewerState;
+  readonly #actions: ControlActions;
+  readonly #layer = h("div", { class: "layer-controls" });
+  readonly #toggle: HTMLInputElement;
+  readonly #legend = new Legend();
+  readonly #threshold: HTMLInputElement;
+  readonly #thresholdText = h("output", { for: "threshold" });
+  readonly #opacityText = h("output", { for: "opacity" });
+
+  constructor(state: ViewerState, actions: ControlActions) {
+    this.#state = state;
+    this.#actions = actions;
+    const { settings } = state;
+    this.#toggle = h("input", {
+      type: "checkbox",
+      role: "switch",
+      id: "overlay-toggle",
+      onchange: () => actions.setOverlay(this.#toggle.checked),
+    });
+    this.#threshold = this.#slider("threshold", settings.threshold, (value) => {
+      settings.threshold = value;
+    });
+    const opacity = this.#slider("opacity", settings.opacity, (value) => {
+      settings.opacity = value;
+    });
+    fill(
+      this.element,
+      h(
+        "div",
+        { class: "row" },
+        h("label", { class: "switch", for: "overlay-toggle" }, this.#toggle, "Show heatmap"),
+        h(
+          "span",
+          { class: "keys" },
+          h("kbd", {}, "o"),
+          " toggle · hold ",
+          h("kbd", {}, "h"),
+          " to hide",
+        ),
+      ),
+      this.#layer,
+      this.#legend.element,
+      sliderRow("threshold", "Threshold", this.#threshold, this.#thresholdText),
+      sliderRow("opacity", "Opacity", opacity, this.#opacityText),
+      h("div", { class: "row wrap" }, this.#mapSelect(), this.#flags()),
+    );
+    this.show();
+  }
+
+  /** Bring every control in line with the state. */
+  show(): void {
+    const { settings } = this.#state;
+    this.#toggle.checked = this.#state.overlay;
+    this.#threshold.value = String(settings.threshold);
+    setText(this.#thresholdText, settings.threshold.toFixed(2));
+    setText(this.#opacityText, settings.opacity.toFixed(2));
+    this.#legend.show(settings);
+    this.#showLayerControls();
+  }
+
+  showValue(value: number | null): void {
+    this.#legend.showValue(value);
+  }
+
+  #slider(id: string, value: number, set: (value: number) => void): HTMLInputElement {
+    const slider = h("input", { type: "range", id, min: 0, max: 1, step: 0.01, value });
+    slider.addEventListener("input", () => {
+      set(Number(slider.value));
+      this.#paint();
+    });
+    return slider;
+  }
+
+  #paint(): void {
+    const { settings } = this.#state;
+    setText(this.#thresholdText, settings.threshold.toFixed(2));
+    setText(this.#opacityText, settings.opacity.toFixed(2));
+    this.#legend.show(settings);
+    this.#actions.repaint();
+  }
+
+  #mapSelect(): HTMLElement {
+    const { settings } = this.#state;
+    const select = h(
+      "select",
+      {
+        id: "colour-map",
+        onchange: () => {
+          if (isColourMap(select.value)) settings.colourMap = select.value;
+          this.#paint();
+        },
+      },
+      COLOUR_MAPS.map((name) =>
+        h("option", { value: name, selected: name === settings.colourMap }, name),
+      ),
+    );
+    return h("label", { class: "inline" }, "Colours", select);
+  }
+
+  #flags(): HTMLElement[] {
+    const { settings } = this.#state;
+    const flag = (label: string, get: () => boolean, set: (on: boolean) => void) => {
+      const box = h("input", {
+        type: "checkbox",
+        checked: get(),
+        onchange: () => {
+          set(box.checked);
+          this.#paint();
+        },
+      });
+      return h("label", { class: "inline" }, box, label);
+    };
+    return [
+      flag(
+        "Smooth",
+        () => settings.smooth,
+        (on) => {
+          settings.smooth = on;
+        },
+      ),
+      flag(
+        "Outlines",
+        () => settings.outlines,
+        (on) => {
+          settings.outlines = on;
+        },
+      ),
+      flag(
+        "On when a slide opens",
+        () => settings.overlayAtOpen,
+        (on) => {
+          settings.overlayAtOpen = on;
+        },
+      ),
+    ];
+  }
+
+  #showLayerControls(): void {
+    const { results, choices, active, mode } = this.#state;
+    if (results.size === 0) {
+      fill(this.#layer);
+      return;
+    }
+    const choice = choices[active];
+    const result = choice ? results.get(choice.pipeline) : undefined;
+    const rows: HTMLElement[] = [];
+    if (mode !== "single") {
+      rows.push(
+        segments("View", [
+          ["Left", active === 0, () => this.#actions.setActive(0)],
+          ["Right", active === 1, () => this.#actions.setActive(1)],
+        ]),
+      );
+    }
+    rows.push(
+      segments("Pipeline", [
+        ...[...results.values()].map(
+          (r) =>
+            [
+              pipelineTitle(r.pipeline),
+              choice?.pipeline === r.pipeline,
+              () => this.#actions.choose(fitChoice(r, choice)),
+            ] as const,
+        ),
+        ...(mode === "single"
+          ? []
+          : [["Bare slide", choice === null, () => this.#actions.choose(null)] as const]),
+      ]),
+    );
+    if (choice && result) rows.push(...this.#kindAndClass(choice, result));
+    const focused = this.#layer.contains(document.activeElement)
+      ? document.activeElement?.getAttribute("data-key")
+      : null;
+    fill(this.#layer, rows);
+    if (focused) {
+      for (const button of this.#layer.querySelectorAll<HTMLElement>("[data-key]")) {
+        if (button.dataset["key"] === focused) button.focus();
+      }
+    }
+  }
+
+  #kindAndClass(choice: LayerChoice, result: SlideResult): HTMLElement[] {
+    return [
+      segments(
+        "Map",
+        result.layers.map(
+          (kind) =>
+            [
+              kindTitle(kind),
+              kind === choice.kind,
+              () => this.#actions.choose({ ...choice, kind }),
+            ] as const,
+        ),
+      ),
+      segments(
+        "Class",
+        result.classes.map(
+          (className) =>
+            [
+              className,
+              className === choice.className,
+              () => this.#actions.choose({ ...choice, className }),
+            ] as const,
+        ),
+      ),
+    ];
+  }
+}
+
+/** A colour bar with values: what is hidden by the threshold is crossed out. */
+class Legend {
+  readonly #cut = h("div", { class: "legend-cut" });
+  readonly #marker = h("div", { class: "legend-marker", hidden: true });
+  readonly #bar = h("div", { class: "legend-bar" }, this.#cut, this.#marker);
+  readonly #value = h("span", { class: "legend-value" }, "Point at the slide to read a value");
+  readonly element = h(
+    "div",
+    { class: "legend", role: "group", "aria-label": "Heatmap legend" },
+    this.#bar,
+    h(
+      "div",
+      { class: "legend-ticks", "aria-hidden": "true" },
+      [0, 0.25, 0.5, 0.75, 1].map((v) => h("span", {}, String(v))),
+    ),
+    this.#value,
+  );
+
+  show(settings: ViewerState["settings"]): void {
+    this.#bar.style.backgroundImage = cssGradient(settings.colourMap);
+    this.#cut.style.width = `${settings.threshold * 100}%`;
+  }
+
+  showValue(value: number | null): void {
+    this.#marker.hidden = value === null;
+    if (value !== null) this.#marker.style.left = `${value * 100}%`;
+    setText(
+      this.#value,
+      value === null ? "No value under the pointer" : `Under the pointer: ${percent(value)}`,
+    );
+  }
+}
+
+function sliderRow(
+  id: string,
+  label: string,
+  slider: HTMLInputElement,
+  output: HTMLOutputElement,
+): HTMLElement {
+  return h("div", { class: "slider-row" }, h("label", { for: id }, label), slider, output);
+}
+
+type Segment = readonly [label: string, on: boolean, choose: () => void];
+
+function segments(label: string, options: readonly Segment[]): HTMLElement {
+  return h(
+    "div",
+    { class: "segment-row" },
+    h("span", { class: "segment-label" }, label),
+    h(
+      "div",
+      { class: "segments", role: "group", "aria-label": label },
+      options.map(([text, on, choose]) =>
+        h(
+          "button",
+          {
+            type: "button",
+            "aria-pressed": on ? "true" : "false",
+            "data-key": `${label}/${text}`,
+            onclick: choose,
+          },
+          text,
+        ),
+      ),
+    ),
+  );
+}

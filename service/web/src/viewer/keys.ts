@@ -1,0 +1,134 @@
+import { MAGNIFICATION_KEYS } from "../pure/scale";
+import { openDialog } from "../ui/dialog";
+import { h, isTyping } from "../ui/dom";
+import type { SlidePane } from "./pane";
+import type { Mode } from "./state";
+
+/** The keys of the viewer, and the sheet that lists them. */
+
+export interface KeyActions {
+  readonly pane: () => SlidePane | undefined;
+  readonly hold: (held: boolean) => void;
+  readonly toggleOverlay: () => void;
+  readonly threshold: (step: number) => void;
+  readonly hotspot: (step: 1 | -1) => void;
+  readonly mode: (mode: Mode) => void;
+  readonly cycle: (what: "pipeline" | "kind" | "className") => void;
+  readonly leave: () => void;
+}
+
+const SHEET: readonly (readonly [keys: readonly string[], what: string])[] = [
+  [["1", "2", "3", "4", "5"], "2.5×, 5×, 10×, 20×, 40×"],
+  [["+", "-", "0"], "zoom in, zoom out, whole slide"],
+  [["←", "↑", "↓", "→"], "pan"],
+  [["r", "Shift r"], "turn right, turn left"],
+  [["n", "p"], "next hotspot, previous hotspot"],
+  [["o"], "heatmap on or off"],
+  [["h"], "hide the heatmap while held"],
+  [["[", "]"], "threshold down, up"],
+  [["t"], "next pipeline"],
+  [["k"], "next kind of map"],
+  [["c"], "next class"],
+  [["s"], "side by side"],
+  [["d"], "swipe divider"],
+  [["?"], "this sheet"],
+  [["Esc"], "leave the comparison, then the slide"],
+];
+
+export function showKeyHelp(): void {
+  if (document.querySelector("dialog[open]")) return;
+  openDialog("Keys", [
+    h(
+      "dl",
+      { class: "key-sheet" },
+      SHEET.map(([keys, what]) =>
+        h(
+          "div",
+          {},
+          h(
+            "dt",
+            {},
+            keys.map((key) => h("kbd", {}, key)),
+          ),
+          h("dd", {}, what),
+        ),
+      ),
+    ),
+  ]);
+}
+
+export function listenKeys(signal: AbortSignal, actions: KeyActions): void {
+  window.addEventListener("keydown", (event) => onKey(event, actions), { signal });
+  window.addEventListener(
+    "keyup",
+    (event) => {
+      if (event.key === "h" || event.key === "H") actions.hold(false);
+    },
+    { signal },
+  );
+  // A key released in another window is never heard of here.
+  window.addEventListener("blur", () => actions.hold(false), { signal });
+}
+
+function onKey(event: KeyboardEvent, actions: KeyActions): void {
+  if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event)) return;
+  if (document.querySelector("dialog[open]")) return;
+  const act = action(event, actions);
+  if (!act) return;
+  event.preventDefault();
+  act();
+}
+
+function action(event: KeyboardEvent, actions: KeyActions): (() => void) | null {
+  const power = MAGNIFICATION_KEYS[event.key];
+  if (power !== undefined) return () => actions.pane()?.setMagnification(power);
+  const target = event.target as HTMLElement | null;
+  // Arrows and plus belong to a slider or a list while it has the focus.
+  const inViewer = !target?.closest("input, select, .panel, [role=grid]");
+  const pan = PANS[event.key];
+  if (pan && inViewer) return () => actions.pane()?.panBy(...pan);
+  switch (event.key) {
+    case "+":
+    case "=":
+      return () => actions.pane()?.zoomBy(1.5);
+    case "-":
+      return () => actions.pane()?.zoomBy(1 / 1.5);
+    case "0":
+      return () => actions.pane()?.fit();
+    case "r":
+      return () => actions.pane()?.rotateBy(90);
+    case "R":
+      return () => actions.pane()?.rotateBy(-90);
+    case "[":
+      return () => actions.threshold(-0.05);
+    case "]":
+      return () => actions.threshold(0.05);
+    default:
+      return letter(event, actions);
+  }
+}
+
+const PANS: Readonly<Record<string, [number, number]>> = {
+  ArrowLeft: [-0.2, 0],
+  ArrowRight: [0.2, 0],
+  ArrowUp: [0, -0.2],
+  ArrowDown: [0, 0.2],
+};
+
+function letter(event: KeyboardEvent, actions: KeyActions): (() => void) | null {
+  if (event.key === "h") return () => actions.hold(true);
+  if (event.repeat && !["n", "p"].includes(event.key)) return null;
+  const table: Readonly<Record<string, () => void>> = {
+    n: () => actions.hotspot(1),
+    p: () => actions.hotspot(-1),
+    o: actions.toggleOverlay,
+    t: () => actions.cycle("pipeline"),
+    k: () => actions.cycle("kind"),
+    c: () => actions.cycle("className"),
+    s: () => actions.mode("side"),
+    d: () => actions.mode("swipe"),
+    "?": showKeyHelp,
+    Escape: actions.leave,
+  };
+  return table[event.key] ?? null;
+}

@@ -1,0 +1,243 @@
+import OpenSeadragon from "openseadragon";
+import { dziUrl } from "../api/client";
+import type { Hotspot, Slide } from "../api/types";
+import { valueAt } from "../pure/heatmap";
+import {
+  baseMagnification,
+  imageZoomFor,
+  magnification,
+  magnificationText,
+  scaleBar,
+} from "../pure/scale";
+import type { Settings } from "../settings";
+import { h, reducedMotion, setText } from "../ui/dom";
+import { emptyContent, Overlay } from "./overlay";
+
+export interface PointerReading {
+  /** Level-0 pixels. */
+  readonly x: number;
+  readonly y: number;
+  readonly value: number | null;
+}
+
+/** One view of the slide: tiles, heatmap, scale bar, magnification, navigator. */
+export class SlidePane {
+  readonly element: HTMLElement;
+  readonly viewer: OpenSeadragon.Viewer;
+  readonly content = emptyContent();
+  /** Called when this view moved by itself, for a view locked to it. */
+  onMove: (() => void) | null = null;
+  onPointer: ((reading: PointerReading | null) => void) | null = null;
+  onActive: (() => void) | null = null;
+  onFailure: ((text: string) => void) | null = null;
+
+  #slide: Slide;
+  readonly #overlays: Overlay[];
+  readonly #bar = h("div", { class: "scale-bar-line" });
+  readonly #barText = h("span", {}, "");
+  readonly #power = h("output", { class: "power", "aria-label": "Magnification" });
+  readonly #title = h("div", { class: "pane-title", hidden: true });
+  readonly #notice = h("div", { class: "pane-notice", role: "status", hidden: true });
+  #base: number | null;
+
+  constructor(slide: Slide, settings: Settings, name: string) {
+    this.#slide = slide;
+    this.#base = baseMagnification(slide.mpp, slide.magnification);
+    const host = h("div", { class: "osd" });
+    this.element = h(
+      "section",
+      { class: "pane", "aria-label": name },
+      host,
+      this.#title,
+      this.#notice,
+      h(
+        "div",
+        { class: "scale-bar" },
+        this.#power,
+        h("div", { class: "scale-bar-box" }, this.#barText, this.#bar),
+      ),
+    );
+    this.viewer = OpenSeadragon(viewerOptions(host, slide, this.#base));
+    const canvas = this.viewer.canvas;
+    canvas.setAttribute("role", "application");
+    canvas.setAttribute("aria-roledescription", "slide viewer");
+    canvas.setAttribute("aria-label", `${name}. Arrow keys pan, plus and minus zoom.`);
+    this.#overlays = [new Overlay(this.viewer, slide.width, settings, this.content)];
+    this.viewer.addOnceHandler("open", () => {
+      const navigator = this.viewer.navigator as OpenSeadragon.Viewer | undefined;
+      if (navigator) {
+        this.#overlays.push(new Overlay(navigator, slide.width, settings, this.content, true));
+        this.redraw();
+      }
+    });
+    this.viewer.addHandler("update-viewport", () => this.#measure());
+    this.viewer.addHandler("animation", () => this.onMove?.());
+    this.viewer.addHandler("open-failed", (event) =>
+      this.onFailure?.(`The slide's picture could not be opened: ${event.message}`),
+    );
+    this.element.addEventListener("pointerdown", () => this.onActive?.());
+    this.element.addEventListener("focusin", () => this.onActive?.());
+    this.element.addEventListener("wheel", () => this.onActive?.(), { passive: true });
+    host.addEventListener("pointermove", (event) => this.#point(event));
+    host.addEventListener("pointerleave", () => this.onPointer?.(null));
+  }
+
+  destroy(): void {
+    this.viewer.destroy();
+    this.element.remove();
+  }
+
+  /** The reader gave the slide's resolution. */
+  setMpp(mpp: number): void {
+    this.#slide = { ...this.#slide, mpp };
+    this.#base = baseMagnification(mpp, this.#slide.magnification);
+    this.#measure();
+  }
+
+  redraw(): void {
+    for (const overlay of this.#overlays) overlay.draw();
+  }
+
+  setTitle(text: string | null): void {
+    this.#title.hidden = text === null;
+    setText(this.#title, text ?? "");
+  }
+
+  notify(text: string | null): void {
+    this.#notice.hidden = text === null;
+    setText(this.#notice, text ?? "");
+  }
+
+  /** Screen pixels per level-0 pixel. */
+  imageZoom(): number {
+    const viewport = this.viewer.viewport;
+    return (viewport.getContainerSize().x * viewport.getZoom(true)) / this.#slide.width;
+  }
+
+  fit(): void {
+    this.viewer.viewport.goHome(reducedMotion());
+  }
+
+  zoomBy(factor: number): void {
+    this.viewer.viewport.zoomBy(factor, undefined, reducedMotion());
+    this.viewer.viewport.applyConstraints();
+  }
+
+  panBy(x: number, y: number): void {
+    const viewport = this.viewer.viewport;
+    const size = viewport.getContainerSize();
+    const delta = new OpenSeadragon.Point(x * size.x, y * size.y);
+    viewport.panBy(viewport.deltaPointsFromPixels(delta), reducedMotion());
+    viewport.applyConstraints();
+  }
+
+  rotateBy(degrees: number): void {
+    const viewport = this.viewer.viewport;
+    viewport.setRotation(Math.round(viewport.getRotation() + degrees), reducedMotion());
+  }
+
+  setMagnification(wanted: number): void {
+    const zoom = this.#base === null ? wanted / 40 : imageZoomFor(wanted, this.#base);
+    this.#zoomToImage(zoom);
+  }
+
+  /** Centre a hotspot so that its surroundings are seen: at most 20x, at least 5x. */
+  showHotspot(spot: Hotspot): void {
+    const xs = spot.polygon_level0.map(([x]) => x);
+    const ys = spot.polygon_level0.map(([, y]) => y);
+    const size = this.viewer.viewport.getContainerSize();
+    const room = Math.min(
+      size.x / Math.max(1, Math.max(...xs) - Math.min(...xs)),
+      size.y / Math.max(1, Math.max(...ys) - Math.min(...ys)),
+    );
+    const base = this.#base ?? 40;
+    const zoom = Math.min(20 / base, Math.max(5 / base, room * 0.6));
+    const { x, y } = spot.centre_level0;
+    this.#panTo(x, y);
+    this.#zoomToImage(zoom);
+  }
+
+  /** Show what the other view shows. */
+  follow(other: SlidePane): void {
+    const from = other.viewer.viewport;
+    const to = this.viewer.viewport;
+    if (!from || !to) return;
+    to.setRotation(from.getRotation(true), true);
+    to.zoomTo(from.getZoom(true), undefined, true);
+    to.panTo(from.getCenter(true), true);
+  }
+
+  #panTo(x: number, y: number): void {
+    const { width } = this.#slide;
+    this.viewer.viewport.panTo(new OpenSeadragon.Point(x / width, y / width), reducedMotion());
+  }
+
+  #zoomToImage(imageZoom: number): void {
+    const viewport = this.viewer.viewport;
+    const zoom = (imageZoom * this.#slide.width) / viewport.getContainerSize().x;
+    viewport.zoomTo(Math.min(zoom, viewport.getMaxZoom()), undefined, reducedMotion());
+  }
+
+  #measure(): void {
+    const zoom = this.imageZoom();
+    const mpp = this.#slide.mpp;
+    const bar = mpp === null ? null : scaleBar(mpp / zoom);
+    if (bar) {
+      this.#bar.style.width = `${bar.widthPx.toFixed(1)}px`;
+      setText(this.#barText, bar.label);
+    } else {
+      this.#bar.style.width = "0";
+      setText(this.#barText, "no scale: resolution unknown");
+    }
+    setText(
+      this.#power,
+      this.#base === null
+        ? `${(zoom * 100).toFixed(zoom < 0.1 ? 1 : 0)} %`
+        : magnificationText(magnification(zoom, this.#base)),
+    );
+  }
+
+  #point(event: PointerEvent): void {
+    if (!this.onPointer || !this.viewer.viewport) return;
+    const box = this.element.getBoundingClientRect();
+    const pixel = new OpenSeadragon.Point(event.clientX - box.left, event.clientY - box.top);
+    const point = this.viewer.viewport.pointFromPixel(pixel, true).times(this.#slide.width);
+    const { divider, left, right } = this.content;
+    const layer = divider !== null && pixel.x > divider * box.width ? right : left;
+    const value = layer ? valueAt(layer.raw, layer.grid, point.x, point.y) : null;
+    this.onPointer({ x: point.x, y: point.y, value });
+  }
+}
+
+function viewerOptions(
+  element: HTMLElement,
+  slide: Slide,
+  base: number | null,
+): OpenSeadragon.Options {
+  return {
+    element,
+    tileSources: dziUrl(slide.id),
+    // One picture at a time: the 2D canvas is as fast as WebGL with a GPU, and much faster without.
+    drawer: "canvas",
+    showNavigationControl: false,
+    showNavigator: true,
+    navigatorPosition: "TOP_RIGHT",
+    navigatorSizeRatio: 0.16,
+    navigatorAutoFade: false,
+    navigatorRotate: false,
+    // The page has its own keys; OpenSeadragon's would clash with them.
+    keyboardNavEnabled: false,
+    gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
+    maxZoomPixelRatio: Math.max(2, 40 / (base ?? 40)),
+    minZoomImageRatio: 0.7,
+    visibilityRatio: 0.4,
+    animationTime: reducedMotion() ? 0 : 0.5,
+    springStiffness: 9,
+    blendTime: 0,
+    imageLoaderLimit: 6,
+    maxImageCacheCount: 400,
+    tileRetryMax: 2,
+    tileRetryDelay: 1000,
+    silenceMultiImageWarnings: true,
+  };
+}

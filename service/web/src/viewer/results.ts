@@ -1,0 +1,197 @@
+import type { Job, SlideResult } from "../api/types";
+import { kindTitle, percent, pipelineTitle, seconds } from "../pure/format";
+import { suspiciousClass } from "../pure/suspicion";
+import { fill, h } from "../ui/dom";
+import { icon } from "../ui/icons";
+import type { ViewerState } from "./state";
+
+/** Each pipeline's answer, or where it stands and what to do about it. */
+
+export interface ResultActions {
+  readonly start: (pipeline: string) => void;
+  readonly cancel: (job: Job) => void;
+}
+
+export function showResults(host: HTMLElement, state: ViewerState, actions: ResultActions): void {
+  if (state.pipelines.length === 0) {
+    fill(
+      host,
+      h(
+        "p",
+        { class: "quiet" },
+        "No model is installed, so nothing can be scored yet. Train one with ",
+        h("code", {}, "wsi train"),
+        ".",
+      ),
+    );
+    return;
+  }
+  fill(
+    host,
+    state.pipelines.map((name) =>
+      h(
+        "article",
+        { class: "result", "aria-label": `${pipelineTitle(name)} pipeline`, "data-pipeline": name },
+        h("h3", {}, pipelineTitle(name)),
+        body(name, state, actions),
+      ),
+    ),
+  );
+}
+
+function body(name: string, state: ViewerState, actions: ResultActions): HTMLElement[] {
+  const job = state.jobs.get(name);
+  const result = state.results.get(name);
+  const again = (label: string) =>
+    h(
+      "button",
+      {
+        class: "button",
+        disabled: state.modelled !== null && !state.modelled.has(name),
+        onclick: () => actions.start(name),
+      },
+      icon("play", 15),
+      label,
+    );
+  if (job && (job.status === "QUEUED" || job.status === "RUNNING")) return [running(job, actions)];
+  if (job?.status === "FAILED") {
+    return [
+      h(
+        "p",
+        { class: "failure", role: "alert" },
+        icon("alert", 16),
+        job.error ?? "The job failed.",
+      ),
+      again("Try again"),
+    ];
+  }
+  if (job?.status === "CANCELLED") {
+    return [h("p", { class: "quiet" }, "Stopped before it was done."), again("Score again")];
+  }
+  if (result) return scored(result);
+  if (job?.status === "SUCCEEDED") return [h("p", { class: "quiet" }, "Loading the result…")];
+  if (state.modelled !== null && !state.modelled.has(name)) {
+    return [h("p", { class: "quiet" }, "No model for this pipeline is installed.")];
+  }
+  return [h("p", { class: "quiet" }, "Not scored yet."), again("Score this slide")];
+}
+
+function running(job: Job, actions: ResultActions): HTMLElement {
+  const waiting = job.status === "QUEUED";
+  const share = Math.round(job.progress * 100);
+  return h(
+    "div",
+    { class: "running" },
+    h("progress", {
+      max: 100,
+      value: waiting ? null : share,
+      "aria-label": `Progress of the ${job.pipeline} pipeline`,
+    }),
+    h(
+      "div",
+      { class: "row" },
+      h(
+        "span",
+        { class: "quiet" },
+        waiting ? "Waiting for a worker" : `${job.stage || "Running"} · ${share} %`,
+      ),
+      h(
+        "button",
+        {
+          class: "button small",
+          disabled: job.cancel_requested,
+          onclick: () => actions.cancel(job),
+        },
+        icon("stop", 13),
+        job.cancel_requested ? "Stopping…" : "Stop",
+      ),
+    ),
+  );
+}
+
+function scored(result: SlideResult): HTMLElement[] {
+  const parts: HTMLElement[] = [];
+  if (result.outcome === "no_tissue") {
+    parts.push(
+      h(
+        "p",
+        { class: "notice-line" },
+        "No tissue was found on this slide, so it has no probability.",
+      ),
+    );
+  } else {
+    parts.push(bars(result));
+  }
+  for (const warning of result.warnings) {
+    parts.push(h("p", { class: "warning" }, icon("alert", 15), warning));
+  }
+  if (result.damaged.length > 0) {
+    parts.push(
+      h(
+        "p",
+        { class: "warning" },
+        icon("alert", 15),
+        `${result.damaged.length} damaged region${result.damaged.length > 1 ? "s" : ""} could not be read and ${result.damaged.length > 1 ? "were" : "was"} left out.`,
+      ),
+    );
+  }
+  parts.push(provenance(result));
+  return parts;
+}
+
+function bars(result: SlideResult): HTMLElement {
+  const suspect = suspiciousClass(result.classes);
+  return h(
+    "dl",
+    { class: "bars" },
+    result.classes.map((name) => {
+      const value = result.probabilities[name] ?? 0;
+      const fillBar = h("span", { class: "bar-fill" });
+      fillBar.style.width = `${(value * 100).toFixed(1)}%`;
+      return h(
+        "div",
+        { class: name === suspect ? "bar suspect" : "bar" },
+        h("dt", {}, name),
+        h(
+          "dd",
+          {},
+          h("span", { class: "bar-track", "aria-hidden": "true" }, fillBar),
+          percent(value),
+        ),
+      );
+    }),
+  );
+}
+
+function provenance(result: SlideResult): HTMLElement {
+  const total = Object.values(result.timings_s).reduce((sum, s) => sum + s, 0);
+  return h(
+    "details",
+    { class: "provenance" },
+    h(
+      "summary",
+      {},
+      h("span", { class: "model-name" }, result.model),
+      h("span", { class: "quiet" }, seconds(result.timings_s["total"] ?? total)),
+    ),
+    h(
+      "dl",
+      { class: "facts" },
+      h(
+        "div",
+        {},
+        h("dt", {}, "Weights"),
+        h("dd", { class: "mono" }, result.model_digest.slice(0, 12)),
+      ),
+      Object.entries(result.timings_s).map(([stage, s]) =>
+        h("div", {}, h("dt", {}, stage.replaceAll("_", " ")), h("dd", {}, seconds(s))),
+      ),
+      h(
+        "div",
+        {},
+        h("dt", {}, "Maps"),
+        h("dd", {}, result.layers.map(kindTitle).join(", ") || "none"),
+      ),
+    ),
+  );
+}

@@ -1,0 +1,128 @@
+"""Chromium and the page's servers. Without Chromium the browser tests skip, in CI they fail."""
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from tests.browser.fake_service import Fake, make_app
+
+ROOT = Path(__file__).resolve().parents[2]
+DIST = ROOT / "service" / "web" / "dist"
+ARTIFACTS = ROOT / "artifacts" / "browser"
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def _give_up(reason: str) -> None:
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def dist() -> Path:
+    """The built page."""
+    if not (DIST / "index.html").is_file():
+        _give_up("the page is not built: npm ci && npm run build in service/web")
+    return DIST
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One browser for all tests; WSI_CHROMIUM names another executable."""
+    executable = Path(os.environ.get("WSI_CHROMIUM", "/usr/bin/chromium"))
+    if not executable.is_file():
+        _give_up(f"no Chromium at {executable}; set WSI_CHROMIUM")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running service over a fake."""
+
+    url: str
+    fake: Fake
+
+
+@pytest.fixture(scope="session")
+def fake_server(dist: Path) -> Iterator[Server]:
+    """The fake service on a free port of loopback."""
+    fake = Fake()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        config = uvicorn.Config(
+            make_app(fake, dist), log_level="warning", timeout_graceful_shutdown=1
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [probe]}, daemon=True)
+        thread.start()
+        yield Server(f"http://127.0.0.1:{port}", fake)
+        server.should_exit = True
+        thread.join(timeout=10)
+
+
+@pytest.fixture
+def fake(fake_server: Server) -> Fake:
+    """The fake service's state, fresh for each test."""
+    fake_server.fake.reset()
+    return fake_server.fake
+
+
+@dataclass
+class Tab:
+    """A page of the browser and what went wrong in it."""
+
+    page: Page
+    errors: list[str]
+    base: str
+
+    def open(self, place: str = "#/") -> None:
+        """Go to a place of the review page."""
+        self.page.goto(f"{self.base}/{place}")
+
+    def picture(self, name: str) -> None:
+        """Keep a screenshot as an artifact."""
+        ARTIFACTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=ARTIFACTS / f"{name}.png")
+
+
+def _on_console(message: ConsoleMessage, errors: list[str]) -> None:
+    if message.type in ("error", "warning"):
+        errors.append(f"{message.text} ({message.location.get('url')})")
+
+
+@pytest.fixture
+def tab(
+    chromium: Browser, fake_server: Server, fake: Fake, request: pytest.FixtureRequest
+) -> Iterator[Tab]:
+    """A tab at the fake service. A console error fails the test unless it expects them."""
+    options = getattr(request, "param", {})
+    context = chromium.new_context(
+        **({"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"} | options)
+    )
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("console", lambda message: _on_console(message, errors))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.set_default_timeout(10_000)
+    yield Tab(page, errors, fake_server.url)
+    context.close()
+    assert request.node.get_closest_marker("console_errors") or errors == []

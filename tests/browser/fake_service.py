@@ -1,0 +1,324 @@
+"""The HTTP API in memory, for browser tests of the page that are quick and always the same.
+
+Jobs move only when a test moves them, so no test waits for a clock.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.staticfiles import StaticFiles
+from python_multipart.multipart import parse_options_header
+from tests.browser.fake_slide import FakeSlide, raw_png
+
+NOW = "2026-01-05T09:30:00Z"
+CLASSES = ["background", "benign", "cancer"]
+FINAL = {"SUCCEEDED", "FAILED", "CANCELLED"}
+CELLS = {"patch": 64, "whole-slide": 128}
+
+
+@dataclass
+class Fake:
+    """Everything that the fake service knows. Tests read and change it."""
+
+    pictures: dict[str, FakeSlide] = field(default_factory=dict)
+    slides: dict[str, dict[str, Any]] = field(default_factory=dict)
+    jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    results: dict[str, dict[str, Any]] = field(default_factory=dict)
+    models: list[dict[str, Any]] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+    missing_heatmaps: set[str] = field(default_factory=set)
+    refuse_upload: dict[str, Any] | None = None
+    upload_mpp: float | None = 0.5
+    away: bool = False
+
+    def reset(self) -> None:
+        """As after ``Fake()``, keeping the pictures, which are slow to draw."""
+        pictures = self.pictures
+        self.__dict__.update(Fake(pictures=pictures).__dict__)
+        for pipeline, architecture in (("patch", "resnet18"), ("whole-slide", "resnet50")):
+            self.models.append(
+                {
+                    "name": f"{pipeline}-demo",
+                    "pipeline": pipeline,
+                    "architecture": architecture,
+                    "classes": CLASSES,
+                    "mpp": 0.5,
+                    "digest": "9f2c" * 16,
+                    "created_at": NOW,
+                    "metrics": {},
+                }
+            )
+
+    def add_slide(self, name: str, *, mpp: float | None = 0.5, picture: int = 1) -> str:
+        """A slide without results; returns its id."""
+        slide_id = f"slide-{len(self.slides) + 1}"
+        drawn = self.pictures.setdefault(str(picture), FakeSlide(picture))
+        self.slides[slide_id] = {
+            "id": slide_id,
+            "name": name,
+            "sha256": f"{len(self.slides):064x}",
+            "size_bytes": 184_000_000 + 1_700_000 * len(self.slides),
+            "vendor": "aperio",
+            "width": drawn.width,
+            "height": drawn.height,
+            "levels": 3,
+            "mpp": mpp,
+            "magnification": 20.0 if mpp else None,
+            "created_at": NOW,
+            "picture": str(picture),
+        }
+        return slide_id
+
+    def add_job(self, slide_id: str, pipeline: str, status: str = "QUEUED") -> str:
+        """A job in this state, without a result; returns its id."""
+        job_id = f"job-{len(self.jobs) + 1}"
+        self.jobs[job_id] = {
+            "id": job_id,
+            "slide_id": slide_id,
+            "slide_name": self.slides[slide_id]["name"],
+            "pipeline": pipeline,
+            "model": f"{pipeline}-demo",
+            "status": status,
+            "progress": 0.0,
+            "stage": "",
+            "attempt": 1,
+            "created_at": NOW,
+            "started_at": NOW,
+            "finished_at": None,
+            "error_kind": None,
+            "error": None,
+            "cancel_requested": False,
+        }
+        return job_id
+
+    def finish(self, job_id: str, cancer: float, **changes: Any) -> None:
+        """The job succeeds with this probability of cancer."""
+        job = self.jobs[job_id]
+        picture = self.pictures[self.slides[job["slide_id"]]["picture"]]
+        self.results[job_id] = make_result(job, picture, cancer) | changes
+        job.update(status="SUCCEEDED", progress=1.0, stage="done", finished_at=NOW)
+
+    def fail(self, job_id: str, reason: str) -> None:
+        """The job fails with this reason."""
+        self.jobs[job_id].update(status="FAILED", error=reason, error_kind="damaged")
+
+    def scored_slide(self, name: str, patch: float, whole: float, picture: int = 1) -> str:
+        """A slide that both pipelines have scored."""
+        slide_id = self.add_slide(name, picture=picture)
+        self.finish(self.add_job(slide_id, "patch"), patch)
+        self.finish(self.add_job(slide_id, "whole-slide"), whole)
+        return slide_id
+
+    def slide_json(self, slide_id: str) -> dict[str, Any]:
+        """A Slide as the API speaks it, with the newest job of each pipeline."""
+        newest = {
+            job["pipeline"]: job for job in self.jobs.values() if job["slide_id"] == slide_id
+        }
+        slide = {k: v for k, v in self.slides[slide_id].items() if k != "picture"}
+        return slide | {"results": [self._summary(job) for job in newest.values()]}
+
+    def _summary(self, job: dict[str, Any]) -> dict[str, Any]:
+        result = self.results.get(job["id"], {})
+        keys = ("pipeline", "model", "status", "progress", "stage", "error", "finished_at")
+        return {key: job[key] for key in keys} | {
+            "job_id": job["id"],
+            "outcome": result.get("outcome"),
+            "probabilities": result.get("probabilities", {}),
+            "classes": result.get("classes", []),
+        }
+
+
+def make_result(job: dict[str, Any], picture: FakeSlide, cancer: float) -> dict[str, Any]:
+    """A Result as the API speaks it."""
+    cell = CELLS[job["pipeline"]]
+    values = picture.heatmap(cell, 2, 6)
+    hotspots = [_hotspot(picture, spot, 0.97 - 0.08 * i) for i, spot in enumerate(picture.tumour)]
+    rest = 1 - cancer
+    return {
+        "job_id": job["id"],
+        "slide_id": job["slide_id"],
+        "slide": job["slide_name"],
+        "pipeline": job["pipeline"],
+        "model": job["model"],
+        "model_digest": "9f2c" * 16,
+        "classes": CLASSES,
+        "probabilities": {"background": 0.1 * rest, "benign": 0.9 * rest, "cancer": cancer},
+        "outcome": "scored",
+        "grid": {
+            "origin_level0": {"x": 0.0, "y": 0.0},
+            "cell_level0": [float(cell), float(cell)],
+            "shape": list(values.shape),
+            "mpp": cell * 0.5,
+        },
+        "layers": ["probability", "gradcam"],
+        "hotspots": hotspots,
+        "damaged": [],
+        "timings_s": {"tissue": 0.4, "patches": 6.1, "heatmaps": 1.3},
+        "details": {},
+        "warnings": [],
+        "urls": {},
+    }
+
+
+def _hotspot(picture: FakeSlide, spot: tuple[float, float, float], score: float) -> dict[str, Any]:
+    cx, cy, radius = (value * picture.width for value in spot)
+    angles = np.linspace(0, 2 * np.pi, 25)
+    ring = [
+        [float(cx + radius * np.cos(a)), float(cy + radius * np.sin(a) * 0.9)] for a in angles
+    ]
+    return {
+        "polygon_level0": ring,
+        "centre_level0": {"x": cx, "y": cy},
+        "class_name": "cancer",
+        "score": score,
+        "mean_score": score - 0.12,
+        "area_um2": float(np.pi * radius**2 * 0.9 * 0.25),
+    }
+
+
+def problem(status: int, kind: str, detail: str) -> JSONResponse:
+    """An error as RFC 9457 writes it."""
+    body = {"type": "about:blank", "title": kind, "status": status, "detail": detail, "kind": kind}
+    return JSONResponse(body, status, media_type="application/problem+json")
+
+
+def make_app(fake: Fake, dist: Path) -> FastAPI:
+    """The service over this state, serving the built page."""
+    app = FastAPI()
+
+    @app.middleware("http")
+    async def note(request: Request, call_next: Any) -> Response:
+        fake.requests.append(f"{request.method} {request.url.path}")
+        if fake.away and request.url.path.startswith("/api"):
+            return problem(503, "away", "The service is restarting.")
+        answer: Response = await call_next(request)
+        return answer
+
+    _slide_routes(app, fake)
+    _picture_routes(app, fake)
+    _job_routes(app, fake)
+    app.mount("/", StaticFiles(directory=dist, html=True))
+    return app
+
+
+def _slide_routes(app: FastAPI, fake: Fake) -> None:
+    @app.get("/api/v1/models")
+    def models() -> list[dict[str, Any]]:
+        return fake.models
+
+    @app.get("/api/v1/slides")
+    def slides(limit: int = 100, offset: int = 0) -> dict[str, Any]:
+        ids = list(fake.slides)[offset : offset + limit]
+        return {"items": [fake.slide_json(i) for i in ids], "total": len(fake.slides)}
+
+    @app.post("/api/v1/slides")
+    async def upload(request: Request) -> Response:
+        body = await request.body()
+        if fake.refuse_upload:
+            return problem(422, **fake.refuse_upload)
+        _, options = parse_options_header(request.headers["content-type"])
+        assert options[b"boundary"] in body
+        name = body.split(b'filename="')[1].split(b'"')[0].decode()
+        slide_id = fake.add_slide(name, mpp=fake.upload_mpp)
+        return JSONResponse(fake.slide_json(slide_id), 201)
+
+    @app.get("/api/v1/slides/{slide_id}")
+    def slide(slide_id: str) -> Response:
+        if slide_id not in fake.slides:
+            return problem(404, "not_found", "There is no such slide.")
+        return JSONResponse(fake.slide_json(slide_id))
+
+    @app.patch("/api/v1/slides/{slide_id}")
+    async def patch(slide_id: str, request: Request) -> dict[str, Any]:
+        fake.slides[slide_id]["mpp"] = (await request.json())["mpp"]
+        return fake.slide_json(slide_id)
+
+
+def _picture_routes(app: FastAPI, fake: Fake) -> None:
+    def picture(slide_id: str) -> FakeSlide:
+        return fake.pictures[fake.slides[slide_id]["picture"]]
+
+    @app.get("/api/v1/slides/{slide_id}/thumbnail.jpg")
+    def thumbnail(slide_id: str, max_px: int = 256) -> Response:
+        return Response(picture(slide_id).thumbnail(max_px), media_type="image/jpeg")
+
+    @app.get("/api/v1/slides/{slide_id}/slide.dzi")
+    def dzi(slide_id: str) -> Response:
+        return Response(picture(slide_id).dzi(), media_type="application/xml")
+
+    @app.get("/api/v1/slides/{slide_id}/slide_files/{level}/{name}.jpeg")
+    def tile(slide_id: str, level: int, name: str) -> Response:
+        column, row = (int(part) for part in name.split("_"))
+        data = picture(slide_id).tile(level, column, row)
+        return Response(data, media_type="image/jpeg") if data else Response(status_code=404)
+
+
+def _job_routes(app: FastAPI, fake: Fake) -> None:
+    @app.get("/api/v1/jobs")
+    def jobs(slide_id: str | None = None, status: str | None = None) -> dict[str, Any]:
+        found = [
+            job
+            for job in reversed(fake.jobs.values())
+            if slide_id in (None, job["slide_id"]) and status in (None, job["status"])
+        ]
+        return {"items": found, "total": len(found)}
+
+    @app.post("/api/v1/jobs")
+    async def start(request: Request) -> Response:
+        asked = await request.json()
+        slide = fake.slides[asked["slide_id"]]
+        if slide["mpp"] is None:
+            return problem(422, "mpp", f"{slide['name']}: states no resolution; give mpp.")
+        job_id = fake.add_job(asked["slide_id"], asked["pipeline"])
+        return JSONResponse(fake.jobs[job_id], 202)
+
+    @app.get("/api/v1/jobs/{job_id}")
+    def job(job_id: str) -> dict[str, Any]:
+        return fake.jobs[job_id]
+
+    @app.post("/api/v1/jobs/{job_id}/cancel")
+    def cancel(job_id: str) -> dict[str, Any]:
+        fake.jobs[job_id]["status"] = "CANCELLED"
+        return fake.jobs[job_id]
+
+    @app.get("/api/v1/jobs/{job_id}/events")
+    def events(job_id: str) -> StreamingResponse:
+        return StreamingResponse(_events(fake, job_id), media_type="text/event-stream")
+
+    @app.get("/api/v1/jobs/{job_id}/result")
+    def result(job_id: str) -> Response:
+        if job_id not in fake.results:
+            return problem(409, "not_finished", "The job is not finished.")
+        return JSONResponse(fake.results[job_id])
+
+    @app.get("/api/v1/jobs/{job_id}/heatmaps/{kind}/{class_name}.png")
+    def heatmap(job_id: str, kind: str, class_name: str) -> Response:
+        if f"{kind}/{class_name}" in fake.missing_heatmaps:
+            return problem(404, "missing", "The store holds no such heatmap.")
+        made_of = fake.jobs[job_id]
+        drawn = fake.pictures[fake.slides[made_of["slide_id"]]["picture"]]
+        sharpness = 6 if kind == "probability" else 2.5
+        values = drawn.heatmap(CELLS[made_of["pipeline"]], CLASSES.index(class_name), sharpness)
+        return Response(raw_png(values), media_type="image/png")
+
+
+async def _events(fake: Fake, job_id: str) -> AsyncIterator[str]:
+    last = ""
+    while True:
+        job = fake.jobs.get(job_id)
+        if job is None:
+            return
+        text = json.dumps(job)
+        if text != last:
+            last = text
+            yield f"event: job\ndata: {text}\n\n"
+        if job["status"] in FINAL:
+            return
+        await asyncio.sleep(0.05)
