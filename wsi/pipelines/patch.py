@@ -61,9 +61,7 @@ class PatchPipeline:
     def load(cls, bundle: Path, device: str) -> Self:
         card, state = load_bundle(bundle)
         if card.pipeline != cls.name:
-            raise ModelError(
-                f"{bundle}: a model of the {card.pipeline} pipeline, not of {cls.name}"
-            )
+            raise ModelError(f"{bundle}: a model of pipeline {card.pipeline}, not {cls.name}")
         return cls(card, state, resolve_device(device))
 
     def patch_spec(self) -> PatchSpec:

@@ -1,0 +1,123 @@
+"""The patch trainer: it learns, and a stopped run ends where an unbroken one does."""
+
+import dataclasses
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from wsi.errors import ConfigError, DatasetError
+from wsi.models.bundle import load_bundle
+from wsi.testing.slides import synthetic_patches
+from wsi.training.loop import TrainingStopped
+from wsi.training.patch import PatchTrainer, PatchTraining
+
+CLASSES = ("background", "benign", "cancer")
+CONFIG = PatchTraining(
+    name="m",
+    classes=CLASSES,
+    mpp=2.0,
+    input_px=32,
+    architecture="resnet10",
+    epochs=2,
+    batch_size=32,
+    average=0.9,
+    precision="float32",
+)
+
+
+class Patches:
+    """Synthetic patches as a PatchSource."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.pixels, self.labels_n = synthetic_patches(count, 32, 2.0, seed)
+        self.patients_n = np.array([f"{seed}-{i % 5}" for i in range(count)])
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        return self.pixels[indices]
+
+    def describe(self, index: int) -> str:
+        return f"patch {index}"
+
+
+@pytest.fixture(scope="module")
+def train() -> Patches:
+    return Patches(192, 1)
+
+
+@pytest.fixture(scope="module")
+def validation() -> Patches:
+    return Patches(60, 2)
+
+
+def test_it_learns_to_tell_synthetic_tissue_apart(
+    train: Patches, validation: Patches, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(CONFIG, epochs=6, learning_rate=2e-3)
+    trainer = PatchTrainer(config, train, validation, tmp_path / "m")
+    card = trainer.run()
+    assert card.metrics["validation_auc"] > 0.9
+    assert trainer.history[-1]["loss"] < trainer.history[0]["loss"]
+    assert load_bundle(tmp_path / "m")[0] == card
+    assert card.training["patients"] == {"train": 5, "validation": 5}
+    assert [path.name for path in tmp_path.iterdir()] == ["m"], "no checkpoint is left behind"
+
+
+@pytest.mark.parametrize("balance", ["loss", "sampler"])
+@pytest.mark.parametrize("stop_after", [3, 7])
+def test_a_resumed_training_ends_bit_for_bit_like_an_unbroken_one(
+    train: Patches, validation: Patches, tmp_path: Path, balance: str, stop_after: int
+) -> None:
+    config = dataclasses.replace(CONFIG, balance=balance)
+    PatchTrainer(config, train, validation, tmp_path / "unbroken").run()
+    steps = 0
+
+    def stop(stage: str, share: float) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == stop_after:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    broken = tmp_path / "broken"
+    with pytest.raises(TrainingStopped):
+        PatchTrainer(config, train, validation, broken, progress=stop).run()
+    assert not broken.exists()
+    PatchTrainer(config, train, validation, broken).run(resume=True)
+    one, other = (load_bundle(tmp_path / name)[1] for name in ("unbroken", "broken"))
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_resuming_with_other_settings_is_refused(
+    train: Patches, validation: Patches, tmp_path: Path
+) -> None:
+    def stop(stage: str, share: float) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(TrainingStopped):
+        PatchTrainer(CONFIG, train, validation, tmp_path / "m", progress=stop).run()
+    other = dataclasses.replace(CONFIG, learning_rate=0.5)
+    with pytest.raises(ConfigError, match="other settings"):
+        PatchTrainer(other, train, validation, tmp_path / "m").run(resume=True)
+
+
+def test_a_patient_in_both_splits_is_refused(train: Patches, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="split by patient"):
+        PatchTrainer(CONFIG, train, train, tmp_path / "m")
+
+
+def test_a_class_with_one_example_is_refused(validation: Patches, tmp_path: Path) -> None:
+    scarce = Patches(30, 3)
+    scarce.labels_n = np.array([0, 1] * 14 + [2, 1])
+    with pytest.raises(DatasetError, match="'cancer' has 1"):
+        PatchTrainer(CONFIG, scarce, validation, tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"classes": ("a",)}, {"epochs": 0}, {"batch_size": 0}, {"learning_rate": 0.0}]
+)
+def test_settings_that_cannot_work_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        dataclasses.replace(CONFIG, **wrong)  # type: ignore[arg-type]
