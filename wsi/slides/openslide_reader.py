@@ -1,7 +1,8 @@
 """Slides through OpenSlide: SVS, NDPI, MRXS, SCN, DICOM, pyramidal TIFF and more."""
 
 import math
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,6 +14,7 @@ from PIL import Image
 from wsi.errors import ConfigError, DamagedSlideError
 from wsi.geometry import Mpp, Region, Size
 from wsi.slides.reader import RGB, Level
+from wsi.slides.resample import read_resampled
 
 _WHITE = (255, 255, 255)
 
@@ -28,9 +30,13 @@ class OpenSlideReader:
 
     def __init__(self, path: Path, name: str, mpp: Mpp | None = None) -> None:
         self._handle = openslide.OpenSlide(path)
+        self._renewing = threading.Lock()
+        self._closed = False
+        self._properties = dict(self._handle.properties)
+        self._associated = tuple(self._handle.associated_images)
         self._path = path
         self._name = name
-        self._mpp = mpp or _stated_mpp(self._handle.properties)
+        self._mpp = mpp or _stated_mpp(self._properties)
         self._levels = tuple(
             Level(Size(*size), downsample)
             for size, downsample in zip(
@@ -68,62 +74,69 @@ class OpenSlideReader:
 
     @property
     def properties(self) -> Mapping[str, str]:
-        return self._handle.properties
+        return self._properties
 
     @property
     def associated_images(self) -> tuple[str, ...]:
-        return tuple(self._handle.associated_images)
+        return self._associated
 
     def associated_image(self, name: str) -> RGB:
         if name not in self.associated_images:
             there = ", ".join(self.associated_images) or "none"
             raise ConfigError(f"{self._name}: no associated image {name!r}; it has: {there}")
         try:
-            return _on_white(self._handle.associated_images[name])
+            return _on_white(self._retried(lambda slide: slide.associated_images[name]))
         except openslide.OpenSlideError as error:
             raise DamagedSlideError(self._name, f"its {name} does not decode: {error}") from error
 
     def read_region(self, region: Region, size: Size) -> RGB:
-        scale = min(region.width / size.width, region.height / size.height)
-        level = self._level_for(scale)
+        return read_resampled(self._levels, region, size, self.read_level)
+
+    def read_level(self, level: int, x: int, y: int, width: int, height: int) -> RGB:
+        """Stored pixels of one level, in pixels of that level; (height, width, 3) uint8.
+
+        Raises:
+            DamagedSlideError: the stored tiles do not decode.
+        """
         downsample = self._levels[level].downsample
-        # The whole pixels of this level that cover the region, and the region inside them.
-        left, top = region.x / downsample, region.y / downsample
-        x, y = math.floor(left + 1e-6), math.floor(top + 1e-6)
-        width = max(1, math.ceil(left + region.width / downsample - 1e-6) - x)
-        height = max(1, math.ceil(top + region.height / downsample - 1e-6) - y)
+        location = (round(x * downsample), round(y * downsample))
         try:
-            image = self._handle.read_region(
-                (round(x * downsample), round(y * downsample)), level, (width, height)
-            )
+            image = self._retried(lambda slide: slide.read_region(location, level, (width, height)))
         except openslide.OpenSlideError as error:
             raise DamagedSlideError(
                 self._name,
-                f"level {level} at x={region.x:.0f}, y={region.y:.0f} does not decode ({error}); "
+                f"level {level} at x={location[0]}, y={location[1]} does not decode ({error}); "
                 "scan or copy the slide again",
             ) from error
-        pixels = _on_white(image)
-        if (width, height) == (size.width, size.height):
-            return pixels
-        box = (
-            max(0.0, left - x),
-            max(0.0, top - y),
-            min(float(width), left - x + region.width / downsample),
-            min(float(height), top - y + region.height / downsample),
-        )
-        # Pillow widens the filter's support when it shrinks, which is the antialiasing.
-        resized = Image.fromarray(pixels).resize(
-            (size.width, size.height), Image.Resampling.BILINEAR, box=box
-        )
-        return np.asarray(resized)
+        return _on_white(image)
 
-    def _level_for(self, scale: float) -> int:
-        """The coarsest level that is still at least as fine as ``scale`` level-0 px a pixel."""
-        # Stated downsamples are ratios of rounded sizes (4.0017 for 4): allow one per cent.
-        fine = [i for i, level in enumerate(self._levels) if level.downsample <= scale * 1.01]
-        return fine[-1] if fine else 0
+    def _retried(self, read: Callable[[openslide.OpenSlide], Image.Image]) -> Image.Image:
+        """Read, and once more through a new handle where that fails.
+
+        A handle that met one bad tile refuses every later read, also those of other threads: so
+        the failure may not be ours. The new handle is nobody else's until it has answered. Failed
+        handles are not closed, as others may be inside them; they go when the last lets go.
+        """
+        handle = self._handle
+        try:
+            return read(handle)
+        except openslide.OpenSlideError:
+            if self._closed:
+                raise
+            fresh = openslide.OpenSlide(self._path)
+            try:
+                return read(fresh)
+            except openslide.OpenSlideError:
+                fresh.close()
+                fresh = openslide.OpenSlide(self._path)
+                raise
+            finally:
+                with self._renewing:
+                    if self._handle is handle:
+                        self._handle = fresh
 
     def close(self) -> None:
+        self._closed = True
         self._handle.close()
 
     def __enter__(self) -> Self:

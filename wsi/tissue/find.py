@@ -25,10 +25,11 @@ from wsi.tissue.optics import (
 _MAX_READ_PX = 24_000_000
 """Most pixels of a level read at once: a slide without a pyramid is read in bands."""
 
-_SATURATION_CAP = 0.25
-_SATURATION_FLOOR = 0.028
+_SATURATION_CAP = 0.10
+_SATURATION_FLOOR = 0.02
 _SATURATION_CEILING = 0.06
-_MIN_SATURATION_CONTRAST = 0.03
+_MIN_SATURATION_CONTRAST = 0.025
+_PALE_SHARE = 0.03
 _ENTROPY_STEP = 6.0
 _ENTROPY_RADIUS = 2
 _ENTROPY_FLOOR = 0.6
@@ -66,7 +67,7 @@ def tissue_of_overview(overview: RGB, size: Size, mpp: float, spec: TissueSpec) 
     density = OpticalDensity.of(overview, glass_colour(overview))
     excluded = border_mask(density)
     if spec.exclude_pen:
-        excluded |= pen_mask(density, mpp)
+        excluded |= pen_mask(density, mpp, excluded)
     if spec.method == "otsu":
         found, threshold = _by_saturation(density, excluded)
     else:
@@ -185,7 +186,16 @@ def _above(
     nothing = np.zeros(feature.shape, np.bool_)
     if values.size == 0:
         return nothing, math.nan
-    threshold = min(max(_otsu(values, cap), bounds[0]), bounds[1])
+    first = _otsu(values, cap)
+    # Pale tissue beside dark tissue or residues of ink: the part below may be two groups itself.
+    lower = values[values <= first]
+    second = _otsu(lower, first)
+    rest = lower > second
+    if rest.sum() > _PALE_SHARE * values.size and (
+        float(lower[rest].mean()) - float(lower[~rest].mean()) > contrast
+    ):
+        first = second
+    threshold = min(max(first, bounds[0]), bounds[1])
     over = values > threshold
     if not over.any():
         return nothing, math.nan

@@ -99,7 +99,9 @@ def border_mask(density: OpticalDensity) -> Bool:
     return np.asarray(grown.astype(bool), np.bool_)
 
 
-def pen_mask(density: OpticalDensity, mpp: float, min_ink_um2: float = 60_000.0) -> Bool:
+def pen_mask(
+    density: OpticalDensity, mpp: float, excluded: Bool, min_ink_um2: float = 40_000.0
+) -> Bool:
     """Green, blue, red and black marker ink.
 
     Rules on the order of the channels, as in the filters of deep-histopath (Dusenberry and Hu,
@@ -109,6 +111,7 @@ def pen_mask(density: OpticalDensity, mpp: float, min_ink_um2: float = 60_000.0)
     Args:
         density: of the overview.
         mpp: of the overview.
+        excluded: what is no picture at all, such as ``border_mask``.
         min_ink_um2: smaller spots of such colours are dye, pigment or blood and stay.
     """
     r = cv2.blur(density.red, (3, 3))
@@ -117,14 +120,14 @@ def pen_mask(density: OpticalDensity, mpp: float, min_ink_um2: float = 60_000.0)
     # Green and turquoise: green is the brightest channel, which no stain in use makes it.
     green = (g < r - 0.12) & (g < b + 0.05) & (g < 0.75 * r) & (r > 0.35)
     # Blue: red is absorbed far more than green; haematoxylin takes both alike.
-    blue = (r > 0.7) & (g < 0.72 * r) & (b < 0.6 * r)
-    # Red: no red absorbed at all, green and blue strongly and alike; blood is darker in red.
-    red = (r < 0.12) & (g > 0.9) & (b > 0.72 * g)
+    blue = (b < 0.6 * r) & (((r > 0.7) & (g < 0.72 * r)) | ((r > 1.0) & (g < 0.82 * r)))
+    # Red: hardly any red absorbed, green and blue strongly and alike; blood is darker in red.
+    red = (g > 0.9) & (b > 0.72 * g) & ((r < 0.12) | ((g > 1.4) & (r < 0.35 * g)))
     # Black: all channels gone alike; folds and pigment keep a colour.
     spread = np.maximum(np.maximum(r, g), b) - np.minimum(np.minimum(r, g), b)
     darkness = (r + g + b) / 3
     black = (darkness > 1.35) & (spread < 0.16 * darkness)
-    core = (green | blue | red | black).astype(np.uint8)
+    core = ((green | blue | red | black) & ~excluded).astype(np.uint8)
     if not core.any():
         return np.asarray(core.astype(bool), np.bool_)
     core = np.asarray(cv2.morphologyEx(core, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)))
@@ -132,7 +135,8 @@ def pen_mask(density: OpticalDensity, mpp: float, min_ink_um2: float = 60_000.0)
     # The rim of a stroke is paler than its core.
     radius = max(1, round(24 / mpp))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    return np.asarray(cv2.dilate(ink.astype(np.uint8), kernel).astype(bool), np.bool_)
+    grown = cv2.dilate(ink.astype(np.uint8), kernel).astype(bool)
+    return np.asarray(grown & ~excluded, np.bool_)
 
 
 def drop_small(mask: Bool, min_cells: float) -> Bool:
