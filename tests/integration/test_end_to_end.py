@@ -1,0 +1,155 @@
+"""A slide in through HTTP, scored by a real worker process, its result out through HTTP."""
+
+import io
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.integration.deployment import (
+    add_toy,
+    deployment,
+    event_data,
+    submit,
+    upload,
+    wait_status,
+)
+from tests.unit.service.conftest import write_slide
+
+DATA = Path(os.environ.get("WSI_TEST_DATA", "../shared/data"))
+EDGE = DATA / "wsi" / "edge"
+BROKERS = [
+    "embedded",
+    pytest.param("redis", marks=pytest.mark.services),
+    pytest.param("rabbitmq", marks=pytest.mark.services),
+]
+
+
+@pytest.mark.parametrize(
+    ("broker", "database"),
+    [
+        ("embedded", "sqlite"),
+        pytest.param("embedded", "postgresql", marks=pytest.mark.services),
+        pytest.param("redis", "sqlite", marks=pytest.mark.services),
+        pytest.param("redis", "postgresql", marks=pytest.mark.services),
+        pytest.param("rabbitmq", "sqlite", marks=pytest.mark.services),
+        pytest.param("rabbitmq", "postgresql", marks=pytest.mark.services),
+    ],
+)
+def test_a_slide_goes_in_and_its_probabilities_and_heatmap_come_out(
+    tmp_path: Path, broker: str, database: str
+) -> None:
+    slide_file = write_slide(tmp_path / "s.tif")
+    with deployment(tmp_path / "d", broker=broker, database=database) as place:
+        add_toy(place, steps=5)
+        _, client = place.start_api()
+        worker = place.start("workers")
+        slide = upload(client, slide_file)
+        events = event_data(client, submit(client, slide["id"]))
+        assert events[-1]["status"] == "SUCCEEDED", place.logs()
+        statuses = list(dict.fromkeys(event["status"] for event in events))
+        assert statuses[-2:] in (["RUNNING", "SUCCEEDED"], ["QUEUED", "SUCCEEDED"])
+        job_id = events[-1]["id"]
+        result = client.get(f"jobs/{job_id}/result").json()
+        assert sum(result["probabilities"].values()) == pytest.approx(1)
+        picture = client.get(f"jobs/{job_id}/heatmaps/probability/cancer.png")
+        assert Image.open(io.BytesIO(picture.content)).mode == "LA"
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(60) == 0
+
+
+def edge_files() -> list[Path]:
+    """The tiny and broken slides of the test data."""
+    return sorted(path for path in EDGE.iterdir() if path.is_file()) if EDGE.is_dir() else []
+
+
+@pytest.mark.skipif(not EDGE.is_dir(), reason=f"no test data at {EDGE} (set WSI_TEST_DATA)")
+def test_every_edge_file_is_read_or_refused_with_a_reason_and_the_worker_lives(
+    tmp_path: Path,
+) -> None:
+    with deployment(tmp_path / "d") as place:
+        add_toy(place)
+        api, client = place.start_api()
+        worker = place.start("workers")
+        kinds = {}
+        for path in edge_files():
+            with path.open("rb") as file:
+                answer = client.post("slides", files={"file": (path.name, file)})
+            if answer.status_code == 201:
+                kinds[path.name] = wait_status(
+                    client, submit(client, answer.json()["id"], mpp=0.5), "SUCCEEDED", "FAILED"
+                )["status"]
+                continue
+            assert answer.status_code == 422
+            problem = answer.json()
+            assert problem["detail"].startswith(path.name)
+            kinds[path.name] = problem["kind"]
+        assert kinds == {
+            "boxes.png": "not_a_slide",
+            "boxes.tiff": "SUCCEEDED",
+            "broken.svs": "not_a_slide",
+            "hs2p-test-mask.tif": "SUCCEEDED",
+            "small.svs": "SUCCEEDED",
+            "unopenable.tiff": "unsupported",
+            "unreadable.svs": "damaged",
+        }
+        assert list((place.folder / "incoming").iterdir()) == []
+        assert (api.poll(), worker.poll()) == (None, None)
+
+
+def test_a_slide_damaged_after_its_upload_fails_its_job_and_not_the_worker(
+    tmp_path: Path,
+) -> None:
+    slide_file = write_slide(tmp_path / "s.tif")
+    with deployment(tmp_path / "d") as place:
+        add_toy(place)
+        _, client = place.start_api()
+        slide = upload(client, slide_file)
+        first = submit(client, slide["id"])
+        (kept,) = (place.folder / "slides" / slide["id"]).iterdir()
+        kept.write_bytes(kept.read_bytes()[:3000])
+        worker = place.start("workers")
+        failed = wait_status(client, first, "FAILED", "SUCCEEDED")
+        assert (failed["status"], failed["error_kind"]) == ("FAILED", "damaged")
+        assert failed["error"].startswith("s.tif")
+        other = upload(client, write_slide(tmp_path / "o.tif", seed=1))
+        assert wait_status(client, submit(client, other["id"]), "SUCCEEDED", "FAILED")[
+            "status"
+        ] == ("SUCCEEDED")
+        assert worker.poll() is None
+
+
+@pytest.mark.parametrize("broker", BROKERS)
+def test_a_running_job_is_cancelled_within_seconds(tmp_path: Path, broker: str) -> None:
+    slide_file = write_slide(tmp_path / "s.tif")
+    with deployment(tmp_path / "d", broker=broker) as place:
+        add_toy(place, steps=5000)
+        _, client = place.start_api()
+        place.start("workers")
+        job_id = submit(client, upload(client, slide_file)["id"])
+        wait_status(client, job_id, "RUNNING")
+        client.post(f"jobs/{job_id}/cancel")
+        wait_status(client, job_id, "CANCELLED")
+        answer = client.get(f"jobs/{job_id}/result")
+        assert (answer.status_code, answer.json()["kind"]) == (409, "job_cancelled")
+
+
+@pytest.mark.parametrize("broker", BROKERS)
+def test_a_worker_told_to_stop_gives_its_job_back_and_the_next_one_ends_it(
+    tmp_path: Path, broker: str
+) -> None:
+    slide_file = write_slide(tmp_path / "s.tif")
+    with deployment(tmp_path / "d", broker=broker) as place:
+        add_toy(place, steps=60)
+        _, client = place.start_api()
+        first = place.start("workers")
+        job_id = submit(client, upload(client, slide_file)["id"])
+        wait_status(client, job_id, "RUNNING")
+        first.send_signal(signal.SIGTERM)
+        assert first.wait(60) == 0
+        assert wait_status(client, job_id, "QUEUED")["attempt"] == 1
+        place.start("workers")
+        ended = wait_status(client, job_id, "SUCCEEDED", "FAILED")
+        assert (ended["status"], ended["attempt"]) == ("SUCCEEDED", 2), place.logs()
