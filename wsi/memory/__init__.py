@@ -14,11 +14,13 @@ from wsi.memory.network import EmbeddingHead, Stage, StagedNetwork, stage_networ
 from wsi.memory.norms import NormKind
 from wsi.memory.pooling import PoolingKind
 from wsi.memory.source import BackgroundSource, ImageSource, Rect, TensorSource, read_ahead
+from wsi.memory.tiling import Group
 
 __all__ = [
     "MODES",
     "BackgroundSource",
     "EmbeddingHead",
+    "Group",
     "ImageSource",
     "Inference",
     "LossFunction",

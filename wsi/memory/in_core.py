@@ -75,6 +75,7 @@ class InCore:
             logits = network.classify(embedding)
         # Results leave inference mode, so that Grad-CAM may differentiate through them.
         kept = embedding.cpu().clone() if keep_embedding else None
+        self.run.report(1.0)
         return Inference(logits.cpu().clone(), kept, meter.read())
 
     def step(
@@ -88,7 +89,9 @@ class InCore:
         logits = network.classify(embedding)
         del embedding
         loss = loss_fn(logits)
+        self.run.report(1 / 3)
         loss.backward()  # type: ignore[no-untyped-call]
+        self.run.report(1.0)
         return StepResult(loss.item(), logits.detach().cpu(), meter.read())
 
 

@@ -35,11 +35,19 @@ class RunOptions:
         autocast: dtype of the spatial stages (bfloat16), or ``None`` for the parameters' own.
             Pooling, head and loss always run in the parameters' dtype.
         channels_last: run convolutions in NHWC, the faster layout on CPUs and tensor cores.
+        progress: called with the share done in [0, 1] as a call goes on. What it raises ends the
+            call; gradients are then incomplete and must be dropped.
     """
 
     device: str = "cpu"
     autocast: torch.dtype | None = None
     channels_last: bool = True
+    progress: Callable[[float], None] | None = None
+
+    def report(self, share: float) -> None:
+        """Tell the progress callback, if there is one."""
+        if self.progress is not None:
+            self.progress(min(1.0, share))
 
     @property
     def torch_device(self) -> torch.device:

@@ -19,6 +19,7 @@ class Stage(nn.Module):
         label: its name in plans and tables, such as ``layer2.0``.
         reach: what its output cells depend on, derived from its layers.
         channels: channels of its output.
+        ends_in_relu: whether its output is that of a ReLU.
     """
 
     def __init__(self, label: str, body: nn.Module, channels: int) -> None:
@@ -27,6 +28,7 @@ class Stage(nn.Module):
         self.body = body
         self.channels = channels
         self.reach = reach_of(body)
+        self.ends_in_relu = isinstance(body, BasicBlock | Bottleneck)
 
     def forward(self, cells: Tensor) -> Tensor:
         """(N, C_in, H, W) -> (N, channels, h, w)."""

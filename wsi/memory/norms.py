@@ -19,7 +19,7 @@ from wsi.errors import ConfigError, MemoryPlanError
 NormKind = Literal["frozen", "batch", "group", "cell", "none"]
 """frozen: BatchNorm with fixed statistics and affine, folded into its convolution.
 batch: BatchNorm as torchvision has it. group: GroupNorm (Wu and He, 2018) over the whole image.
-cell: GroupNorm over the channels of each cell alone. none: no normalization, a bias instead."""
+cell: LayerNorm over the channels of each cell. none: no normalization, a bias instead."""
 
 GROUPS = 32
 
@@ -43,18 +43,16 @@ class FrozenNormConv2d(nn.Conv2d):
 
 
 class CellNorm2d(nn.Module):
-    """GroupNorm over the channels of each cell on its own, so exact in tiles."""
+    """LayerNorm over the channels of each cell, so exact in tiles (Liu et al., 2022)."""
 
-    def __init__(self, groups: int, channels: int) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(groups, channels)
+        self.norm = nn.LayerNorm(channels)
 
     def forward(self, cells: Tensor) -> Tensor:
-        """(N, C, H, W) -> the same shape."""
-        n, c, h, w = cells.shape
-        rows = cells.permute(0, 2, 3, 1).reshape(n * h * w, c)
-        normed: Tensor = self.norm(rows)
-        return normed.view(n, h, w, c).permute(0, 3, 1, 2)
+        """(N, C, H, W) -> the same shape; free of copies where ``cells`` is channels_last."""
+        normed: Tensor = self.norm(cells.permute(0, 2, 3, 1))
+        return normed.permute(0, 3, 1, 2)
 
 
 def _affine_of(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
@@ -115,9 +113,7 @@ def replace_norm(
         return conv, norm
     if kind in ("group", "cell"):
         groups = next(g for g in range(min(GROUPS, channels), 0, -1) if channels % g == 0)
-        new: nn.Module = (
-            nn.GroupNorm(groups, channels) if kind == "group" else CellNorm2d(groups, channels)
-        )
+        new: nn.Module = nn.GroupNorm(groups, channels) if kind == "group" else CellNorm2d(channels)
         return conv, new.to(conv.weight.device, conv.weight.dtype)
     raise ConfigError(f"no norm {kind!r}; there are: {', '.join(get_args(NormKind))}")
 
@@ -128,12 +124,11 @@ def refuse_image_wide_norm(network: nn.Module) -> None:
     Raises:
         MemoryPlanError: the network has one; the message says which and what to do.
     """
-    cellwise = {id(m.norm) for m in network.modules() if isinstance(m, CellNorm2d)}
     for name, module in network.named_modules():
         batch = isinstance(module, _BatchNorm) and (
             module.training or module.running_mean is None or module.running_var is None
         )
-        image = isinstance(module, nn.GroupNorm | _InstanceNorm) and id(module) not in cellwise
+        image = isinstance(module, nn.GroupNorm | _InstanceNorm)
         if batch or image:
             what = "BatchNorm in train mode" if batch else type(module).__name__
             raise MemoryPlanError(

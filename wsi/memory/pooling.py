@@ -114,7 +114,8 @@ class AttentionPooling(Pooling):
         super().__init__()
         self.tanh = nn.Linear(features, hidden)
         self.gate = nn.Linear(features, hidden)
-        self.score = nn.Linear(hidden, 1)
+        # No bias: the softmax over cells would cancel it.
+        self.score = nn.Linear(hidden, 1, bias=False)
 
     def _scores(self, rows: Tensor) -> Tensor:
         """(N, cells, D) -> (N, cells)."""

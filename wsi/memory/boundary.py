@@ -1,0 +1,209 @@
+"""Activations and gradients at group boundaries: too large for the device, kept where they fit.
+
+All three stores keep cells in (N, H, W, C) order, so a tile is a few long runs of bytes and reads
+back as a channels_last tensor without a transpose.
+"""
+
+import mmap
+import tempfile
+import threading
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from wsi.errors import MemoryPlanError
+from wsi.memory.source import Rect
+
+Place = Literal["device", "host", "disk"]
+
+
+class Boundary(Protocol):
+    """A grid of activations (N, C, H, W) that is read and written by rectangles."""
+
+    shape: tuple[int, int, int, int]
+    dtype: torch.dtype
+
+    def read(self, rect: Rect) -> Tensor:
+        """A copy: (N, C, height, width) in channels_last, on the store's own device."""
+        ...
+
+    def write(self, rect: Rect, cells: Tensor) -> None:
+        """Replace the rectangle by ``cells`` (N, C, height, width), from any device."""
+        ...
+
+    def add(self, rect: Rect, cells: Tensor) -> None:
+        """Add ``cells`` to the rectangle."""
+        ...
+
+    def whole(self) -> Tensor:
+        """All of it: (N, C, H, W). May share the store's memory: the store is closed by this."""
+        ...
+
+    def close(self) -> None:
+        """Give the memory or disk space back."""
+        ...
+
+
+class MemoryBoundary:
+    """A boundary in the device's or the host's memory; new cells are zero."""
+
+    def __init__(
+        self, shape: tuple[int, int, int, int], dtype: torch.dtype, device: torch.device
+    ) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        n, c, h, w = shape
+        if device.type == "cpu":
+            self._nhwc = _anonymous(n * h * w * c, dtype).view(n, h, w, c)
+        else:
+            self._nhwc = torch.zeros((n, h, w, c), dtype=dtype, device=device)
+
+    @classmethod
+    def holding(cls, cells: Tensor) -> "MemoryBoundary":
+        """A boundary over an existing tensor (N, C, H, W), not copied where channels_last."""
+        self = cls.__new__(cls)
+        n, c, h, w = cells.shape
+        self.shape = (n, c, h, w)
+        self.dtype = cells.dtype
+        self._nhwc = cells.permute(0, 2, 3, 1).contiguous()
+        return self
+
+    def whole(self) -> Tensor:
+        """See ``Boundary``."""
+        cells = self._nhwc.permute(0, 3, 1, 2)
+        self.close()
+        return cells
+
+    def read(self, rect: Rect) -> Tensor:
+        """See ``Boundary``."""
+        return self._nhwc[:, rect.y0 : rect.y1, rect.x0 : rect.x1].clone().permute(0, 3, 1, 2)
+
+    def write(self, rect: Rect, cells: Tensor) -> None:
+        """See ``Boundary``."""
+        self._nhwc[:, rect.y0 : rect.y1, rect.x0 : rect.x1].copy_(cells.permute(0, 2, 3, 1))
+
+    def add(self, rect: Rect, cells: Tensor) -> None:
+        """See ``Boundary``."""
+        cells = cells.permute(0, 2, 3, 1).to(self._nhwc.device)
+        self._nhwc[:, rect.y0 : rect.y1, rect.x0 : rect.x1].add_(cells)
+
+    def close(self) -> None:
+        """See ``Boundary``."""
+        self._nhwc = torch.empty(0)
+
+
+class DiskBoundary:
+    """A boundary in an unlinked temporary file, read and written by explicit calls.
+
+    Not a memory map: mapped pages count as the process's resident memory, and this store exists
+    to keep that small. The operating system still caches the file in memory that is free.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int, int, int], dtype: torch.dtype, folder: Path | None
+    ) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        n, c, h, w = shape
+        self._cell_bytes = c * dtype.itemsize
+        try:
+            self._file = tempfile.TemporaryFile(  # noqa: SIM115 - lives as long as the store
+                dir=folder, buffering=0, prefix="wsi-boundary-"
+            )
+            self._file.truncate(n * h * w * self._cell_bytes)
+        except OSError as error:
+            raise MemoryPlanError(
+                f"cannot keep {n * h * w * self._cell_bytes / 1e9:.2f} GB of boundary "
+                f"activations in {folder or tempfile.gettempdir()}: {error}"
+            ) from error
+        self._lock = threading.Lock()  # seek and read are two calls; prefetch is another thread
+
+    def _row_offsets(self, rect: Rect) -> list[int]:
+        n, _, h, w = self.shape
+        return [
+            ((sample * h + y) * w + rect.x0) * self._cell_bytes
+            for sample in range(n)
+            for y in range(rect.y0, rect.y1)
+        ]
+
+    def read(self, rect: Rect) -> Tensor:
+        """See ``Boundary``."""
+        n, c, _, _ = self.shape
+        nhwc = torch.empty((n, rect.height, rect.width, c), dtype=self.dtype)
+        run = rect.width * self._cell_bytes
+        view = _bytes_of(nhwc)
+        with self._lock:
+            for row, offset in enumerate(self._row_offsets(rect)):
+                self._file.seek(offset)
+                got = self._file.readinto(view[row * run : (row + 1) * run])
+                if got != run:
+                    raise MemoryPlanError(f"the boundary file ended after {offset + (got or 0)} B")
+        return nhwc.permute(0, 3, 1, 2)
+
+    def write(self, rect: Rect, cells: Tensor) -> None:
+        """See ``Boundary``."""
+        nhwc = cells.detach().to("cpu", self.dtype).permute(0, 2, 3, 1).contiguous()
+        run = rect.width * self._cell_bytes
+        view = _bytes_of(nhwc)
+        with self._lock:
+            for row, offset in enumerate(self._row_offsets(rect)):
+                self._file.seek(offset)
+                try:
+                    wrote = self._file.write(view[row * run : (row + 1) * run])
+                except OSError as error:
+                    raise MemoryPlanError(f"no room for boundary activations: {error}") from error
+                if wrote != run:
+                    raise MemoryPlanError("no room on disk for boundary activations")
+
+    def add(self, rect: Rect, cells: Tensor) -> None:
+        """See ``Boundary``."""
+        self.write(rect, self.read(rect) + cells.to("cpu", self.dtype))
+
+    def whole(self) -> Tensor:
+        """See ``Boundary``."""
+        cells = self.read(Rect(0, 0, self.shape[2], self.shape[3]))
+        self.close()
+        return cells
+
+    def close(self) -> None:
+        """See ``Boundary``."""
+        self._file.close()
+
+
+def _bytes_of(tensor: Tensor) -> memoryview:
+    """The bytes of a contiguous tensor; bfloat16 has no numpy dtype, so it goes as bytes."""
+    array: npt.NDArray[np.uint8] = tensor.view(torch.uint8).numpy().reshape(-1)
+    return memoryview(array)  # type: ignore[arg-type]
+
+
+def _anonymous(elements: int, dtype: torch.dtype) -> Tensor:
+    """Zeros in pages of their own, which go back to the system as soon as the tensor dies.
+
+    From the C heap they would stay resident under the allocator settings that make torch fast on
+    a CPU (no trimming), and a later boundary could not reuse them in one piece.
+    """
+    length = max(1, elements * dtype.itemsize)
+    private = getattr(mmap, "MAP_PRIVATE", None)
+    if private is None:  # no anonymous private maps on this system (Windows)
+        return torch.zeros(elements, dtype=dtype)
+    pages = mmap.mmap(-1, length, flags=private | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        pages.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(pages, dtype=dtype, count=elements)
+
+
+def make_boundary(
+    place: Place,
+    shape: tuple[int, int, int, int],
+    dtype: torch.dtype,
+    device: torch.device,
+    scratch: Path | None,
+) -> Boundary:
+    """An empty (all zero) boundary of this shape (N, C, H, W) at this place."""
+    if place == "disk":
+        return DiskBoundary(shape, dtype, scratch)
+    return MemoryBoundary(shape, dtype, device if place == "device" else torch.device("cpu"))

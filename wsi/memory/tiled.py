@@ -1,0 +1,346 @@
+"""Exact training and inference on images of any size, tile by tile.
+
+The stages are cut into groups. Going forward, a group runs tile by tile, each tile with the halo
+that its layers reach over, and only the group's output is kept. Going backward, the tiles of a
+group run again, this time with a graph, and take the gradient of their own, disjoint part of the
+output; the gradients of overlapping inputs add up. What is left over for the last stages may run
+in-core. (Activation recomputation: Chen et al., 2016; for tiles of a convolutional network:
+Pinckaers et al., 2020.)
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wsi.memory.background import Mask, Twin, TwinGradient, make_twin
+from wsi.memory.boundary import Boundary, MemoryBoundary, Place, make_boundary
+from wsi.memory.meter import Meter
+from wsi.memory.mode import (
+    Inference,
+    LossFunction,
+    RunOptions,
+    StepResult,
+    autocast,
+    check_image,
+    evaluation,
+    to_device,
+)
+from wsi.memory.network import StagedNetwork
+from wsi.memory.norms import refuse_image_wide_norm
+from wsi.memory.pieces import PiecewiseHead, row_pieces
+from wsi.memory.profile import profile_network
+from wsi.memory.source import ImageSource, Rect, read_ahead
+from wsi.memory.tiling import (
+    Group,
+    GroupRunner,
+    check_groups,
+    default_groups,
+    refuse_huge_tiles,
+)
+
+
+@dataclass(slots=True)
+class _Pass:
+    """What one call over one image works with."""
+
+    network: StagedNetwork
+    source: ImageSource
+    groups: tuple[Group, ...]
+    runners: list[GroupRunner]
+    twin: Twin | None
+    flops: list[int]
+    tail_flop: int
+    total_flop: int
+    done_flop: float = 0.0
+    counters: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(
+            (
+                "tiles_forward",
+                "tiles_background",
+                "tiles_backward",
+                "tiles_zero_gradient",
+                "cells_background",
+            ),
+            0,
+        )
+    )
+
+
+class Tiled:
+    """Tile by tile in bounded memory; any image size; frozen or cell-wise normalization."""
+
+    name = "tiled"
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Options:
+        """How the network is cut.
+
+        Attributes:
+            groups: the tiled groups, first stage first; stages after the last group run in-core.
+                ``None``: groups by stride, every stage tiled, tiles as ``tile_px`` says.
+            tile_px: side of a tile of the first group in image pixels, without its halo; later
+                groups get tiles that keep as many bytes. Used where ``groups`` is ``None``.
+            boundaries: where activations and gradients between groups are kept.
+            scratch: folder for boundaries on disk; ``None`` for the system's temporary folder.
+            background: use what the source knows of constant background.
+        """
+
+        groups: tuple[Group, ...] | None = None
+        tile_px: int = 2048
+        boundaries: Place = "host"
+        scratch: Path | None = None
+        background: bool = True
+
+    def __init__(self, run: RunOptions, options: Options) -> None:
+        self.run = run
+        self.options = options
+
+    def infer(
+        self, network: StagedNetwork, source: ImageSource, *, keep_embedding: bool = True
+    ) -> Inference:
+        """See ``MemoryMode.infer``."""
+        meter = Meter(self.run.torch_device)
+        with evaluation(network), torch.inference_mode():
+            work = self._prepare(network, source, step=False)
+            *before, top = self._forward(work, keep=False)
+            assert not before
+            if self._tail(work):
+                cells = top.whole().to(self.run.torch_device)
+                with autocast(self.run):
+                    for stage in self._tail(work):
+                        cells = stage(cells)
+                top = MemoryBoundary.holding(cells)
+                del cells
+            logits = PiecewiseHead(network, top, self.run).logits()
+            kept = top.whole().cpu() if keep_embedding else None
+        top.close()
+        # Results leave inference mode, so that Grad-CAM may differentiate through them.
+        kept = None if kept is None else kept.clone()
+        self.run.report(1.0)
+        return Inference(logits.cpu().clone(), kept, meter.read(work.counters))
+
+    def step(
+        self, network: StagedNetwork, source: ImageSource, loss_fn: LossFunction
+    ) -> StepResult:
+        """See ``MemoryMode.step``."""
+        meter = Meter(self.run.torch_device)
+        refuse_image_wide_norm(network)
+        work = self._prepare(network, source, step=True)
+        boundaries = self._forward(work, keep=True)
+        top = boundaries.pop()
+        if self._tail(work):
+            loss, logits, gradient = self._tail_backward(work, top, loss_fn)
+        else:
+            head = PiecewiseHead(network, top, self.run)
+            loss, logits = head.backward(loss_fn)
+            gradient = self._like(top)
+            head.gradient_into(gradient)
+            top.close()
+        mask = self._background_backward(work, gradient)
+        for index in reversed(range(len(work.groups))):
+            below = boundaries.pop() if index else None
+            gradient, mask = self._backward_group(work, index, below, gradient, mask)
+        self.run.report(1.0)
+        return StepResult(loss, logits, meter.read(work.counters))
+
+    # -- preparation
+
+    @property
+    def _dtype(self) -> torch.dtype | None:
+        return self.run.autocast
+
+    def _prepare(self, network: StagedNetwork, source: ImageSource, *, step: bool) -> _Pass:
+        check_image(network, source)
+        refuse_image_wide_norm(network)
+        profiles = profile_network(network, source.size, batch=source.batch, dtype=self._dtype)
+        groups = self.options.groups
+        if groups is None:
+            groups = default_groups(network, profiles, self.options.tile_px)
+        check_groups(network, groups)
+        refuse_huge_tiles(network, groups, source, profiles)
+        runners, size, stride = [], source.size, 1
+        for group in groups:
+            runner = GroupRunner(network.stage_list[group.first : group.stop], size, stride)
+            runners.append(runner)
+            size, stride = runner.out_size, runner.stride_px
+        twin = None
+        if self.options.background:
+            twin = make_twin(network, source, self.run, [group.stop for group in groups])
+        flops = [sum(p.flop for p in profiles[g.first : g.stop]) for g in groups]
+        tail = sum(p.flop for p in profiles[groups[-1].stop :])
+        total = (4 * sum(flops) + 3 * tail) if step else sum(flops) + tail
+        return _Pass(network, source, groups, runners, twin, flops, tail, total)
+
+    def _tail(self, work: _Pass) -> list[torch.nn.Module]:
+        """The stages after the last group, which run in-core."""
+        return list(work.network.stages[work.groups[-1].stop :])
+
+    def _boundary(self, shape: tuple[int, int, int, int], dtype: torch.dtype) -> Boundary:
+        options, device = self.options, self.run.torch_device
+        return make_boundary(options.boundaries, shape, dtype, device, options.scratch)
+
+    def _like(self, boundary: Boundary) -> Boundary:
+        return self._boundary(boundary.shape, boundary.dtype)
+
+    def _tick(self, work: _Pass, flop: float) -> None:
+        work.done_flop += flop
+        self.run.report(work.done_flop / work.total_flop)
+
+    # -- forward
+
+    def _forward(self, work: _Pass, *, keep: bool) -> list[Boundary]:
+        """The groups' output boundaries; only the last one unless ``keep``."""
+        boundaries: list[Boundary] = []
+        for index, runner in enumerate(work.runners):
+            below = boundaries[-1] if boundaries else None
+            channels = runner.stages[-1].channels
+            dtype = self._dtype or work.network.dtype
+            shape = (work.source.batch, channels, *runner.out_size)
+            above = self._boundary(shape, dtype)
+            self._forward_group(work, index, below, above)
+            if below is not None and not keep:
+                boundaries.pop().close()
+            boundaries.append(above)
+        return boundaries
+
+    def _forward_group(
+        self, work: _Pass, index: int, below: Boundary | None, above: Boundary
+    ) -> None:
+        runner, twin, stop = work.runners[index], work.twin, work.groups[index].stop
+        outs = []
+        for tile in runner.out_tiles(work.groups[index].tile_px):
+            rows, columns = tile.relative_to(0, 0)
+            if twin is None:
+                outs.append(tile)
+                continue
+            pure = twin.pure[stop][rows, columns]
+            if pure.any():
+                above.write(tile, twin.cells(stop, rows, columns))
+                work.counters["cells_background"] += int(pure.sum())
+            part = _bounding(~pure, tile)
+            if part is None:
+                work.counters["tiles_background"] += 1
+            else:
+                outs.append(part)
+        area = sum(out.area for out in outs)
+        with torch.inference_mode():
+            for out, cells in zip(outs, self._inputs(work, index, below, outs), strict=True):
+                with autocast(self.run):
+                    result = runner.run(cells, out)
+                above.write(out, result)
+                del cells, result
+                work.counters["tiles_forward"] += 1
+                self._tick(work, work.flops[index] * out.area / area)
+
+    def _inputs(
+        self, work: _Pass, index: int, below: Boundary | None, outs: Iterable[Rect]
+    ) -> Iterator[Tensor]:
+        """Each output tile's input on the device, the image's being read ahead."""
+        runner = work.runners[index]
+        rects = [runner.needed(out) for out in outs]
+        if below is None:
+            for pixels in read_ahead(work.source, rects):
+                yield to_device(pixels, work.network, self.run)
+            return
+        for rect in rects:
+            yield below.read(rect).to(self.run.torch_device, non_blocking=True)
+
+    # -- backward
+
+    def _tail_backward(
+        self, work: _Pass, top: Boundary, loss_fn: LossFunction
+    ) -> tuple[float, Tensor, Boundary]:
+        """Loss, logits and the gradient at the last tiled boundary, the rest being in-core."""
+        cells = top.whole().to(self.run.torch_device)
+        cells.requires_grad_()
+        with autocast(self.run):
+            embedding = cells
+            for stage in self._tail(work):
+                embedding = stage(embedding)
+        logits = work.network.classify(embedding)
+        del embedding
+        loss = loss_fn(logits)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._tick(work, 3 * work.tail_flop)
+        assert cells.grad is not None
+        return loss.item(), logits.detach().cpu(), MemoryBoundary.holding(cells.grad)
+
+    def _background_backward(self, work: _Pass, gradient: Boundary) -> Mask:
+        """Take the background's gradients out and send them through the twin.
+
+        Returns where the gradient that is left is not zero: (h, w).
+        """
+        _, _, height, width = gradient.shape
+        mask = np.zeros((height, width), dtype=bool)
+        collector = None
+        if work.twin is not None:
+            collector = TwinGradient(work.twin, work.groups[-1].stop)
+        for rect in row_pieces(gradient):
+            rows = gradient.read(rect)
+            if collector is not None and collector.take(rows, rect.y0):
+                gradient.write(rect, rows)
+            mask[rect.y0 : rect.y1] = _nonzero(rows)
+        if collector is not None:
+            collector.backward(work.network, self.run)
+        return mask
+
+    def _backward_group(
+        self, work: _Pass, index: int, below: Boundary | None, gradient: Boundary, mask: Mask
+    ) -> tuple[Boundary, Mask]:
+        """Replay one group; returns the gradient at its input and where that is not zero."""
+        runner = work.runners[index]
+        outs = []
+        for tile in runner.out_tiles(work.groups[index].tile_px):
+            part = _bounding(mask[tile.relative_to(0, 0)], tile)
+            if part is None:
+                work.counters["tiles_zero_gradient"] += 1
+            else:
+                outs.append(part)
+        result = gradient if below is None else self._like(below)
+        touched = np.zeros(runner.sizes[0] if below is not None else (0, 0), dtype=bool)
+        area = sum(out.area for out in outs)
+        for out, cells in zip(outs, self._inputs(work, index, below, outs), strict=True):
+            cells.requires_grad_(below is not None)
+            with torch.enable_grad(), autocast(self.run):
+                replayed = runner.run(cells, out)
+            incoming = gradient.read(out).to(replayed.device, replayed.dtype)
+            torch.autograd.backward(replayed, incoming)
+            del replayed, incoming
+            if below is not None:
+                assert cells.grad is not None
+                rect = runner.needed(out)
+                result.add(rect, cells.grad)
+                touched[rect.relative_to(0, 0)] |= _nonzero(cells.grad)
+            del cells
+            work.counters["tiles_backward"] += 1
+            self._tick(work, 3 * work.flops[index] * out.area / area)
+        gradient.close()
+        if below is not None:
+            below.close()
+        return result, touched
+
+
+def _nonzero(gradient: Tensor) -> Mask:
+    """Where any channel of any sample has a gradient: (h, w)."""
+    mask: Mask = (gradient != 0).any(1).any(0).cpu().numpy()
+    return mask
+
+
+def _bounding(wanted: Mask, tile: Rect) -> Rect | None:
+    """The smallest rectangle that holds the wanted cells (h, w) of a tile, or ``None``."""
+    rows, columns = np.flatnonzero(wanted.any(1)), np.flatnonzero(wanted.any(0))
+    if not len(rows):
+        return None
+    return Rect(
+        tile.y0 + int(rows[0]),
+        tile.x0 + int(columns[0]),
+        tile.y0 + int(rows[-1]) + 1,
+        tile.x0 + int(columns[-1]) + 1,
+    )
+
+
+MODE = Tiled
