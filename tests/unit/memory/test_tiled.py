@@ -142,7 +142,7 @@ def test_gradients_accumulate_over_steps_as_autograd_does() -> None:
 def _slide(height: int, width: int) -> Tensor:
     """Two pieces of tissue on constant background, one of them at the border."""
     x = BACKGROUND.view(1, 3, 1, 1).expand(1, 3, height, width).clone()
-    x[:, :, 280:400, 420:560] = image(120, 140)
+    x[:, :, 280:400, 260:400] = image(120, 140)
     x[:, :, height - 90 :, 200:300] = image(90, 100)
     return x
 
@@ -153,7 +153,7 @@ def _slide(height: int, width: int) -> Tensor:
 )
 def test_background_computed_once_is_exact(pooling: str, groups: tuple[Group, ...] | None) -> None:
     net = network(18, pooling=pooling)  # type: ignore[arg-type]
-    x = _slide(901, 1030)
+    x = _slide(901, 1230)
     wanted, wanted_grad, _ = step("in_core", net, TensorSource(x))
     source = TensorSource(x, BACKGROUND)
     found, found_grad, _ = step("tiled", net, source, tile_px=192, groups=groups)
@@ -170,7 +170,7 @@ def test_background_computed_once_is_exact(pooling: str, groups: tuple[Group, ..
 def test_a_source_that_calls_tissue_background_changes_the_result() -> None:
     # Guards the test above: the background's answer is used, not only asked for.
     net = network(18)
-    x = _slide(901, 1030)
+    x = _slide(901, 1230)
 
     class Liar(TensorSource):
         def background(self, y0: int, x0: int, height: int, width: int) -> bool:
