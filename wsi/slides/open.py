@@ -2,11 +2,13 @@
 
 import struct
 from pathlib import Path
+from typing import Literal
 
 import openslide
 import tifffile
 
 from wsi.errors import (
+    ConfigError,
     DamagedSlideError,
     NotASlideError,
     SlideError,
@@ -16,6 +18,10 @@ from wsi.errors import (
 from wsi.geometry import Mpp, Region, Size
 from wsi.slides.openslide_reader import OpenSlideReader
 from wsi.slides.reader import SlideReader
+from wsi.slides.tiff_reader import direct_reader
+
+Backend = Literal["auto", "openslide", "direct"]
+BACKENDS: tuple[Backend, ...] = ("auto", "openslide", "direct")
 
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _DICOM_MAGIC_AT = 128
@@ -33,7 +39,11 @@ _TIFF_ERRORS = (
 
 
 def open_slide(
-    path: Path | str, *, mpp: float | None = None, name: str | None = None
+    path: Path | str,
+    *,
+    mpp: float | None = None,
+    name: str | None = None,
+    backend: Backend = "auto",
 ) -> SlideReader:
     """Open a slide.
 
@@ -41,20 +51,25 @@ def open_slide(
         path: a file, or a folder that holds one DICOM slide.
         mpp: level-0 micrometres per pixel, where the file states none or a wrong one.
         name: how messages call the slide; its file name unless given.
+        backend: ``auto`` decodes the stored JPEG tiles directly where the file allows it, which
+            is several times faster, else reads through OpenSlide; ``openslide`` always does that;
+            ``direct`` refuses a file that does not allow it.
 
     Raises:
         UnreadableSlideError: the file is missing or the system refuses to read it.
         NotASlideError: the file is empty, or no image format that slides come in.
         UnsupportedSlideError: an image whose format or layout OpenSlide does not read.
         DamagedSlideError: the file is truncated or its structure is broken.
-        ConfigError: ``mpp`` is not a positive number.
+        ConfigError: ``mpp`` is not a positive number, or there is no such backend.
     """
+    if backend not in BACKENDS:
+        raise ConfigError(f"no backend {backend!r}; there are: {', '.join(BACKENDS)}")
     path = Path(path)
     name = name or path.name
     override = Mpp.square(mpp) if mpp is not None else None
     file = _entry_file(path, name)
     try:
-        return OpenSlideReader(file, name, override)
+        reader = OpenSlideReader(file, name, override)
     except openslide.OpenSlideUnsupportedFormatError:
         raise _diagnose(file, name) from None
     except openslide.OpenSlideError as error:
@@ -63,6 +78,13 @@ def open_slide(
                 name, f"{error}; convert it to a pyramidal TIFF with JPEG tiles"
             ) from error
         raise DamagedSlideError(name, f"OpenSlide cannot open it: {error}; {_AGAIN}") from error
+    direct = direct_reader(reader) if backend != "openslide" else None
+    if direct is None and backend == "direct":
+        reader.close()
+        raise UnsupportedSlideError(
+            name, "its tiles are not all plain JPEG in a TIFF; open it with another backend"
+        )
+    return direct or reader
 
 
 def check_slide(path: Path | str, *, name: str | None = None) -> None:

@@ -136,8 +136,9 @@ class OpenSlideReader:
                         self._handle = fresh
 
     def close(self) -> None:
-        self._closed = True
-        self._handle.close()
+        if not self._closed:
+            self._closed = True
+            self._handle.close()
 
     def __enter__(self) -> Self:
         return self

@@ -300,15 +300,20 @@ def _folds(density: OpticalDensity, tissue: Bool, mpp: float, min_um2: float) ->
         part = (labels[y : y + h, x : x + w] == label).astype(np.uint8)
         # Strands of stroma in pale fat stand out as much, but are no darker than other tissue.
         own = density.mean[y : y + h, x : x + w][part > 0]
-        keep[label] = float(np.median(own)) > dark and _is_long(part)
+        keep[label] = float(np.median(own)) > dark and _is_long(part, mpp)
     return np.asarray(keep[labels], np.bool_)
 
 
-def _is_long(part: NDArray[np.uint8]) -> bool:
-    """Whether a shape is at least four times as long as it is wide, along all its bends."""
-    area = float(part.sum())
-    widest = 2 * float(cv2.distanceTransform(np.pad(part, 1), cv2.DIST_L2, 3).max())
-    return area / widest**2 > 4
+def _is_long(part: NDArray[np.uint8], mpp: float) -> bool:
+    """Whether a shape is at least four times as long as it is wide, along all its bends.
+
+    Its gaps are closed first: a nest of dark nuclei is speckled, but no thread.
+    """
+    reach = max(1, round(32 / mpp))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    closed = cv2.morphologyEx(np.pad(part, reach + 1), cv2.MORPH_CLOSE, kernel)
+    widest = 2 * float(cv2.distanceTransform(closed, cv2.DIST_L2, 3).max())
+    return float(closed.sum()) / widest**2 > 4
 
 
 def _debris(density: OpticalDensity, excluded: Bool, mpp: float) -> tuple[Bool, Bool]:

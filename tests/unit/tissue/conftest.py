@@ -36,7 +36,7 @@ def he(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
 
 def _draw(folder: Path, stain: str) -> Drawn:
     seed = {"he": 7, "faint": 4, "ihc": 2}[stain]
-    made = synthetic_slide(folder / "slide.tif", 4096, stain=stain, seed=seed)
+    made = synthetic_slide(folder / "slide.tif", 2048, 1.0, stain=stain, seed=seed, mask_px=8)
     with open_slide(made.path) as slide:
         pixels = slide.read_region(Region.whole(slide.size), slide.size)
     return Drawn(made, pixels)
@@ -44,13 +44,13 @@ def _draw(folder: Path, stain: str) -> Drawn:
 
 @pytest.fixture
 def opened(tmp_path: Path) -> Callable[[RGB], SlideReader]:
-    """Write pixels as a slide of 0.5 mpp and open it."""
+    """Write pixels as a slide of 1 mpp and open it."""
     count = 0
 
     def write(pixels: RGB) -> SlideReader:
         nonlocal count
         count += 1
-        return open_slide(write_slide(tmp_path / f"{count}.tif", pixels, 0.5))
+        return open_slide(write_slide(tmp_path / f"{count}.tif", pixels, 1.0))
 
     return write
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit.tissue.conftest import Drawn, iou, on_grid
 from wsi.errors import ConfigError
+from wsi.geometry import Region
 from wsi.slides import RGB, SlideReader, open_slide
 from wsi.testing.artefacts import (
     INKS,
@@ -33,7 +34,7 @@ def test_clean_slide_is_not_flagged(stained: Drawn) -> None:
 
 
 def test_share_out_of_focus_is_that_painted(stained: Drawn, opened: Open) -> None:
-    pixels, blurred = add_blur(stained.pixels, (1500, 0, 2800, 4096), 8)
+    pixels, blurred = add_blur(stained.pixels, (750, 0, 1400, 2048), 4)
     with opened(pixels) as slide:
         tissue = find_tissue(slide)
         report = find_quality(slide, tissue)
@@ -43,7 +44,7 @@ def test_share_out_of_focus_is_that_painted(stained: Drawn, opened: Open) -> Non
 
 
 def test_slide_mostly_out_of_focus_is_flagged_with_its_share(he: Drawn, opened: Open) -> None:
-    pixels, _ = add_blur(he.pixels, (0, 0, 4096, 4096), 10)
+    pixels, _ = add_blur(he.pixels, (0, 0, 2048, 2048), 5)
     with opened(pixels) as slide:
         report = find_quality(slide, find_tissue(slide))
     assert report.flagged
@@ -53,7 +54,7 @@ def test_slide_mostly_out_of_focus_is_flagged_with_its_share(he: Drawn, opened: 
 
 @pytest.mark.parametrize("ink", INKS)
 def test_ink_of_each_colour_is_found(he: Drawn, opened: Open, ink: Ink) -> None:
-    pixels, inked = add_pen(he.pixels, ink, [(200, 600), (2200, 1600), (3900, 1300)], 300)
+    pixels, inked = add_pen(he.pixels, ink, [(100, 300), (1100, 800), (1950, 650)], 150)
     with opened(pixels) as slide:
         tissue = find_tissue(slide)
         report = find_quality(slide, tissue)
@@ -63,12 +64,12 @@ def test_ink_of_each_colour_is_found(he: Drawn, opened: Open, ink: Ink) -> None:
 
 @pytest.mark.parametrize("stain", ["he", "faint"])
 def test_fold_is_found(stain: str, opened: Open, tmp_path: Path) -> None:
-    made = synthetic_slide(tmp_path / "a.tif", 4096, stain=stain, seed=7 if stain == "he" else 4)
+    made = synthetic_slide(
+        tmp_path / "a.tif", 2048, 1.0, stain=stain, seed=7 if stain == "he" else 4
+    )
     with open_slide(made.path) as slide:
-        from wsi.geometry import Region
-
         pixels = slide.read_region(Region.whole(slide.size), slide.size)
-    folded, fold = add_fold(pixels, (600, 800), (3000, 2500), 200)
+    folded, fold = add_fold(pixels, (300, 400), (1500, 1250), 100)
     with opened(folded) as slide:
         tissue = find_tissue(slide)
         report = find_quality(slide, tissue)
@@ -76,10 +77,10 @@ def test_fold_is_found(stain: str, opened: Open, tmp_path: Path) -> None:
 
 
 def test_dust_and_bubble_are_found_on_glass_and_pale_tissue(opened: Open) -> None:
-    pixels = np.full((3000, 3000, 3), 244, np.uint8)
-    pixels[500:2500, 500:2500] = (236, 214, 230)
-    pixels, bubble = add_bubble(pixels, (1300, 1300), 450)
-    pixels, dust = add_dust(pixels, [(200, 200), (2200, 2200)], 70)
+    pixels = np.full((1500, 1500, 3), 244, np.uint8)
+    pixels[250:1250, 250:1250] = (236, 214, 230)
+    pixels, bubble = add_bubble(pixels, (650, 650), 225)
+    pixels, dust = add_dust(pixels, [(100, 100), (1100, 1100)], 35)
     with opened(pixels) as slide:
         tissue = find_tissue(slide)
         report = find_quality(slide, tissue)
@@ -88,7 +89,7 @@ def test_dust_and_bubble_are_found_on_glass_and_pale_tissue(opened: Open) -> Non
 
 
 def test_tiles_that_do_not_decode_are_a_layer(he: Drawn, tmp_path: Path) -> None:
-    path = write_slide(tmp_path / "a.tif", he.pixels, 0.5, level_factor=4)
+    path = write_slide(tmp_path / "a.tif", he.pixels, 1.0, level_factor=2)
     corrupt_tiles(path, [5, 6], page=1)
     with open_slide(path) as slide:
         report = find_quality(slide, find_tissue(slide))
@@ -105,7 +106,7 @@ def test_slide_without_tissue_is_flagged_as_such(tmp_path: Path) -> None:
 
 
 def test_limits_decide_what_is_flagged(he: Drawn, opened: Open) -> None:
-    pixels, _ = add_blur(he.pixels, (1500, 0, 2500, 4096), 8)
+    pixels, _ = add_blur(he.pixels, (750, 0, 1250, 2048), 4)
     with opened(pixels) as slide:
         tissue = find_tissue(slide)
         assert not find_quality(slide, tissue).flagged
@@ -120,7 +121,7 @@ def test_limits_that_cannot_work_are_refused() -> None:
 
 
 def test_picture_shows_the_outline_each_fault_and_the_reason(he: Drawn, opened: Open) -> None:
-    pixels, _ = add_blur(he.pixels, (0, 0, 4096, 4096), 10)
+    pixels, _ = add_blur(he.pixels, (0, 0, 2048, 2048), 5)
     with opened(pixels) as slide:
         tissue = find_tissue(slide)
         report = find_quality(slide, tissue)
