@@ -1,0 +1,131 @@
+"""The whole-slide trainer: it learns from slide labels, and resumes to the same weights."""
+
+import dataclasses
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from wsi.errors import ConfigError, DatasetError
+from wsi.models.bundle import load_bundle
+from wsi.pipelines.whole_slide import WholeSlidePipeline
+from wsi.testing.models import untrained_patch_bundle
+from wsi.testing.slides import synthetic_slide
+from wsi.training.loop import TrainingStopped
+from wsi.training.tables import Row
+from wsi.training.whole_slide import WholeSlideTrainer, WholeSlideTraining
+
+CONFIG = WholeSlideTraining(
+    name="m",
+    classes=("benign", "cancer"),
+    mpp=4.0,
+    architecture="resnet10",
+    norm="cell",
+    epochs=2,
+    accumulate=2,
+    warmup=1,
+    learning_rate=1e-3,
+    checkpoint_updates=1,
+    precision="float32",
+)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("slides")
+    for index in range(6):
+        synthetic_slide(folder / f"{index}.tif", 1024, 1.0, seed=index, cancer=index % 2 == 0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[Row]:
+    return [
+        Row(
+            path=f"{index}.tif",
+            label=int(index % 2 == 0),
+            patient=f"p{index}",
+            split="train" if index < 4 else "val",
+        )
+        for index in range(6)
+    ]
+
+
+def test_a_trained_network_becomes_a_bundle_that_the_pipeline_loads(
+    root: Path, rows: list[Row], tmp_path: Path
+) -> None:
+    trainer = WholeSlideTrainer(CONFIG, rows, root, tmp_path / "m")
+    card = trainer.run()
+    assert len(trainer.history) == 2
+    assert 0 <= card.metrics["validation_auc"] <= 1
+    assert card.settings == {"norm": "cell", "pooling": "lse"}
+    loaded = WholeSlidePipeline.load(tmp_path / "m", "cpu")
+    assert loaded.card == card
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+def test_training_lowers_the_loss(root: Path, rows: list[Row], tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, epochs=6)
+    trainer = WholeSlideTrainer(config, rows, root, tmp_path / "m")
+    trainer.run()
+    assert trainer.history[-1]["loss"] < trainer.history[0]["loss"]
+
+
+@pytest.mark.parametrize("stop_after", [1, 3])
+def test_a_training_stopped_within_an_epoch_resumes_to_the_same_weights(
+    root: Path, rows: list[Row], tmp_path: Path, stop_after: int
+) -> None:
+    WholeSlideTrainer(CONFIG, rows, root, tmp_path / "unbroken").run()
+    slides = 0
+
+    def stop(stage: str, share: float) -> None:
+        nonlocal slides
+        slides += stage == "training"
+        if stage == "training" and slides == stop_after:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    broken = tmp_path / "broken"
+    with pytest.raises(TrainingStopped):
+        WholeSlideTrainer(CONFIG, rows, root, broken, progress=stop).run()
+    WholeSlideTrainer(CONFIG, rows, root, broken).run(resume=True)
+    one, other = (load_bundle(tmp_path / name)[1] for name in ("unbroken", "broken"))
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_it_starts_from_a_patch_classifier(root: Path, rows: list[Row], tmp_path: Path) -> None:
+    untrained_patch_bundle(tmp_path / "patch")
+    config = dataclasses.replace(CONFIG, norm="frozen", start=str(tmp_path / "patch"))
+    trainer = WholeSlideTrainer(config, rows, root, tmp_path / "m")
+    _, state = load_bundle(tmp_path / "patch")
+    weights = dict(trainer.network.named_parameters())
+    stem = next(value for key, value in weights.items() if key.startswith("stages.0"))
+    assert torch.equal(stem, state["conv1.weight"])
+    wrong = dataclasses.replace(config, architecture="resnet18")
+    with pytest.raises(ConfigError, match="is a resnet10"):
+        WholeSlideTrainer(wrong, rows, root, tmp_path / "m")
+
+
+def test_missing_slides_and_a_missing_split_are_refused_before_training(
+    root: Path, rows: list[Row], tmp_path: Path
+) -> None:
+    gone = [*rows, dataclasses.replace(rows[0], path="gone.tif")]
+    with pytest.raises(DatasetError, match=r"1 slide\(s\).*gone\.tif"):
+        WholeSlideTrainer(CONFIG, gone, root, tmp_path / "m")
+    with pytest.raises(DatasetError, match="no slide of split val"):
+        WholeSlideTrainer(CONFIG, rows[:4], root, tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"classes": ("a",)},
+        {"epochs": 0},
+        {"mpp": 0.0, "input_px": 8},
+        {"weights": "DEFAULT", "start": "bundle"},
+    ],
+)
+def test_settings_that_cannot_work_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        dataclasses.replace(CONFIG, **wrong)  # type: ignore[arg-type]
