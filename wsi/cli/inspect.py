@@ -10,7 +10,7 @@ from PIL import Image
 from wsi.cli.console import errors_in_one_line, print_pairs
 from wsi.models.card import list_cards
 from wsi.slides import SlideReader, open_slide
-from wsi.tissue import TissueSpec, find_tissue
+from wsi.tissue import TissueSpec, find_quality, find_tissue, tissue_picture
 
 mpp_option = click.option(
     "--mpp", type=float, help="Micrometres per pixel of level 0, where the file states none."
@@ -62,8 +62,6 @@ def _facts(reader: SlideReader) -> dict[str, Any]:
 @errors_in_one_line
 def tissue(slide: Path, out: Path, method: str, mpp: float | None) -> None:
     """Draw the tissue mask and quality problems of a slide as one picture."""
-    from wsi.tissue import find_quality, tissue_picture
-
     with open_slide(slide, mpp=mpp) as reader:
         mask = find_tissue(reader, TissueSpec(method=method))  # type: ignore[arg-type]
         quality = find_quality(reader, mask)

@@ -7,7 +7,7 @@ is adding a file.
 import importlib
 import pkgutil
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import wsi.pipelines
 from wsi.errors import ConfigError
@@ -15,6 +15,7 @@ from wsi.models.runtime import tune_allocator
 from wsi.progress import Progress
 from wsi.slides import SlideReader
 from wsi.storage import SlideResult, SlideStore
+from wsi.tissue import QualityReport
 
 
 class Pipeline(Protocol):
@@ -64,3 +65,17 @@ def load_pipeline(name: str, bundle: Path, device: str = "cpu") -> Pipeline:
     kind: type[Pipeline] = module.PIPELINE
     tune_allocator()
     return kind.load(bundle, device)
+
+
+def describe_quality(quality: QualityReport) -> dict[str, Any]:
+    """What a result says of the slide's quality: shares of the tissue, and whether it is poor."""
+    return {
+        "flagged": quality.flagged,
+        "usable_share": quality.usable_share,
+        "shares": dict(quality.shares),
+    }
+
+
+def quality_warnings(quality: QualityReport) -> tuple[str, ...]:
+    """A sentence for each way in which the slide is too poor to be trusted."""
+    return tuple(f"poor slide quality: {reason}" for reason in quality.reasons)

@@ -19,6 +19,7 @@ from wsi.models.card import ModelCard
 from wsi.models.runtime import autocast, fast_dtype, resolve_device, to_input
 from wsi.models.split import SplitClassifier, split_classifier
 from wsi.patches import PatchBatch, PatchGrid, PatchSpec, PatchStream, resolve_grid
+from wsi.pipelines.base import describe_quality, quality_warnings
 from wsi.progress import Progress, no_progress
 from wsi.slides import SlideReader
 from wsi.storage import (
@@ -26,9 +27,10 @@ from wsi.storage import (
     HeatmapLayer,
     SlideResult,
     SlideStore,
+    quality_of,
     tissue_of,
 )
-from wsi.tissue import TissueMask, TissueSpec
+from wsi.tissue import QualityReport, QualitySpec, TissueMask, TissueSpec
 
 _BATCH = 32
 _CELLS = 4  # heatmap cells along a patch
@@ -80,6 +82,7 @@ class PatchPipeline:
         started = perf_counter()
         progress("tissue", 0.0)
         tissue = tissue_of(slide, store, TissueSpec())
+        quality = quality_of(slide, store, tissue, QualitySpec())
         grid = resolve_grid(slide, self.patch_spec(), tissue)
         timings = {"tissue": perf_counter() - started}
         if not len(grid):
@@ -91,7 +94,9 @@ class PatchPipeline:
             raise DamagedSlideError(
                 slide.name, f"none of its {len(grid)} tissue patches decodes; scan or copy it again"
             )
-        return self._result(slide, tissue, grid, canvases, probabilities_nc, stream, timings)
+        return self._result(
+            slide, tissue, quality, grid, canvases, probabilities_nc, stream, timings
+        )
 
     def _score(
         self, slide: SlideReader, grid: PatchGrid, progress: Progress
@@ -131,6 +136,7 @@ class PatchPipeline:
         self,
         slide: SlideReader,
         tissue: TissueMask,
+        quality: QualityReport,
         grid: PatchGrid,
         canvases: tuple[HeatmapCanvas, HeatmapCanvas],
         probabilities_nc: NDArray[np.float32],
@@ -158,8 +164,11 @@ class PatchPipeline:
             ),
             damaged=damaged,
             timings_s=timings,
-            details=self._details(tissue, grid, probabilities_nc),
-            warnings=(lost,) if damaged else (),
+            details={
+                **self._details(tissue, grid, probabilities_nc),
+                "quality": describe_quality(quality),
+            },
+            warnings=(*quality_warnings(quality), *((lost,) if damaged else ())),
         )
 
     def _details(

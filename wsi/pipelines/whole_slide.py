@@ -20,10 +20,11 @@ from wsi.models.backbones import build_backbone
 from wsi.models.bundle import load_bundle
 from wsi.models.card import ModelCard
 from wsi.models.runtime import fast_dtype, resolve_device
+from wsi.pipelines.base import describe_quality, quality_warnings
 from wsi.progress import Progress, no_progress
 from wsi.slides import SlideReader
-from wsi.storage import HeatmapGrid, HeatmapLayer, SlideResult, SlideStore, tissue_of
-from wsi.tissue import TissueMask, TissueSpec
+from wsi.storage import HeatmapGrid, HeatmapLayer, SlideResult, SlideStore, quality_of, tissue_of
+from wsi.tissue import QualityReport, QualitySpec, TissueMask, TissueSpec
 
 
 class WholeSlidePipeline:
@@ -55,6 +56,7 @@ class WholeSlidePipeline:
         started = perf_counter()
         progress("tissue", 0.0)
         tissue = tissue_of(slide, store, TissueSpec())
+        quality = quality_of(slide, store, tissue, QualitySpec())
         timings = {"tissue": perf_counter() - started}
         if tissue.is_empty:
             return SlideResult(
@@ -76,13 +78,14 @@ class WholeSlidePipeline:
         inference = make_mode("in_core", self._run).infer(self.network, source)
         timings["network"] = perf_counter() - networking
         progress("heatmaps", 0.0)
-        return self._result(slide, source, tissue, inference, timings)
+        return self._result(slide, source, tissue, quality, inference, timings)
 
     def _result(
         self,
         slide: SlideReader,
         source: SlideSource,
         tissue: TissueMask,
+        quality: QualityReport,
         inference: Inference,
         timings: dict[str, float],
     ) -> SlideResult:
@@ -111,7 +114,9 @@ class WholeSlidePipeline:
                 "input_mpp": source.mpp,
                 "tissue_share": float(tissue.mask.mean()),
                 "peak_host_bytes": inference.measured.peak_host_bytes,
+                "quality": describe_quality(quality),
             },
+            warnings=quality_warnings(quality),
         )
 
     def _maps(self, embedding: torch.Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -12,7 +12,7 @@ from wsi.storage.results import (
     SlideResult,
 )
 from wsi.storage.store import Artifact, SlideStore, spec_digest
-from wsi.storage.tissue_store import tissue_of
+from wsi.storage.tissue_store import quality_of, tissue_of
 
 __all__ = [
     "Artifact",
@@ -28,6 +28,7 @@ __all__ = [
     "heatmap_path",
     "hotspots_to_geojson",
     "put_result",
+    "quality_of",
     "render_overlay",
     "result_to_json",
     "spec_digest",

@@ -1,4 +1,4 @@
-"""The tissue mask of a slide, found once and shared by all pipelines."""
+"""Tissue and quality of a slide, found once and shared by all pipelines."""
 
 import dataclasses
 from typing import Any
@@ -7,9 +7,17 @@ import numpy as np
 
 from wsi.slides import SlideReader, require_mpp
 from wsi.storage.store import SlideStore, spec_digest
-from wsi.tissue import TissueMask, TissueSpec, find_tissue
+from wsi.tissue import (
+    QualityReport,
+    QualitySpec,
+    TissueMask,
+    TissueSpec,
+    find_quality,
+    find_tissue,
+)
 
 KIND = "tissue"
+QUALITY_KIND = "quality"
 
 
 def tissue_of(slide: SlideReader, store: SlideStore, spec: TissueSpec) -> TissueMask:
@@ -36,6 +44,40 @@ def tissue_of(slide: SlideReader, store: SlideStore, spec: TissueSpec) -> Tissue
     threshold = None if np.isnan(mask.threshold) else mask.threshold
     store.put(KIND, digest, {"mask": mask.mask}, {"spec": made_from, "threshold": threshold})
     return mask
+
+
+def quality_of(
+    slide: SlideReader, store: SlideStore, tissue: TissueMask, spec: QualitySpec
+) -> QualityReport:
+    """The slide's quality layers: from the store, else found now and stored.
+
+    Raises:
+        MppError: the slide states no usable resolution.
+        StoreError: the layers cannot be written.
+    """
+    made_from = {**_spec_of(slide, tissue.spec), "quality": dataclasses.asdict(spec)}
+    digest = spec_digest(made_from)
+    if store.has(QUALITY_KIND, digest):
+        artifact = store.get(QUALITY_KIND, digest)
+        return QualityReport(
+            layers={name: layer.astype(bool) for name, layer in artifact.arrays.items()},
+            shares=artifact.meta["shares"],
+            usable_share=float(artifact.meta["usable_share"]),
+            reasons=tuple(artifact.meta["reasons"]),
+        )
+    report = find_quality(slide, tissue, spec)
+    store.put(
+        QUALITY_KIND,
+        digest,
+        report.layers,
+        {
+            "spec": made_from,
+            "shares": dict(report.shares),
+            "usable_share": report.usable_share,
+            "reasons": list(report.reasons),
+        },
+    )
+    return report
 
 
 def _spec_of(slide: SlideReader, spec: TissueSpec) -> dict[str, Any]:

@@ -64,12 +64,12 @@ class SlidePatches:
         return np.stack([self._one(int(index)) for index in indices])
 
     def _one(self, index: int) -> NDArray[np.uint8]:
-        slide, _, grid = self._slides[self._which_n[index]]
+        slide, _, grid = self._slides[int(self._which_n[index])]
         row, column = self._cells_n2[index]
         return slide.read_region(grid.region(int(row), int(column)), grid.size)
 
     def describe(self, index: int) -> str:
-        slide, row, grid = self._slides[self._which_n[index]]
+        slide, row, grid = self._slides[int(self._which_n[index])]
         origin = grid.origin(*self._cells_n2[index])
         return f"{slide.name} x={origin.x:.0f} y={origin.y:.0f} (patient {row.patient})"
 
