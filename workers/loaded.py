@@ -1,18 +1,24 @@
 """Models in memory, so that one is loaded once a process."""
 
+from __future__ import annotations
+
 import importlib
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from wsi.errors import ConfigError, ModelError
 from wsi.models.card import read_card
-from wsi.pipelines.base import Pipeline
+
+if TYPE_CHECKING:
+    # Reaches torch, which a supervisor has no use for and should not hold in memory.
+    from wsi.pipelines.base import Pipeline
 
 _log = logging.getLogger(__name__)
 
-Loader = Callable[[str, Path, str], Pipeline]
+Loader: TypeAlias = "Callable[[str, Path, str], Pipeline]"
 
 
 def loader_by_name(name: str) -> Loader:

@@ -1,7 +1,7 @@
 """A slide in through HTTP, scored by a real worker process, its result out through HTTP."""
 
 import io
-import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -16,10 +16,9 @@ from tests.integration.deployment import (
     upload,
     wait_status,
 )
+from tests.integration.real_models import install
 from tests.unit.service.conftest import write_slide
 
-DATA = Path(os.environ.get("WSI_TEST_DATA", "../shared/data"))
-EDGE = DATA / "wsi" / "edge"
 BROKERS = [
     "embedded",
     pytest.param("redis", marks=pytest.mark.services),
@@ -60,21 +59,16 @@ def test_a_slide_goes_in_and_its_probabilities_and_heatmap_come_out(
         assert worker.wait(60) == 0
 
 
-def edge_files() -> list[Path]:
-    """The tiny and broken slides of the test data."""
-    return sorted(path for path in EDGE.iterdir() if path.is_file()) if EDGE.is_dir() else []
-
-
-@pytest.mark.skipif(not EDGE.is_dir(), reason=f"no test data at {EDGE} (set WSI_TEST_DATA)")
 def test_every_edge_file_is_read_or_refused_with_a_reason_and_the_worker_lives(
-    tmp_path: Path,
+    tmp_path: Path, real_data: Path
 ) -> None:
+    edge = real_data / "wsi" / "edge"
     with deployment(tmp_path / "d") as place:
         add_toy(place)
         api, client = place.start_api()
         worker = place.start("workers")
         kinds = {}
-        for path in edge_files():
+        for path in sorted(path for path in edge.iterdir() if path.is_file()):
             with path.open("rb") as file:
                 answer = client.post("slides", files={"file": (path.name, file)})
             if answer.status_code == 201:
@@ -153,3 +147,57 @@ def test_a_worker_told_to_stop_gives_its_job_back_and_the_next_one_ends_it(
         place.start("workers")
         ended = wait_status(client, job_id, "SUCCEEDED", "FAILED")
         assert (ended["status"], ended["attempt"]) == ("SUCCEEDED", 2), place.logs()
+
+
+def test_both_pipelines_score_a_real_slide_through_the_api(tmp_path: Path, real_data: Path) -> None:
+    slide_file = real_data / "wsi" / "CMU-1-Small-Region.svs"
+    loader = "wsi.pipelines.base:load_pipeline"
+    with deployment(tmp_path / "d", WSI_PIPELINE_LOADER=loader) as place:
+        install(place.models)
+        _, client = place.start_api()
+        place.start("workers")
+        slide = upload(client, slide_file)
+        jobs = {name: submit(client, slide["id"], name) for name in ("patch", "whole-slide")}
+        for pipeline, job_id in jobs.items():
+            ended = wait_status(client, job_id, "SUCCEEDED", "FAILED")
+            assert ended["status"] == "SUCCEEDED", ended["error"]
+            result = client.get(f"jobs/{job_id}/result").json()
+            assert result["pipeline"] == pipeline
+            assert sum(result["probabilities"].values()) == pytest.approx(1)
+            for kind, classes in result["urls"]["heatmaps"].items():
+                for name in classes:
+                    heatmap = client.get(f"jobs/{job_id}/heatmaps/{kind}/{name}.png")
+                    size = Image.open(io.BytesIO(heatmap.content)).size
+                    assert size == tuple(result["grid"]["shape"][::-1])
+                    overlay = client.get(f"jobs/{job_id}/heatmaps/{kind}/{name}/overlay.png")
+                    assert Image.open(io.BytesIO(overlay.content)).size == (766, 1024)
+        shown = client.get(f"slides/{slide['id']}").json()
+        assert {brief["pipeline"] for brief in shown["results"]} == {"patch", "whole-slide"}
+
+
+def test_a_real_slide_without_mpp_is_refused_until_it_is_given(
+    tmp_path: Path, real_data: Path
+) -> None:
+    slide_file = real_data / "wsi" / "TCGA-CR-7395-01A-01-TS1.svs"
+    with deployment(tmp_path / "d") as place:
+        add_toy(place)
+        _, client = place.start_api()
+        slide = upload(client, slide_file)
+        answer = client.post("jobs", json={"slide_id": slide["id"], "pipeline": "patch"})
+        assert (answer.status_code, answer.json()["kind"]) == (422, "mpp")
+        assert slide_file.name in answer.json()["detail"]
+        place.start("workers")
+        job_id = submit(client, slide["id"], mpp=0.5)
+        assert wait_status(client, job_id, "SUCCEEDED", "FAILED")["status"] == "SUCCEEDED"
+
+
+def test_a_zipped_dicom_folder_is_a_slide(tmp_path: Path, real_data: Path) -> None:
+    folder = real_data / "wsi" / "dicom_cmu1_small_region"
+    archive = Path(shutil.make_archive(str(tmp_path / "dicom"), "zip", folder))
+    with deployment(tmp_path / "d") as place:
+        add_toy(place)
+        _, client = place.start_api()
+        slide = upload(client, archive)
+        assert (slide["vendor"], slide["width"], slide["height"]) == ("dicom", 2220, 2967)
+        tile = client.get(f"slides/{slide['id']}/slide_files/12/3_3.jpeg")
+        assert Image.open(io.BytesIO(tile.content)).size == (256, 256)

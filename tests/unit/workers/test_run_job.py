@@ -156,13 +156,18 @@ def test_a_lease_lost_in_the_middle_stops_the_work(tmp_path: Path) -> None:
     assert bench.results() == ()
 
 
+def deaf_until(monkeypatch: pytest.MonkeyPatch, event: threading.Event) -> None:
+    """Make the pipeline ignore everything until the event."""
+    monkeypatch.setattr(ToyPipeline, "_work", lambda *_: event.wait(60))
+
+
 @pytest.mark.parametrize(
     ("harm", "status"), [("cancel", JobStatus.CANCELLED), ("stop", JobStatus.QUEUED)]
 )
 def test_a_pipeline_that_does_not_listen_is_ended_by_force_with_its_row_settled(
-    tmp_path: Path, harm: str, status: JobStatus
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str, status: JobStatus
 ) -> None:
-    bench = Bench(tmp_path, deaf_s=1.5)
+    bench = Bench(tmp_path)
     if harm == "cancel":
         bench.store.request_cancel(bench.job.id)
     ended = threading.Event()
@@ -173,18 +178,22 @@ def test_a_pipeline_that_does_not_listen_is_ended_by_force_with_its_row_settled(
             at_end.append(bench.store.get(bench.job.id).status)
             ended.set()
 
+    deaf_until(monkeypatch, ended)
     bench.run(stopping=lambda: harm == "stop", end_process=end_process)
     assert at_end == [status]
 
 
-def test_a_job_without_any_progress_fails_as_hung(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, deaf_s=1.5)
+def test_a_job_without_any_progress_fails_as_hung(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path)
     ended = threading.Event()
+    deaf_until(monkeypatch, ended)
     run_job(
         bench.store,
         bench.job,
         bench.pipelines,
-        Patience(lease_s=60, beat_s=0.02, obey_s=0.1, stall_s=0.1),
+        Patience(lease_s=60, beat_s=0.02, obey_s=0.1, stall_s=1),
         end_process=ended.set,
     )
     job = bench.store.get(bench.job.id)
