@@ -78,7 +78,12 @@ def read_card(bundle: Path) -> ModelCard:
     except TypeError as error:
         raise ModelError(f"{path}: {error}") from None
     return dataclasses.replace(
-        card, classes=tuple(card.classes), mean=tuple(card.mean), std=tuple(card.std)
+        card,
+        # A folder may be copied under another name; the folder is what people choose by.
+        name=bundle.name,
+        classes=tuple(card.classes),
+        mean=tuple(card.mean),
+        std=tuple(card.std),
     )
 
 

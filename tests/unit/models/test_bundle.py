@@ -68,7 +68,7 @@ def test_models_are_listed_newest_first(tmp_path: Path) -> None:
         save_bundle(tmp_path / name, CARD, {"w": torch.zeros(1)})
     data = json.loads((tmp_path / "old" / CARD_FILE).read_text())
     data["created_at"] = "2001-01-01T00:00:00"
-    (tmp_path / "old" / CARD_FILE).write_text(json.dumps({**data, "name": "old"}))
+    (tmp_path / "old" / CARD_FILE).write_text(json.dumps(data))
     (tmp_path / "notes").mkdir()
-    assert [card.name for card in list_cards(tmp_path)] == ["m", "old"]
+    assert [card.name for card in list_cards(tmp_path)] == ["new", "old"]
     assert list_cards(tmp_path / "nowhere") == []
