@@ -4,6 +4,7 @@ import click
 
 from wsi.cli.analyze import analyze
 from wsi.cli.console import quiet_libraries
+from wsi.cli.demo import demo
 from wsi.cli.inspect import info, models, tissue
 from wsi.cli.processes import serve, worker
 from wsi.cli.train import train
@@ -16,5 +17,5 @@ def main() -> None:
     quiet_libraries()
 
 
-for _command in (info, tissue, analyze, train, models, serve, worker):
+for _command in (info, tissue, analyze, train, models, serve, worker, demo):
     main.add_command(_command)

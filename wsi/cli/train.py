@@ -62,6 +62,13 @@ def train() -> None:
     "--unlabelled",
     help="Class of tissue outside every annotation; it is left out unless given.",
 )
+@click.option(
+    "--class-map",
+    "class_map",
+    multiple=True,
+    metavar="NAME=CLASS",
+    help="A class name in annotation files, and ours for it; nothing after = leaves it out.",
+)
 @errors_in_one_line
 def train_patch(
     table: Path,
@@ -72,6 +79,7 @@ def train_patch(
     mpp: float,
     patch_px: int,
     unlabelled: str | None,
+    class_map: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Train the patch classifier from ready patches or from annotated slides."""
@@ -96,7 +104,13 @@ def train_patch(
             train_set, val_set = (
                 InMemory(source)
                 for source in annotated_patches(
-                    table, names, mpp=mpp, size_px=patch_px, unlabelled=unlabelled, progress=tell
+                    table,
+                    names,
+                    mpp=mpp,
+                    size_px=patch_px,
+                    unlabelled=unlabelled,
+                    class_map=_class_map(class_map),
+                    progress=tell,
                 )
             )
         trainer = PatchTrainer(config, train_set, val_set, out, progress=tell, on_epoch=_epoch)
@@ -147,6 +161,14 @@ def train_whole_slide(
             click.echo(f"wsi: {stopped}", err=True)
             sys.exit(143)
     click.echo(f"{out}: {_figures(dict(card.metrics))}")
+
+
+def _class_map(entries: tuple[str, ...]) -> dict[str, str | None]:
+    """``NAME=CLASS`` entries as a map."""
+    pairs = [entry.partition("=") for entry in entries]
+    if any(not name or not equals for name, equals, _ in pairs):
+        raise ConfigError(f"--class-map wants NAME=CLASS, got {', '.join(entries)}")
+    return {name: target or None for name, _, target in pairs}
 
 
 def _epoch(figures: dict[str, float]) -> None:

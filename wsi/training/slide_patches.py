@@ -1,15 +1,13 @@
 """Training patches out of annotated slides, read live."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
-from shapely.geometry.base import BaseGeometry
 
-from wsi.annotations import read_annotations
+from wsi.annotations import Annotations, AnnotationSpec, overlaps, read_annotations
 from wsi.errors import ConfigError, DatasetError
 from wsi.models.aggregators import BACKGROUND
 from wsi.patches import PatchGrid, PatchSpec, resolve_grid
@@ -81,6 +79,7 @@ def annotated_patches(
     mpp: float,
     size_px: int,
     unlabelled: str | None = None,
+    class_map: Mapping[str, str | None] | None = None,
     root: Path | None = None,
     seed: int = 0,
     progress: Progress = no_progress,
@@ -92,6 +91,8 @@ def annotated_patches(
         classes: of the classifier. ``background`` is taken from bare glass by itself.
         mpp, size_px: of the patches.
         unlabelled: see ``LabelRules``.
+        class_map: names in the annotation files to classes; ``None`` as a value leaves such
+            areas out. The classes' own names need no entry.
         root: the table's folder unless given.
         seed: which patches of glass are taken.
         progress: told about each slide.
@@ -103,14 +104,21 @@ def annotated_patches(
     """
     if unlabelled is not None and unlabelled not in classes:
         raise ConfigError(f"unlabelled tissue cannot be {unlabelled!r}: not among the classes")
-    rows = read_table(table, classes, needs_label=False)
+    table_rows = read_table(table, classes, needs_label=False)
+    rows = [row for row in table_rows if row.split != "test"]
     rules = LabelRules(unlabelled=unlabelled)
     spec = PatchSpec(mpp=mpp, size_px=size_px)
     found: dict[Split, list[tuple[tuple[SlideReader, Row, PatchGrid], NDArray[np.int64]]]] = {}
+    names = AnnotationSpec(classes={**{name: name for name in classes}, **(class_map or {})})
+    folder = root or table.parent
     for number, row in enumerate(rows):
-        slide = open_slide((root or table.parent) / row.path, mpp=row.mpp)
-        areas = _areas(row, root or table.parent, slide, classes)
-        grid, labels = label_grid(slide, spec, areas, classes, rules, seed=mix_seed(seed, number))
+        slide = open_slide(folder / row.path, mpp=row.mpp)
+        drawn = (
+            read_annotations(folder / row.annotations, slide.size, names)
+            if row.annotations
+            else Annotations(row.path, ())
+        )
+        grid, labels = label_grid(slide, spec, drawn, classes, rules, seed=mix_seed(seed, number))
         found.setdefault(row.split, []).append(((slide, row, grid), labels))
         progress("labelling slides", (number + 1) / len(rows))
     return _source(found, "train", table), _source(found, "val", table)
@@ -127,23 +135,10 @@ def _source(
     return SlidePatches([slide for slide, _ in parts], [labels for _, labels in parts])
 
 
-def _areas(
-    row: Row, root: Path, slide: SlideReader, classes: tuple[str, ...]
-) -> dict[str, BaseGeometry]:
-    """The area drawn for each class, level-0 px."""
-    if not row.annotations:
-        return {}
-    drawn = read_annotations(root / row.annotations, classes=classes, slide_size=slide.size)
-    return {
-        name: shapely.union_all([a.geometry for a in drawn if a.class_name == name])
-        for name in classes
-    }
-
-
 def label_grid(
     slide: SlideReader,
     spec: PatchSpec,
-    areas: dict[str, BaseGeometry],
+    drawn: Annotations,
     classes: tuple[str, ...],
     rules: LabelRules,
     *,
@@ -154,7 +149,7 @@ def label_grid(
     Args:
         slide: open slide.
         spec: which patches.
-        areas: what is drawn for each class, level-0 px.
+        drawn: the slide's annotations.
         classes: of the classifier.
         rules: how areas make labels.
         seed: which patches of glass are taken.
@@ -164,20 +159,13 @@ def label_grid(
     """
     grid = resolve_grid(slide, spec, None)
     rows, columns = grid.cells_n2.T
-    origins_n2 = np.stack(
-        [columns * grid.stride_level0[0], rows * grid.stride_level0[1]], axis=1
-    )
+    origins_n2 = np.stack([columns * grid.stride_level0[0], rows * grid.stride_level0[1]], axis=1)
     width, height = grid.patch_level0
-    boxes = shapely.box(*origins_n2.T, origins_n2[:, 0] + width, origins_n2[:, 1] + height)
-    shares_nc = np.zeros((len(grid), len(classes)))
-    for name, area in areas.items():
-        hit = shapely.intersects(boxes, area) if not area.is_empty else np.zeros(len(grid), bool)
-        inside = shapely.area(shapely.intersection(boxes[hit], area)) / (width * height)
-        shares_nc[hit, classes.index(name)] = inside
+    shares_nc = overlaps(drawn, origins_n2, width, height, classes)
     tissue_n = find_tissue(slide, TissueSpec()).shares(origins_n2, width, height)
     labels = np.full(len(grid), -1, np.int64)
-    drawn = shares_nc.max(1) >= rules.min_share
-    labels[drawn] = shares_nc[drawn].argmax(1)
+    covered = shares_nc.max(1) >= rules.min_share
+    labels[covered] = shares_nc[covered].argmax(1)
     bare = shares_nc.sum(1) <= rules.max_other
     if rules.unlabelled is not None:
         labels[bare & (tissue_n >= rules.min_tissue)] = classes.index(rules.unlabelled)
