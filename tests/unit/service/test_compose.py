@@ -1,0 +1,63 @@
+"""docker-compose.yml and the Dockerfiles keep their promises (Docker itself is not needed)."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+ROOT = Path(__file__).parents[3]
+SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
+
+
+@pytest.mark.parametrize("name", list(SERVICES))
+def test_every_service_has_limits_and_a_health_check(name: str) -> None:
+    service = SERVICES[name]
+    limits = service["deploy"]["resources"]["limits"]
+    assert limits["cpus"]
+    assert limits["memory"]
+    if "build" in service:
+        dockerfile = (ROOT / service["build"]["dockerfile"]).read_text()
+        assert "HEALTHCHECK" in dockerfile
+    else:
+        assert service["healthcheck"]["test"]
+
+
+def test_no_password_has_a_default() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    found = re.findall(r"\$\{(\w*(?:PASSWORD|KEY|SECRET)\w*)(.*?)\}", text)
+    assert {name for name, _ in found} >= {"POSTGRES_PASSWORD", "RABBITMQ_PASSWORD"}
+    assert all(rest.startswith(":?") for _, rest in found)
+    for line in re.findall(r"(?i)^\s*\w*pass\w*:\s*(.*)$", text, re.M):
+        assert line.startswith("${")
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
+def test_images_run_as_an_ordinary_user_a_module_that_is_there(path: Path) -> None:
+    text = path.read_text()
+    last_stage = text[text.rindex("\nFROM ") :]
+    assert re.search(r"^USER wsi$", last_stage, re.M)
+    (module,) = re.findall(r'^CMD \["/venv/bin/python", "-m", "([\w.]+)"\]$', last_stage, re.M)
+    assert importlib.util.find_spec(f"{module}.__main__")
+
+
+def test_the_image_of_the_api_has_what_the_api_imports_and_no_torch() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = (ROOT / "docker" / "api-requirements.txt").read_text().splitlines()
+    wanted = {line for line in lines if line and not line.startswith("#")}
+    assert wanted <= set(project["dependencies"])
+    left_out = {re.split(r"[\[>=]", line)[0] for line in set(project["dependencies"]) - wanted}
+    assert "torch" in left_out
+    # None of what is left out may be imported by the service.
+    modules = {"scikit-learn": "sklearn", "grad-cam": "pytorch_grad_cam"}
+    names = sorted(modules.get(name, name.replace("-", "_")) for name in left_out)
+    code = f"import sys, service.__main__; sys.exit(str([n for n in {names} if n in sys.modules]))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    # click comes with uvicorn.
+    assert done.stderr.strip() in ("", "[]", "['click']")
