@@ -1,0 +1,25 @@
+"""Annotations of slides: QuPath GeoJSON, ASAP XML, Aperio ImageScope XML, NCRF JSON."""
+
+from wsi.annotations.annotation import (
+    UNCLASSIFIED,
+    Annotation,
+    Annotations,
+    AnnotationSpec,
+)
+from wsi.annotations.geojson import to_geojson, write_geojson
+from wsi.annotations.label import NO_LABEL, label_patches, overlaps, rasterize
+from wsi.annotations.read import read_annotations
+
+__all__ = [
+    "NO_LABEL",
+    "UNCLASSIFIED",
+    "Annotation",
+    "AnnotationSpec",
+    "Annotations",
+    "label_patches",
+    "overlaps",
+    "rasterize",
+    "read_annotations",
+    "to_geojson",
+    "write_geojson",
+]

@@ -4,7 +4,6 @@ Nothing here is a picture of a patient. The drawings are plain enough for a smal
 in a minute and rich enough that it must look at nuclei, not at the mean colour alone.
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from shapely.geometry import Polygon
 from shapely.geometry.base import BaseGeometry
 
+from wsi.annotations import Annotation, Annotations, write_geojson
 from wsi.errors import ConfigError
 from wsi.geometry import Size
 from wsi.slides.reader import RGB
@@ -28,7 +28,6 @@ __all__ = [
     "corrupt_tiles",
     "synthetic_patches",
     "synthetic_slide",
-    "write_geojson",
     "write_slide",
 ]
 
@@ -116,7 +115,8 @@ def synthetic_slide(
         format=format,
     )
     if geojson:
-        write_geojson(path.with_suffix(".geojson"), [("cancer", shape) for shape in tumour])
+        items = tuple(Annotation("cancer", shape) for shape in tumour)
+        write_geojson(Annotations(path.name, items), path.with_suffix(".geojson"))
     tissue_mask = _mask(size, tissue, mask_px)
     return SyntheticSlide(
         path=path,
@@ -205,19 +205,6 @@ def collage_slide(
         canvas[y : y + side, x : x + side] = patches[grid[row, column]]
     write_slide(path, canvas, mpp, jpeg_quality=jpeg_quality, format=format)
     return grid
-
-
-def write_geojson(path: Path | str, shapes: Sequence[tuple[str, BaseGeometry]]) -> None:
-    """QuPath GeoJSON: a FeatureCollection of (class name, geometry in level-0 px)."""
-    features = [
-        {
-            "type": "Feature",
-            "geometry": json.loads(shapely.to_geojson(shape)),
-            "properties": {"objectType": "annotation", "classification": {"name": name}},
-        }
-        for name, shape in shapes
-    ]
-    Path(path).write_text(json.dumps({"type": "FeatureCollection", "features": features}))
 
 
 def _plan(

@@ -7,6 +7,7 @@ import numpy as np
 import openslide
 import pytest
 
+from wsi.annotations import read_annotations
 from wsi.errors import ConfigError
 from wsi.geometry import Region, Size
 from wsi.slides import open_slide
@@ -96,6 +97,14 @@ def test_known_mask_separates_glass_from_stained_pixels(tmp_path: Path) -> None:
     green = pixels[..., 1].astype(int)
     assert (green[~made.tissue_mask] > 225).mean() > 0.97
     assert (green[made.tissue_mask] < 225).mean() > 0.95
+
+
+def test_cancer_is_written_beside_the_slide_as_geojson(tmp_path: Path) -> None:
+    made = synthetic_slide(tmp_path / "a.tif", 1024, geojson=True)
+    found = read_annotations(tmp_path / "a.geojson", made.size)
+    assert found.classes == ("cancer",)
+    known = sum(shape.area for shape in made.cancer_polygons)
+    assert found.area("cancer").area == pytest.approx(known)
 
 
 def test_blank_glass_and_all_cancer_are_possible(tmp_path: Path) -> None:
