@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from shapely.geometry import Polygon
 from shapely.geometry.base import BaseGeometry
 
-from wsi.annotations import Annotation, Annotations, write_geojson
+from wsi import annotations
 from wsi.errors import ConfigError
 from wsi.geometry import Size
 from wsi.slides.reader import RGB
@@ -28,6 +28,7 @@ __all__ = [
     "corrupt_tiles",
     "synthetic_patches",
     "synthetic_slide",
+    "write_geojson",
     "write_slide",
 ]
 
@@ -115,8 +116,7 @@ def synthetic_slide(
         format=format,
     )
     if geojson:
-        items = tuple(Annotation("cancer", shape) for shape in tumour)
-        write_geojson(Annotations(path.name, items), path.with_suffix(".geojson"))
+        write_geojson(path.with_suffix(".geojson"), [("cancer", shape) for shape in tumour])
     tissue_mask = _mask(size, tissue, mask_px)
     return SyntheticSlide(
         path=path,
@@ -205,6 +205,12 @@ def collage_slide(
         canvas[y : y + side, x : x + side] = patches[grid[row, column]]
     write_slide(path, canvas, mpp, jpeg_quality=jpeg_quality, format=format)
     return grid
+
+
+def write_geojson(path: Path | str, shapes: Sequence[tuple[str, BaseGeometry]]) -> None:
+    """QuPath GeoJSON of (class name, geometry in level-0 px)."""
+    items = tuple(annotations.Annotation(name, shape) for name, shape in shapes)
+    annotations.write_geojson(annotations.Annotations(Path(path).name, items), path)
 
 
 def _plan(
