@@ -10,7 +10,7 @@ const LIMIT_KB = 160;
 const kb = (path) => gzipSync(readFileSync(path), { level: 9 }).length / 1000;
 const assets = join(dist, "assets");
 const files = [
-  ...readdirSync(assets).map((name) => ["assets/" + name, kb(join(assets, name))]),
+  ...readdirSync(assets).map((name) => [`assets/${name}`, kb(join(assets, name))]),
   ["index.html", kb(join(dist, "index.html"))],
 ];
 const total = files.reduce((sum, [, size]) => sum + size, 0);

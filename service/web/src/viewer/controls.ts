@@ -2,7 +2,7 @@ import type { SlideResult } from "../api/types";
 import { COLOUR_MAPS, cssGradient, isColourMap } from "../pure/colourmaps";
 import { kindTitle, percent, pipelineTitle } from "../pure/format";
 import { fill, h, setText } from "../ui/dom";
-import { fitChoice, type LayerChoice } from "./layers";
+import { fitChoice, type LayerChoice } from "./choice";
 import type { ViewerState } from "./state";
 
 /** The heatmap's knobs. Colours, threshold and opacity act at once, without asking the service. */
@@ -49,14 +49,7 @@ export class HeatControls {
         "div",
         { class: "row" },
         h("label", { class: "switch", for: "overlay-toggle" }, this.#toggle, "Show heatmap"),
-        h(
-          "span",
-          { class: "keys" },
-          h("kbd", {}, "o"),
-          " toggle · hold ",
-          h("kbd", {}, "h"),
-          " to hide",
-        ),
+        h("span", { class: "keys" }, h("kbd", {}, "o"), " · hold ", h("kbd", {}, "h"), " hides"),
       ),
       this.#layer,
       this.#legend.element,

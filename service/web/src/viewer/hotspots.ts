@@ -1,6 +1,6 @@
 import type OpenSeadragon from "openseadragon";
 import type { Hotspot, SlideResult } from "../api/types";
-import { percent, pipelineTitle } from "../pure/format";
+import { pipelineTitle } from "../pure/format";
 import { areaText } from "../pure/scale";
 import { recall, remember } from "../settings";
 import { fill, h } from "../ui/dom";
@@ -110,7 +110,7 @@ export class HotspotList {
           "span",
           { class: "spot-text" },
           h("strong", {}, `${index + 1}. ${spot.class_name}`),
-          h("span", {}, `peak ${percent(spot.score)} · mean ${percent(spot.mean_score)}`),
+          h("span", {}, `peak ${spot.score.toFixed(2)} · mean ${spot.mean_score.toFixed(2)}`),
           h("span", { class: "quiet" }, areaText(spot.area_um2)),
         ),
         h("span", { class: "seen" }, icon("check", 14), "seen"),

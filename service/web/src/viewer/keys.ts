@@ -1,6 +1,6 @@
 import { MAGNIFICATION_KEYS } from "../pure/scale";
-import { openDialog } from "../ui/dialog";
-import { h, isTyping } from "../ui/dom";
+import { isTyping } from "../ui/dom";
+import { type KeySheet, showKeySheet } from "../ui/keysheet";
 import type { SlidePane } from "./pane";
 import type { Mode } from "./state";
 
@@ -17,7 +17,7 @@ export interface KeyActions {
   readonly leave: () => void;
 }
 
-const SHEET: readonly (readonly [keys: readonly string[], what: string])[] = [
+const SHEET: KeySheet = [
   [["1", "2", "3", "4", "5"], "2.5×, 5×, 10×, 20×, 40×"],
   [["+", "-", "0"], "zoom in, zoom out, whole slide"],
   [["←", "↑", "↓", "→"], "pan"],
@@ -36,25 +36,7 @@ const SHEET: readonly (readonly [keys: readonly string[], what: string])[] = [
 ];
 
 export function showKeyHelp(): void {
-  if (document.querySelector("dialog[open]")) return;
-  openDialog("Keys", [
-    h(
-      "dl",
-      { class: "key-sheet" },
-      SHEET.map(([keys, what]) =>
-        h(
-          "div",
-          {},
-          h(
-            "dt",
-            {},
-            keys.map((key) => h("kbd", {}, key)),
-          ),
-          h("dd", {}, what),
-        ),
-      ),
-    ),
-  ]);
+  showKeySheet(SHEET);
 }
 
 export function listenKeys(signal: AbortSignal, actions: KeyActions): void {

@@ -1,39 +1,14 @@
 import { ApiError, getBlob, heatmapUrl } from "../api/client";
 import type { SlideResult } from "../api/types";
 import { colourHeatmap, type Grid, type RawHeatmap, rawFromRgba } from "../pure/heatmap";
-import { suspiciousClass } from "../pure/suspicion";
 import type { Settings } from "../settings";
-
-/** Which heatmap a view shows; null shows the bare slide. */
-export interface LayerChoice {
-  readonly pipeline: string;
-  readonly kind: string;
-  readonly className: string;
-}
+import type { LayerChoice } from "./choice";
 
 /** A heatmap ready to draw: its values, where they lie, and a small picture of them in colour. */
 export interface HeatLayer {
   readonly raw: RawHeatmap;
   readonly grid: Grid;
   readonly picture: HTMLCanvasElement;
-}
-
-/** The first thing to show of a result: the suspicious class, probability before Grad-CAM. */
-export function firstChoice(result: SlideResult): LayerChoice | null {
-  const kind = result.layers.includes("probability") ? "probability" : result.layers[0];
-  const className = suspiciousClass(result.classes);
-  return kind && className ? { pipeline: result.pipeline, kind, className } : null;
-}
-
-/** The wanted choice as far as this result has it. */
-export function fitChoice(result: SlideResult, wanted: LayerChoice | null): LayerChoice | null {
-  const first = firstChoice(result);
-  if (!first || !wanted) return first;
-  return {
-    pipeline: result.pipeline,
-    kind: result.layers.includes(wanted.kind) ? wanted.kind : first.kind,
-    className: result.classes.includes(wanted.className) ? wanted.className : first.className,
-  };
 }
 
 /** Heatmaps, fetched once each and coloured again whenever the reader turns a knob. */

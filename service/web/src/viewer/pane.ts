@@ -222,7 +222,9 @@ function viewerOptions(
     showNavigationControl: false,
     showNavigator: true,
     navigatorPosition: "TOP_RIGHT",
-    navigatorSizeRatio: 0.16,
+    // A fixed size: the default one would not follow when the view is halved.
+    navigatorWidth: `${navigatorSize(slide)[0]}px`,
+    navigatorHeight: `${navigatorSize(slide)[1]}px`,
     navigatorAutoFade: false,
     navigatorRotate: false,
     // The page has its own keys; OpenSeadragon's would clash with them.
@@ -240,4 +242,11 @@ function viewerOptions(
     tileRetryDelay: 1000,
     silenceMultiImageWarnings: true,
   };
+}
+
+/** Fits the slide's shape into 150 px. */
+function navigatorSize(slide: Slide): readonly [number, number] {
+  const scale = 150 / Math.max(slide.width, slide.height);
+  const side = (length: number) => Math.max(36, Math.round(length * scale));
+  return [side(slide.width), side(slide.height)];
 }

@@ -1,6 +1,6 @@
 import type { Job, Slide, SlideResult } from "../api/types";
 import type { Settings } from "../settings";
-import type { LayerChoice } from "./layers";
+import type { LayerChoice } from "./choice";
 
 /** single: one view; side: two locked views; swipe: one view with a divider. */
 export type Mode = "single" | "side" | "swipe";

@@ -21,8 +21,9 @@ import {
   sortSlides,
 } from "../pure/worklist";
 import { askMpp, openDialog } from "../ui/dialog";
-import { fill, h, setText } from "../ui/dom";
+import { fill, h, isTyping, setText } from "../ui/dom";
 import { icon } from "../ui/icons";
+import { showKeySheet } from "../ui/keysheet";
 import { stateCard, toast } from "../ui/notice";
 import { SlideTable } from "./table";
 import { Uploads } from "./upload";
@@ -402,11 +403,31 @@ class WorklistPage {
   }
 
   #onKey(event: KeyboardEvent): void {
-    if (event.key !== "/" || event.ctrlKey || event.metaKey) return;
-    if (event.target instanceof HTMLInputElement || document.querySelector("dialog[open]")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (document.querySelector("dialog[open]")) return;
+    const inSearch = event.target === this.#search;
+    if (inSearch && event.key === "Enter") this.#table.openFirst();
+    else if (inSearch && event.key === "ArrowDown") this.#table.focusFirst();
+    else if (isTyping(event)) return;
+    else if (event.key === "/") this.#search.focus();
+    else if (event.key === "?") showWorklistKeys();
+    else if (event.target === document.body && ["ArrowDown", "j"].includes(event.key)) {
+      this.#table.focusFirst();
+    } else return;
     event.preventDefault();
-    this.#search.focus();
   }
+}
+
+function showWorklistKeys(): void {
+  showKeySheet([
+    [["↑", "↓"], "previous row, next row (also k and j)"],
+    [["Home", "End"], "first row, last row"],
+    [["Enter"], "open the slide"],
+    [["x"], "select or unselect the row"],
+    [["g"], "score the slide"],
+    [["/"], "search; Enter opens the first match"],
+    [["?"], "this sheet"],
+  ]);
 }
 
 /** The slide as it looks with this job as its pipeline's newest. */

@@ -64,6 +64,15 @@ export class SlideTable {
     this.#draw();
   }
 
+  openFirst(): void {
+    const first = this.#slides[0];
+    if (first) location.hash = `#/slides/${first.id}`;
+  }
+
+  focusFirst(): void {
+    this.#focusRow(0);
+  }
+
   selectedSlides(): Slide[] {
     return this.#slides.filter((slide) => this.#selected.has(slide.id));
   }
@@ -188,7 +197,7 @@ export class SlideTable {
     });
     fill(
       row,
-      cell("pick", box),
+      cell("check", box),
       cell(
         "name",
         oldImage ?? thumbnail(slide),

@@ -1,0 +1,67 @@
+"""WCAG 2.2 A and AA by axe-core, light and dark, at three sizes."""
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+from tests.browser.conftest import ROOT, Tab
+from tests.browser.fake_service import Fake
+
+pytestmark = pytest.mark.browser
+
+AXE = ROOT / "service" / "web" / "node_modules" / "axe-core" / "axe.min.js"
+RULES = "{runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']}"
+SIZES = [(1280, 800), (1600, 1000), (820, 1180)]
+LOOKS = [
+    pytest.param(
+        {"viewport": {"width": width, "height": height}, "color_scheme": scheme},
+        id=f"{width}-{scheme}",
+    )
+    for width, height in SIZES
+    for scheme in ("light", "dark")
+]
+
+
+def violations(tab: Tab) -> list[str]:
+    """What axe-core finds, one line each."""
+    if not Path(AXE).is_file():
+        pytest.skip("axe-core is not installed: npm ci in service/web")
+    tab.page.add_script_tag(path=AXE)
+    found = tab.page.evaluate(f"async () => (await axe.run(document, {RULES})).violations")
+    return [f"{v['id']}: {v['nodes'][0]['html']}" for v in found]
+
+
+@pytest.mark.parametrize("tab", LOOKS, indirect=True)
+def test_worklist_has_no_accessibility_violation(
+    tab: Tab, fake: Fake, request: pytest.FixtureRequest
+) -> None:
+    fake.scored_slide("high.svs", 0.31, 0.93)
+    fake.scored_slide("low.svs", 0.02, 0.3)
+    slide = fake.add_slide("broken.svs", mpp=None)
+    fake.fail(fake.add_job(slide, "patch"), "broken.svs: tile 3,4 does not decode")
+    fake.add_job(slide, "whole-slide", "RUNNING")
+    tab.open()
+    expect(tab.page.locator(".slide-row")).to_have_count(3)
+    tab.picture(f"worklist-{request.node.callspec.id}")
+    assert violations(tab) == []
+
+
+@pytest.mark.parametrize("tab", LOOKS, indirect=True)
+def test_viewer_has_no_accessibility_violation(
+    tab: Tab, fake: Fake, request: pytest.FixtureRequest
+) -> None:
+    slide = fake.scored_slide("case.svs", 0.98, 0.91)
+    tab.open(f"#/slides/{slide}")
+    expect(tab.page.locator(".hotspot")).to_have_count(2)
+    tab.page.keyboard.press("o")
+    tab.page.keyboard.press("n")
+    tab.picture(f"viewer-{request.node.callspec.id}")
+    assert violations(tab) == []
+
+
+def test_dialogs_have_no_accessibility_violation(tab: Tab, fake: Fake) -> None:
+    fake.add_slide("old.svs", mpp=None)
+    tab.open()
+    tab.page.get_by_role("button", name="Set resolution").click()
+    expect(tab.page.get_by_role("dialog")).to_be_visible()
+    assert violations(tab) == []
