@@ -92,6 +92,8 @@ class ToyPipeline:
             raise ZeroDivisionError(wanted["raises"])
         if wanted.get("damaged"):
             raise DamagedSlideError(slide.name, "made so by the test")
+        if wanted.get("deaf_s"):
+            time.sleep(float(wanted["deaf_s"]))
         steps = int(wanted.get("steps", 0))
         for step in range(steps):
             time.sleep(float(wanted.get("step_s", 0.05)))
