@@ -161,6 +161,15 @@ def test_real_section_is_found_and_its_glass_is_not(real_data: Path, method: Met
     assert tissue.share(Region(2050, 100, 150, 2800)) < 0.1
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_shading_of_stitched_tiles_on_glass_is_not_tissue(real_data: Path, method: Method) -> None:
+    with open_slide(real_data / "wsi" / "TCGA-CR-7395-01A-01-TS1.svs", mpp=0.5) as slide:
+        tissue = find_tissue(slide, TissueSpec(method=method))
+    assert 0.62 < tissue.mask.mean() < 0.69
+    assert tissue.share(Region(420, 560, 150, 120)) == 0
+    assert tissue.share(Region(3900, 600, 150, 120)) == 0
+
+
 def test_dicom_twin_has_the_same_tissue(real_data: Path) -> None:
     masks = []
     for name in ("CMU-1-Small-Region.svs", "dicom_cmu1_small_region"):
