@@ -58,7 +58,7 @@ class MemoryBoundary:
         self.dtype = dtype
         n, c, h, w = shape
         if device.type == "cpu":
-            self._nhwc = _anonymous(n * h * w * c, dtype).view(n, h, w, c)
+            self._nhwc = anonymous_zeros(n * h * w * c, dtype).view(n, h, w, c)
         else:
             self._nhwc = torch.zeros((n, h, w, c), dtype=dtype, device=device)
 
@@ -135,7 +135,7 @@ class DiskBoundary:
         n, c, _, _ = self.shape
         nhwc = torch.empty((n, rect.height, rect.width, c), dtype=self.dtype)
         run = rect.width * self._cell_bytes
-        view = _bytes_of(nhwc)
+        view = bytes_of(nhwc)
         with self._lock:
             for row, offset in enumerate(self._row_offsets(rect)):
                 self._file.seek(offset)
@@ -148,7 +148,7 @@ class DiskBoundary:
         """See ``Boundary``."""
         nhwc = cells.detach().to("cpu", self.dtype).permute(0, 2, 3, 1).contiguous()
         run = rect.width * self._cell_bytes
-        view = _bytes_of(nhwc)
+        view = bytes_of(nhwc)
         with self._lock:
             for row, offset in enumerate(self._row_offsets(rect)):
                 self._file.seek(offset)
@@ -174,13 +174,13 @@ class DiskBoundary:
         self._file.close()
 
 
-def _bytes_of(tensor: Tensor) -> memoryview:
+def bytes_of(tensor: Tensor) -> memoryview:
     """The bytes of a contiguous tensor; bfloat16 has no numpy dtype, so it goes as bytes."""
     array: npt.NDArray[np.uint8] = tensor.view(torch.uint8).numpy().reshape(-1)
     return memoryview(array)  # type: ignore[arg-type]
 
 
-def _anonymous(elements: int, dtype: torch.dtype) -> Tensor:
+def anonymous_zeros(elements: int, dtype: torch.dtype) -> Tensor:
     """Zeros in pages of their own, which go back to the system as soon as the tensor dies.
 
     From the C heap they would stay resident under the allocator settings that make torch fast on
