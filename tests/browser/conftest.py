@@ -4,12 +4,15 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
 from tests.browser.fake_service import Fake, make_app
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +30,7 @@ FLAGS = [
 ]
 
 
-def _give_up(reason: str) -> None:
+def _give_up(reason: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
@@ -102,6 +105,7 @@ class Tab:
     def picture(self, name: str) -> None:
         """Keep a screenshot as an artifact."""
         ARTIFACTS.mkdir(parents=True, exist_ok=True)
+        self.page.wait_for_timeout(700)  # Pictures load; what is asserted does not wait for this.
         self.page.screenshot(path=ARTIFACTS / f"{name}.png")
 
 
@@ -111,25 +115,31 @@ def _on_console(message: ConsoleMessage, errors: list[str]) -> None:
         errors.append(f"{message.text} ({message.location.get('url')})")
 
 
+@contextmanager
+def open_tab(chromium: Browser, base: str, **options: Any) -> Iterator[Tab]:
+    """A tab at a service. Errors in its console fail the test unless it expects them."""
+    looks = {"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"}
+    context = chromium.new_context(**(looks | options))
+    page = context.new_page()
+    tab = Tab(page, [], base)
+    page.on("console", lambda message: _on_console(message, tab.errors))
+    page.on("pageerror", lambda error: tab.errors.append(str(error)))
+    page.set_default_timeout(10_000)
+    try:
+        yield tab
+    finally:
+        context.close()
+    if tab.errors and not tab.expects_errors:
+        pytest.fail("the browser's console has errors:\n" + "\n".join(tab.errors), pytrace=False)
+
+
 @pytest.fixture
 def tab(
     chromium: Browser, fake_server: Server, fake: Fake, request: pytest.FixtureRequest
 ) -> Iterator[Tab]:
-    """A tab at the fake service. A console error fails the test unless it expects them."""
-    options = getattr(request, "param", {})
-    context = chromium.new_context(
-        **({"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"} | options)
-    )
-    page = context.new_page()
-    errors: list[str] = []
-    page.on("console", lambda message: _on_console(message, errors))
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.set_default_timeout(10_000)
-    tab = Tab(page, errors, fake_server.url)
-    yield tab
-    context.close()
-    if errors and not tab.expects_errors:
-        pytest.fail("the browser's console has errors:\n" + "\n".join(errors), pytrace=False)
+    """A tab at the fake service."""
+    with open_tab(chromium, fake_server.url, **getattr(request, "param", {})) as tab:
+        yield tab
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from python_multipart.multipart import parse_options_header
+
 from tests.browser.fake_slide import FakeSlide, raw_png
 
 NOW = "2026-01-05T09:30:00Z"
@@ -118,9 +119,7 @@ class Fake:
 
     def slide_json(self, slide_id: str) -> dict[str, Any]:
         """A Slide as the API speaks it, with the newest job of each pipeline."""
-        newest = {
-            job["pipeline"]: job for job in self.jobs.values() if job["slide_id"] == slide_id
-        }
+        newest = {job["pipeline"]: job for job in self.jobs.values() if job["slide_id"] == slide_id}
         slide = {k: v for k, v in self.slides[slide_id].items() if k != "picture"}
         return slide | {"results": [self._summary(job) for job in newest.values()]}
 
@@ -170,9 +169,7 @@ def make_result(job: dict[str, Any], picture: FakeSlide, cancer: float) -> dict[
 def _hotspot(picture: FakeSlide, spot: tuple[float, float, float], score: float) -> dict[str, Any]:
     cx, cy, radius = (value * picture.width for value in spot)
     angles = np.linspace(0, 2 * np.pi, 25)
-    ring = [
-        [float(cx + radius * np.cos(a)), float(cy + radius * np.sin(a) * 0.9)] for a in angles
-    ]
+    ring = [[float(cx + radius * np.cos(a)), float(cy + radius * np.sin(a) * 0.9)] for a in angles]
     return {
         "polygon_level0": ring,
         "centre_level0": {"x": cx, "y": cy},

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
+
 from tests.browser.conftest import ROOT, Tab
 from tests.browser.fake_service import Fake
 

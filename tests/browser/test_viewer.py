@@ -5,6 +5,7 @@ import re
 
 import pytest
 from playwright.sync_api import expect
+
 from tests.browser.conftest import Tab
 from tests.browser.fake_service import Fake
 
@@ -124,7 +125,9 @@ def test_class_kind_and_pipeline_each_show_another_map(tab: Tab, fake: Fake) -> 
     seen = []
     for name in ("benign", "Grad-CAM", "Whole slide"):
         tab.page.locator(".layer-controls").get_by_role("button", name=name).click()
-        expect(tab.page.locator(".layer-controls [aria-pressed=true]", has_text=name)).to_be_visible()
+        expect(
+            tab.page.locator(".layer-controls [aria-pressed=true]", has_text=name)
+        ).to_be_visible()
         seen.append(look(tab))
     assert len(set(seen)) == 3
     assert "GET /api/v1/jobs/job-2/heatmaps/gradcam/benign.png" in fake.requests
@@ -212,7 +215,9 @@ def test_swipe_divider_moves_by_key_and_shows_both_maps(tab: Tab, fake: Fake) ->
     tab.page.keyboard.press("d")
     grip = tab.page.get_by_role("slider", name="Swipe divider")
     expect(grip).to_have_attribute("aria-valuenow", "50")
-    expect(tab.page.locator(".swipe-title.right")).to_have_text("Whole slide · Probability · cancer")
+    expect(tab.page.locator(".swipe-title.right")).to_have_text(
+        "Whole slide · Probability · cancer"
+    )
     grip.focus()
     tab.page.keyboard.press("ArrowRight")
     expect(grip).to_have_attribute("aria-valuenow", "52")
@@ -278,8 +283,8 @@ def test_failed_job_shows_its_reason_and_can_be_tried_again(tab: Tab, fake: Fake
 
 def test_slide_without_tissue_says_so(tab: Tab, fake: Fake) -> None:
     slide = fake.add_slide("glass.svs")
-    nothing = {"outcome": "no_tissue", "probabilities": {}, "grid": None, "layers": []}
-    fake.finish(fake.add_job(slide, "patch"), 0, hotspots=[], **nothing)
+    job = fake.add_job(slide, "patch")
+    fake.finish(job, 0, outcome="no_tissue", probabilities={}, grid=None, layers=[], hotspots=[])
     tab.open(f"#/slides/{slide}")
     expect(tab.page.get_by_text("No tissue was found on this slide")).to_be_visible()
     tab.picture("viewer-no-tissue")

@@ -64,8 +64,10 @@ export class SlidePane {
     canvas.setAttribute("aria-label", `${name}. Arrow keys pan, plus and minus zoom.`);
     this.#overlays = [new Overlay(this.viewer, slide.width, settings, this.content)];
     this.viewer.addOnceHandler("open", () => {
-      const navigator = this.viewer.navigator as OpenSeadragon.Viewer | undefined;
+      const navigator = this.viewer.navigator as NavigatorViewer | undefined;
       if (navigator) {
+        // With a size of its own it does not notice that it was laid out.
+        navigator.updateSize();
         this.#overlays.push(new Overlay(navigator, slide.width, settings, this.content, true));
         this.redraw();
       }
@@ -209,6 +211,8 @@ export class SlidePane {
   }
 }
 
+type NavigatorViewer = OpenSeadragon.Viewer & { updateSize(): void };
+
 function viewerOptions(
   element: HTMLElement,
   slide: Slide,
@@ -233,7 +237,8 @@ function viewerOptions(
     maxZoomPixelRatio: Math.max(2, 40 / (base ?? 40)),
     minZoomImageRatio: 0.7,
     visibilityRatio: 0.4,
-    animationTime: reducedMotion() ? 0 : 0.5,
+    // Not 0: OpenSeadragon's springs would divide by it.
+    animationTime: reducedMotion() ? 0.001 : 0.5,
     springStiffness: 9,
     blendTime: 0,
     imageLoaderLimit: 6,
