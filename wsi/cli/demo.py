@@ -24,6 +24,7 @@ _PATCH_PX = 64
 _SLIDE_PX, _SLIDE_MPP = 4096, 0.5
 _TRAIN, _VALIDATION = 8, 4
 _START_S = 60.0
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 @click.command()
@@ -157,7 +158,8 @@ def _service(folder: Path, port: int) -> Iterator[tuple[ServiceClient, str]]:
         for module in ("service", "workers")
     ]
     url = f"http://127.0.0.1:{port}"
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    # SIGINT too: a shell that starts this in the background has it ignored.
+    before = {number: signal.signal(number, _interrupt) for number in _STOPPING}
     try:
         with ServiceClient(url) as client:
             deadline = time.monotonic() + _START_S
@@ -170,7 +172,8 @@ def _service(folder: Path, port: int) -> Iterator[tuple[ServiceClient, str]]:
     finally:
         end_all(children)
         log.close()
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

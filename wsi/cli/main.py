@@ -13,7 +13,10 @@ from wsi.cli.train import train
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="wholeslide")
 def main() -> None:
-    """Whole-slide pathology cancer detection. Research use only; not a medical device."""
+    """Whole-slide pathology cancer detection.
+
+    Research use only; not a medical device.
+    """
     quiet_libraries()
 
 

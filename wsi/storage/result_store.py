@@ -9,6 +9,7 @@ from wsi.storage.results import DamagedRegion, HeatmapGrid, HeatmapLayer, Hotspo
 from wsi.storage.store import SlideStore
 
 KIND = "results"
+NOTICE = "Research use only. Not a medical device; not for diagnosis."
 _HEATMAPS = "heatmaps"
 
 
@@ -16,6 +17,7 @@ def result_to_json(result: SlideResult) -> dict[str, Any]:
     """Everything but the heatmap values, as plain JSON types."""
     data = dataclasses.asdict(dataclasses.replace(result, layers=()))
     data["layers"] = [layer.kind for layer in result.layers]
+    data["notice"] = NOTICE
     return data
 
 
@@ -45,6 +47,7 @@ def get_result(store: SlideStore, result_id: str) -> SlideResult:
         ArtifactMissingError: there is no complete result of this id.
     """
     data = dict(store.get(KIND, result_id).meta)
+    del data["notice"]
     layers = tuple(
         HeatmapLayer(kind=kind, values_chw=store.get(_HEATMAPS, f"{result_id}-{kind}").arrays["0"])
         for kind in data.pop("layers")

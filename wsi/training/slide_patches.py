@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from wsi.slides import SlideReader, open_slide
 from wsi.tissue import TissueSpec, find_tissue
 from wsi.training.loop import mix_seed
 from wsi.training.tables import Row, Split, read_table
+
+_OPEN_SLIDES = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,38 +41,58 @@ class LabelRules:
     background_per_slide: int = 40
 
 
+@dataclass(frozen=True)
+class LabelledSlide:
+    """One slide's labelled patches.
+
+    Attributes:
+        row: its line in the table.
+        path: its file.
+        grid: the N patches that have a label.
+        labels_n: (N,) index of the class.
+    """
+
+    row: Row
+    path: Path
+    grid: PatchGrid
+    labels_n: NDArray[np.int64]
+
+
 class SlidePatches:
     """A PatchSource over slides; pixels are read when asked for.
 
     Args:
-        slides: one open slide, its row and grid each.
-        labels: label of each grid's patches, in the grid's order.
+        slides: where the patches lie and what they are.
     """
 
-    def __init__(
-        self,
-        slides: Sequence[tuple[SlideReader, Row, PatchGrid]],
-        labels: Sequence[NDArray[np.int64]],
-    ) -> None:
+    def __init__(self, slides: Sequence[LabelledSlide]) -> None:
         self._slides = tuple(slides)
-        self._which_n = np.repeat(np.arange(len(slides)), [len(part) for part in labels])
-        self._cells_n2 = np.concatenate([grid.cells_n2 for _, _, grid in slides])
-        self.labels_n = np.concatenate(list(labels))
-        patients = np.array([row.patient for _, row, _ in slides], np.str_)
+        counts = [len(slide.labels_n) for slide in slides]
+        self._which_n = np.repeat(np.arange(len(slides)), counts)
+        self._cells_n2 = np.concatenate([slide.grid.cells_n2 for slide in slides])
+        self.labels_n = np.concatenate([slide.labels_n for slide in slides])
+        patients = np.array([slide.row.patient for slide in slides], np.str_)
         self.patients_n = patients[self._which_n]
+        # Thousands of slides do not fit into a process's open files.
+        self._open = lru_cache(maxsize=_OPEN_SLIDES)(self._open_slide)
+
+    def _open_slide(self, index: int) -> SlideReader:
+        slide = self._slides[index]
+        return open_slide(slide.path, mpp=slide.row.mpp)
 
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         return np.stack([self._one(int(index)) for index in indices])
 
     def _one(self, index: int) -> NDArray[np.uint8]:
-        slide, _, grid = self._slides[int(self._which_n[index])]
+        which = int(self._which_n[index])
         row, column = self._cells_n2[index]
-        return slide.read_region(grid.region(int(row), int(column)), grid.size)
+        grid = self._slides[which].grid
+        return self._open(which).read_region(grid.region(int(row), int(column)), grid.size)
 
     def describe(self, index: int) -> str:
-        slide, row, grid = self._slides[int(self._which_n[index])]
-        origin = grid.origin(*self._cells_n2[index])
-        return f"{slide.name} x={origin.x:.0f} y={origin.y:.0f} (patient {row.patient})"
+        slide = self._slides[int(self._which_n[index])]
+        origin = slide.grid.origin(*self._cells_n2[index])
+        return f"{slide.row.path} x={origin.x:.0f} y={origin.y:.0f} (patient {slide.row.patient})"
 
 
 def annotated_patches(
@@ -108,31 +131,30 @@ def annotated_patches(
     rows = [row for row in table_rows if row.split != "test"]
     rules = LabelRules(unlabelled=unlabelled)
     spec = PatchSpec(mpp=mpp, size_px=size_px)
-    found: dict[Split, list[tuple[tuple[SlideReader, Row, PatchGrid], NDArray[np.int64]]]] = {}
+    found: list[LabelledSlide] = []
     names = AnnotationSpec(classes={**{name: name for name in classes}, **(class_map or {})})
     folder = root or table.parent
     for number, row in enumerate(rows):
-        slide = open_slide(folder / row.path, mpp=row.mpp)
-        drawn = (
-            read_annotations(folder / row.annotations, slide.size, names)
-            if row.annotations
-            else Annotations(row.path, ())
-        )
-        grid, labels = label_grid(slide, spec, drawn, classes, rules, seed=mix_seed(seed, number))
-        found.setdefault(row.split, []).append(((slide, row, grid), labels))
+        path = folder / row.path
+        with open_slide(path, mpp=row.mpp) as slide:
+            drawn = (
+                read_annotations(folder / row.annotations, slide.size, names)
+                if row.annotations
+                else Annotations(row.path, ())
+            )
+            grid, labels_n = label_grid(
+                slide, spec, drawn, classes, rules, seed=mix_seed(seed, number)
+            )
+        found.append(LabelledSlide(row, path, grid, labels_n))
         progress("labelling slides", (number + 1) / len(rows))
-    return _source(found, "train", table), _source(found, "val", table)
+    return _of_split(found, "train", table), _of_split(found, "val", table)
 
 
-def _source(
-    found: dict[Split, list[tuple[tuple[SlideReader, Row, PatchGrid], NDArray[np.int64]]]],
-    split: Split,
-    table: Path,
-) -> SlidePatches:
-    parts = found.get(split, [])
-    if not sum(len(labels) for _, labels in parts):
+def _of_split(found: Sequence[LabelledSlide], split: Split, table: Path) -> SlidePatches:
+    slides = [slide for slide in found if slide.row.split == split]
+    if not sum(len(slide.labels_n) for slide in slides):
         raise DatasetError(f"{table}: split {split} has no labelled patches")
-    return SlidePatches([slide for slide, _ in parts], [labels for _, labels in parts])
+    return SlidePatches(slides)
 
 
 def label_grid(

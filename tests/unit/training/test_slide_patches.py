@@ -1,0 +1,93 @@
+"""Patches out of annotated slides get the right labels and pixels."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wsi.errors import AnnotationError, ConfigError, DatasetError
+from wsi.geometry import Region, Size
+from wsi.slides import open_slide
+from wsi.testing.slides import SyntheticSlide, synthetic_slide
+from wsi.training.slide_patches import SlidePatches, annotated_patches
+
+CLASSES = ("background", "benign", "cancer")
+
+
+@pytest.fixture(scope="module")
+def slides(tmp_path_factory: pytest.TempPathFactory) -> dict[str, SyntheticSlide]:
+    folder = tmp_path_factory.mktemp("slides")
+    return {
+        name: synthetic_slide(folder / f"{name}.tif", 2048, 0.5, seed=seed, geojson=True)
+        for seed, name in enumerate(("a", "b"))
+    }
+
+
+@pytest.fixture
+def table(slides: dict[str, SyntheticSlide]) -> Path:
+    path = slides["a"].path.parent / "table.csv"
+    path.write_text(
+        "slide,annotations,patient,split\n"
+        "a.tif,a.geojson,p1,train\n"
+        "b.tif,b.geojson,p2,val\n"
+        "gone.tif,gone.geojson,p3,test\n"
+    )
+    return path
+
+
+def sources(table: Path, **options: object) -> tuple[SlidePatches, SlidePatches]:
+    return annotated_patches(table, CLASSES, mpp=1.0, size_px=64, **options)  # type: ignore[arg-type]
+
+
+def test_labels_agree_with_the_known_tissue(table: Path, slides: dict[str, SyntheticSlide]) -> None:
+    train, _ = sources(table, unlabelled="benign")
+    truth = slides["a"]
+    cells = 128 // truth.mask_px  # a patch of 64 px at 1.0 mpp is 128 level-0 px
+    for index, label in enumerate(train.labels_n):
+        row, column = train._cells_n2[index]
+        window = np.s_[row * cells : (row + 1) * cells, column * cells : (column + 1) * cells]
+        cancer, tissue = truth.cancer_mask[window].mean(), truth.tissue_mask[window].mean()
+        if CLASSES[label] == "cancer":
+            assert cancer > 0.4
+        elif CLASSES[label] == "benign":
+            assert cancer < 0.1
+            assert tissue > 0.2
+        else:
+            assert tissue < 0.1
+    assert set(train.labels_n) == {0, 1, 2}
+
+
+def test_pixels_are_those_of_the_slide(table: Path, slides: dict[str, SyntheticSlide]) -> None:
+    train, _ = sources(table, unlabelled="benign")
+    row, column = train._cells_n2[3]
+    with open_slide(slides["a"].path) as slide:
+        expected = slide.read_region(Region(column * 128, row * 128, 128, 128), Size(64, 64))
+    np.testing.assert_array_equal(train.read(np.array([3]))[0], expected)
+    assert f"a.tif x={column * 128} y={row * 128} (patient p1)" == train.describe(3)
+
+
+def test_tissue_that_nobody_annotated_is_left_out_unless_asked_for(table: Path) -> None:
+    train, validation = sources(table)
+    assert CLASSES.index("benign") not in train.labels_n
+    assert set(train.patients_n) == {"p1"}
+    assert set(validation.patients_n) == {"p2"}
+    with pytest.raises(ConfigError, match="unlabelled"):
+        sources(table, unlabelled="stroma")
+
+
+def test_an_unknown_class_is_refused_until_it_is_mapped(table: Path) -> None:
+    other = table.with_name("renamed.geojson")
+    other.write_text(table.with_name("a.geojson").read_text().replace('"cancer"', '"Tumour"'))
+    table.write_text(table.read_text().replace("a.geojson", other.name))
+    with pytest.raises(AnnotationError, match="Tumour"):
+        sources(table)
+    train, _ = sources(table, class_map={"Tumour": "cancer"})
+    assert CLASSES.index("cancer") in train.labels_n
+    without, _ = sources(table, class_map={"Tumour": None})
+    assert CLASSES.index("cancer") not in without.labels_n
+
+
+def test_a_split_without_patches_is_refused(table: Path) -> None:
+    table.write_text(table.read_text().replace(",val", ",test"))
+    with pytest.raises(DatasetError, match="split val"):
+        sources(table)
