@@ -90,6 +90,37 @@ def test_real_svs_with_shared_tables_and_rgb_jpeg_equals_openslide(real_data: Pa
             assert np.array_equal(direct.read_level(0, *box), reference.read_level(0, *box))
 
 
+@pytest.mark.parametrize(
+    ("photometric", "subsampling", "tile"),
+    [
+        ("ycbcr", (1, 1), (256, 256)),
+        ("ycbcr", (2, 1), (256, 256)),
+        ("ycbcr", (2, 2), (240, 240)),
+        ("ycbcr", (2, 2), (128, 512)),
+        ("rgb", None, (256, 256)),
+    ],
+)
+def test_every_jpeg_layout_equals_openslide(
+    tmp_path: Path, photometric: str, subsampling: tuple[int, int] | None, tile: tuple[int, int]
+) -> None:
+    y, x = np.mgrid[:700, :900]
+    pixels = np.stack([x % 256, y % 256, (x + y) % 256], axis=-1).astype(np.uint8)
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        pixels,
+        photometric=photometric,
+        subsampling=subsampling,
+        tile=tile,
+        compression="jpeg",
+        compressionargs={"level": 80, "outcolorspace": photometric},
+        metadata=None,
+    )
+    direct, reference = _pair(tmp_path / "a.tif")
+    with direct, reference:
+        for box in ((0, 0, 900, 700), (-7, 33, 400, 300), (777, 555, 300, 300)):
+            assert np.array_equal(direct.read_level(0, *box), reference.read_level(0, *box))
+
+
 def test_levels_of_odd_sizes_hold_the_stored_pixels_exactly(tmp_path: Path) -> None:
     # OpenSlide takes level-0 locations in whole pixels, so at a downsample of 4.0037 it draws
     # most places shifted by up to an eighth of a pixel; the stored tile itself is the truth here.
