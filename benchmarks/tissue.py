@@ -44,8 +44,8 @@ def measure(made: SyntheticSlide, method: Any, repeats: int) -> dict[str, Any]:
 
     with open_slide(made.path) as slide:
         tissue = find_tissue(slide, spec)
-        overview = read_overview(slide, spec.mpp)
-        mpp = overview_mpp(slide, spec.mpp)
+        mpp = overview_mpp(slide, spec)
+        overview = read_overview(slide, mpp)
         stages = {
             "open": seconds(lambda: open_slide(made.path).close(), repeats),
             "open_and_read_overview": seconds(fresh_overview, repeats),

@@ -21,7 +21,7 @@ from wsi.tissue.optics import (
     pen_mask,
 )
 
-_MAX_READ_PX = 24_000_000
+_MAX_READ_PX = 8_000_000
 """Most pixels of a level read at once: a slide without a pyramid is read in bands."""
 
 _SATURATION_CAP = 0.10
@@ -51,8 +51,8 @@ def find_tissue(slide: SlideReader, spec: TissueSpec | None = None) -> TissueMas
         DamagedSlideError: the overview cannot be read at all.
     """
     spec = spec or TissueSpec()
-    overview = read_overview(slide, spec.mpp)
-    return tissue_of_overview(overview, slide.size, overview_mpp(slide, spec.mpp), spec)
+    mpp = overview_mpp(slide, spec)
+    return tissue_of_overview(read_overview(slide, mpp), slide.size, mpp, spec)
 
 
 def tissue_of_overview(overview: RGB, size: Size, mpp: float, spec: TissueSpec) -> TissueMask:
@@ -76,13 +76,15 @@ def tissue_of_overview(overview: RGB, size: Size, mpp: float, spec: TissueSpec) 
     return TissueMask(mask=mask, size=size, spec=spec, threshold=threshold)
 
 
-def overview_mpp(slide: SlideReader, mpp: float) -> float:
-    """The resolution to work at: as asked, or the slide's own where that is coarser."""
-    return max(mpp, require_mpp(slide).mean)
+def overview_mpp(slide: SlideReader, spec: TissueSpec) -> float:
+    """The resolution to work at: as asked, but no finer than the slide and its cells allow."""
+    base = require_mpp(slide)
+    fewest = math.sqrt(slide.size.area * base.x * base.y / spec.max_cells)
+    return max(spec.mpp, base.mean, fewest)
 
 
 def read_overview(slide: SlideReader, mpp: float) -> RGB:
-    """The whole slide at ``mpp`` (or as fine as it is), (rows, cols, 3) uint8.
+    """The whole slide at ``mpp``, (rows, cols, 3) uint8.
 
     What does not decode is white, which is glass, unless nothing decodes.
 
@@ -91,7 +93,7 @@ def read_overview(slide: SlideReader, mpp: float) -> RGB:
         DamagedSlideError: nothing of it decodes.
     """
     base = require_mpp(slide)
-    size = Region.whole(slide.size).size_at(max(mpp, base.mean), base)
+    size = Region.whole(slide.size).size_at(mpp, base)
     scale = min(slide.size.width / size.width, slide.size.height / size.height)
     level = max(
         (level for level in slide.levels if level.downsample <= scale * 1.01),

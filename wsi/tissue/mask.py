@@ -25,6 +25,8 @@ class TissueSpec:
     Attributes:
         method: ``otsu`` on saturation or local ``entropy``.
         mpp: micrometres per pixel to work at; a slide coarser than that is taken as it is.
+        max_cells: a slide whose mask would have more cells is worked on at a coarser mpp, so that
+            memory stays the same however large a slide is.
         min_tissue_um2: smaller pieces are specks and dropped. Kept low on purpose: a small
             biopsy fragment matters more than a little dust.
         max_hole_um2: smaller holes (lumens, vessels) belong to the tissue around them.
@@ -34,6 +36,7 @@ class TissueSpec:
 
     method: Method = "otsu"
     mpp: float = 8.0
+    max_cells: int = 4_000_000
     min_tissue_um2: float = 20_000.0
     max_hole_um2: float = 40_000.0
     smooth_um: float = 24.0
@@ -44,6 +47,8 @@ class TissueSpec:
             raise ConfigError(f"no tissue method {self.method!r}; there are: {', '.join(METHODS)}")
         if not (math.isfinite(self.mpp) and self.mpp > 0):
             raise ConfigError(f"the tissue mask's mpp must be positive, got {self.mpp}")
+        if self.max_cells < 1:
+            raise ConfigError(f"max_cells must be at least 1, got {self.max_cells}")
         for name in ("min_tissue_um2", "max_hole_um2", "smooth_um"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):

@@ -125,8 +125,8 @@ def find_quality(
         DamagedSlideError: nothing of the overview decodes.
     """
     spec = spec or QualitySpec()
-    overview = read_overview(slide, tissue.spec.mpp)
-    mpp = overview_mpp(slide, tissue.spec.mpp)
+    mpp = overview_mpp(slide, tissue.spec)
+    overview = read_overview(slide, mpp)
     density = OpticalDensity.of(overview, glass_colour(overview))
     border = border_mask(density)
     pen = pen_mask(density, mpp, border)

@@ -12,7 +12,7 @@ from wsi.geometry import Region, Size
 from wsi.slides import RGB, SlideReader, open_slide
 from wsi.testing.artefacts import INKS, Ink, add_border, add_pen
 from wsi.testing.slides import corrupt_tiles, synthetic_slide, write_slide
-from wsi.tissue import METHODS, TissueSpec, find_tissue
+from wsi.tissue import METHODS, TissueSpec, find_quality, find_tissue
 from wsi.tissue.mask import Method
 
 Open = Callable[[RGB], SlideReader]
@@ -124,6 +124,17 @@ def test_slide_without_a_pyramid_is_read_in_bands(
     assert iou(whole.mask, banded.mask) > 0.995
 
 
+def test_mask_of_a_large_slide_has_no_more_cells_than_allowed(he: Drawn, tmp_path: Path) -> None:
+    path = write_slide(tmp_path / "a.tif", he.pixels, 1.0)
+    with open_slide(path) as slide:
+        tissue = find_tissue(slide, TissueSpec(max_cells=10_000))
+        report = find_quality(slide, tissue)
+    assert 9_000 < tissue.mask.size <= 10_200
+    coarse = on_grid(he.slide.tissue_mask, tissue.mask)
+    assert iou(tissue.mask, coarse) > 0.93
+    assert report.layers["blur"].shape == tissue.mask.shape
+
+
 def test_corrupt_tiles_cost_only_their_own_tissue(he: Drawn, tmp_path: Path) -> None:
     path = write_slide(tmp_path / "a.tif", he.pixels, 1.0, levels=1)
     corrupt_tiles(path, [3 * 8 + 3])
@@ -146,6 +157,8 @@ def test_options_that_cannot_work_are_refused() -> None:
         TissueSpec(method="magic")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="mpp"):
         TissueSpec(mpp=0)
+    with pytest.raises(ConfigError, match="max_cells"):
+        TissueSpec(max_cells=0)
     with pytest.raises(ConfigError, match="max_hole_um2"):
         TissueSpec(max_hole_um2=-1)
 
