@@ -9,6 +9,8 @@ from pathlib import Path
 from fastapi import APIRouter, FastAPI
 from fastapi.staticfiles import StaticFiles
 
+from service.batches import endpoints as batches
+from service.batches.repository import BatchRepository
 from service.context import Context
 from service.database import migrate
 from service.errors import install_error_handlers
@@ -19,6 +21,8 @@ from service.models import endpoints as models
 from service.models.catalog import ModelCatalog
 from service.results import endpoints as results
 from service.results.reader import ResultReader
+from service.reviews import endpoints as reviews
+from service.reviews.repository import ReviewRepository
 from service.settings import Settings
 from service.slides import endpoints as slides
 from service.slides.intake import Intake
@@ -57,7 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     install_error_handlers(app)
     api = APIRouter(prefix=PREFIX)
-    for domain in (health, slides, tiles, models, jobs, results):
+    for domain in (health, slides, tiles, models, jobs, batches, results, reviews):
         api.include_router(domain.router)
     app.include_router(api)
     if PAGE.is_dir():
@@ -88,8 +92,10 @@ def _start(settings: Settings) -> Context:
         slides=slide_rows,
         intake=Intake(settings, slide_rows),
         jobs=job_store,
+        batches=BatchRepository(engine, job_store),
         models=ModelCatalog(settings.models),
         results=ResultReader(),
+        reviews=ReviewRepository(engine),
         open_slides=OpenSlides(settings.open_slides),
         reconciler=reconciler,
     )

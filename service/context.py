@@ -6,9 +6,11 @@ from typing import Annotated
 import sqlalchemy as sa
 from fastapi import Depends, Request
 
+from service.batches.repository import BatchRepository
 from service.jobs.reconciler import Reconciler
 from service.models.catalog import ModelCatalog
 from service.results.reader import ResultReader
+from service.reviews.repository import ReviewRepository
 from service.settings import Settings
 from service.slides.intake import Intake
 from service.slides.repository import SlideRepository
@@ -25,8 +27,10 @@ class Context:
     slides: SlideRepository
     intake: Intake
     jobs: JobStore
+    batches: BatchRepository
     models: ModelCatalog
     results: ResultReader
+    reviews: ReviewRepository
     open_slides: OpenSlides
     reconciler: Reconciler
 

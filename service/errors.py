@@ -46,6 +46,22 @@ class NotFinishedError(errors.WsiError):
         self.kind = kind
 
 
+class StaleError(errors.WsiError):
+    """Somebody else saved a newer version of the same thing."""
+
+
+class PreconditionMissingError(errors.WsiError):
+    """A save that does not say which version it was made from."""
+
+
+class SignedError(errors.WsiError):
+    """What is signed is not changed; it can be amended."""
+
+
+class ReviewError(errors.WsiError):
+    """A review lacks what its state asks for."""
+
+
 # The first line that fits decides, so children stand before their parents.
 STATUS: Mapping[type[Exception], tuple[HTTPStatus, str]] = {
     NotFoundError: (HTTPStatus.NOT_FOUND, "not_found"),
@@ -54,6 +70,10 @@ STATUS: Mapping[type[Exception], tuple[HTTPStatus, str]] = {
     BadRequestError: (HTTPStatus.BAD_REQUEST, "bad_request"),
     ForbiddenPathError: (HTTPStatus.FORBIDDEN, "forbidden_path"),
     NotFinishedError: (HTTPStatus.CONFLICT, "not_finished"),
+    StaleError: (HTTPStatus.PRECONDITION_FAILED, "stale"),
+    PreconditionMissingError: (HTTPStatus.PRECONDITION_REQUIRED, "precondition_required"),
+    SignedError: (HTTPStatus.CONFLICT, "signed"),
+    ReviewError: (HTTPStatus.UNPROCESSABLE_ENTITY, "review"),
     errors.SlideError: (HTTPStatus.UNPROCESSABLE_ENTITY, "slide_error"),
     errors.JobNotFoundError: (HTTPStatus.NOT_FOUND, "not_found"),
     errors.JobStoreUnavailableError: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),

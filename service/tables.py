@@ -25,4 +25,43 @@ slides = sa.Table(
     sa.Index("ix_slides_created", "created_at"),
 )
 
-__all__ = ["metadata", "slides"]
+reviews = sa.Table(
+    "reviews",
+    metadata,
+    sa.Column("slide_id", sa.String(36), primary_key=True),
+    # The pair is the key, so that of two savers of the same version one is refused.
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("saved_at", UtcDateTime, nullable=False),
+    sa.Column("body", sa.JSON, nullable=False),
+)
+
+batches = sa.Table(
+    "batches",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Index("ix_batches_created", "created_at"),
+)
+
+batch_items = sa.Table(
+    "batch_items",
+    metadata,
+    sa.Column(
+        "batch_id",
+        sa.String(36),
+        sa.ForeignKey("batches.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("slide_id", sa.String(36), nullable=False),
+    sa.Column("pipeline", sa.String(64), nullable=False),
+    # The job that stands for this item now: a retry puts a new one here.
+    sa.Column("job_id", sa.String(36), sa.ForeignKey("jobs.id")),
+    # Why there is no job, where the slide was refused.
+    sa.Column("refusal_kind", sa.String(64)),
+    sa.Column("refusal", sa.Text),
+    sa.Index("ix_batch_items_job", "job_id"),
+)
+
+__all__ = ["batch_items", "batches", "metadata", "reviews", "slides"]

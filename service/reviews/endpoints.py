@@ -1,0 +1,65 @@
+"""Reading and saving reviews."""
+
+import re
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Request, Response
+
+from service.caching import not_modified
+from service.context import Ctx
+from service.errors import PreconditionMissingError
+from service.reviews.rules import model_calls, next_version
+from service.reviews.schemas import ReviewHistory, ReviewIn, ReviewOut
+
+router = APIRouter(prefix="/slides/{slide_id}/review", tags=["reviews"])
+
+
+@router.get("", response_model=ReviewOut)
+def get_review(slide_id: str, request: Request, response: Response, context: Ctx) -> object:
+    """The newest version. Its ETag is what a save must name in If-Match."""
+    context.slides.get(slide_id)
+    review = context.reviews.latest(slide_id)
+    etag = _etag(review)
+    if not_modified(request, etag):
+        return Response(status_code=304, headers={"ETag": etag})
+    response.headers["ETag"] = etag
+    response.headers["Cache-Control"] = "no-cache"
+    return review
+
+
+@router.put("")
+def save_review(
+    slide_id: str,
+    wish: ReviewIn,
+    response: Response,
+    context: Ctx,
+    if_match: Annotated[str | None, Header()] = None,
+) -> ReviewOut:
+    """Save the next version. 412 where somebody else was faster: nothing is overwritten."""
+    context.slides.get(slide_id)
+    expected = _version(if_match)
+    before = context.reviews.latest(slide_id)
+    review = next_version(before, wish, expected, model_calls(context, slide_id))
+    context.reviews.add(review)
+    response.headers["ETag"] = _etag(review)
+    return review
+
+
+@router.get("/history")
+def get_history(slide_id: str, context: Ctx) -> ReviewHistory:
+    """Every version that was ever saved, newest first."""
+    context.slides.get(slide_id)
+    return ReviewHistory(items=context.reviews.history(slide_id))
+
+
+def _etag(review: ReviewOut) -> str:
+    return f'"{review.version}"'
+
+
+def _version(if_match: str | None) -> int:
+    found = re.fullmatch(r'\s*"?(\d{1,9})"?\s*', if_match or "")
+    if not found:
+        raise PreconditionMissingError(
+            "name the version that you have seen: send its ETag in If-Match"
+        )
+    return int(found[1])
