@@ -43,9 +43,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         **broker_settings(settings.queue),
         "broker_url": settings.broker_url,
         "include": ["workers.celery_app"],
-        # A message is acknowledged when its job has ended: a busy worker then holds no further
-        # message that an idle one could take.
-        "task_acks_late": True,
+        **_acknowledgement(settings.broker_url),
         "worker_prefetch_multiplier": 1,
         # A killed pool process: the message is dropped, not put back, since a slide that kills
         # its worker would come round for ever. The sweeper counts the losses and rings again.
@@ -72,6 +70,22 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
     }
+
+
+def _acknowledgement(broker_url: str) -> dict[str, Any]:
+    """When a message is taken off the broker. A busy worker must hold none that an idle one wants.
+
+    RabbitMQ: when its job has ended, which with a prefetch of one is enough.
+
+    Redis: when it arrives. Celery acknowledges a late message over the connection it came by; if
+    Redis was restarted meanwhile, that fails, the message keeps its place in the prefetch window,
+    and the worker never takes another one (seen with Celery 5.7). A message that is acknowledged
+    has no visibility timeout either, after which it would start again in mid-job. Nothing is
+    fetched while every process is busy.
+    """
+    if broker_url.startswith("redis"):
+        return {"task_acks_late": False, "worker_disable_prefetch": True}
+    return {"task_acks_late": True}
 
 
 def serve(settings: Settings) -> None:

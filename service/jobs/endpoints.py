@@ -1,23 +1,18 @@
 """Starting, watching and cancelling jobs."""
 
-from collections.abc import AsyncIterator
 from typing import Annotated
 
-import anyio
-import anyio.to_thread
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
 from service.context import Context, Ctx
+from service.events import Watch
 from service.jobs.schemas import JobIn, JobOut, JobPage, job_out
 from service.slides.repository import StoredSlide
-from wsi.jobs import Job, JobRequest, JobStatus, JobStore
+from wsi.jobs import JobRequest, JobStatus
 from wsi.slides import open_slide, require_mpp
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
-
-_LOOK_S = 0.4
-_KEEPALIVE_LOOKS = 30
 
 
 @router.post("", status_code=202)
@@ -80,27 +75,9 @@ def cancel_job(job_id: str, context: Ctx) -> JobOut:
 @router.get("/{job_id}/events")
 async def watch_job(job_id: str, context: Ctx) -> StreamingResponse:
     """Server-sent events: ``event: job`` at each change, until the job has ended."""
-    first = await anyio.to_thread.run_sync(context.jobs.get, job_id)
-    return StreamingResponse(
-        _events(context.jobs, first),
-        media_type="text/event-stream",
-        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
-    )
 
+    def look() -> tuple[JobOut, bool]:
+        job = context.jobs.get(job_id)
+        return job_out(job), job.status.is_final
 
-async def _events(jobs: JobStore, job: Job) -> AsyncIterator[str]:
-    quiet = 0
-    shown: JobOut | None = None
-    while True:
-        now = job_out(job)
-        if now != shown:
-            quiet = 0
-            yield f"event: job\ndata: {now.model_dump_json()}\n\n"
-        elif (quiet := quiet + 1) % _KEEPALIVE_LOOKS == 0:
-            # A comment: keeps proxies from closing a quiet connection.
-            yield ": still here\n\n"
-        shown = now
-        if job.status.is_final:
-            return
-        await anyio.sleep(_LOOK_S)
-        job = await anyio.to_thread.run_sync(jobs.get, job.id)
+    return await Watch("job", look).response()

@@ -160,7 +160,7 @@ def _queue(broker: str) -> Iterator[dict[str, str]]:
     finally:
         if broker == "redis":
             client = redis.Redis.from_url(url)
-            client.delete(queue, f"_kombu.binding.{queue}")
+            client.delete(queue, f"_kombu.binding.{queue}", f"_kombu.binding_permanent.{queue}")
             client.close()
         else:
             parsed = httpx.URL(url)

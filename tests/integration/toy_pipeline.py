@@ -90,7 +90,7 @@ class ToyPipeline:
             os.kill(os.getpid(), signal.SIGKILL)
         if wanted.get("raises"):
             raise ZeroDivisionError(wanted["raises"])
-        if wanted.get("damaged"):
+        if wanted.get("damaged") or wanted.get("damaged_name") == slide.name:
             raise DamagedSlideError(slide.name, "made so by the test")
         if wanted.get("deaf_s"):
             time.sleep(float(wanted["deaf_s"]))

@@ -100,7 +100,7 @@ class SqlJobStore:
             .offset(offset)
         )
         with reading(self._engine) as connection:
-            return [_job(row) for row in connection.execute(query)]
+            return [job_from_row(row) for row in connection.execute(query)]
 
     def count(self, *, slide_id: str | None = None, status: JobStatus | None = None) -> int:
         query = sa.select(sa.func.count()).select_from(jobs).where(*_matching(slide_id, status))
@@ -124,7 +124,7 @@ class SqlJobStore:
             .order_by(jobs.c.slide_id, jobs.c.pipeline)
         )
         with reading(self._engine) as connection:
-            return [_job(row) for row in connection.execute(query)]
+            return [job_from_row(row) for row in connection.execute(query)]
 
     def claim(self, worker: str, *, lease_s: float, job_id: str | None = None) -> Job | None:
         now = self._clock()
@@ -228,7 +228,7 @@ class SqlJobStore:
                 .with_for_update(skip_locked=True)
             ).all()
             for row in lost:
-                self._give_up_lease(connection, _job(row), now, max_attempts)
+                self._give_up_lease(connection, job_from_row(row), now, max_attempts)
             waiting = connection.execute(
                 sa.select(jobs.c.id, jobs.c.rings)
                 .where(jobs.c.status == JobStatus.QUEUED, jobs.c.ring_due_at <= now)
@@ -240,7 +240,7 @@ class SqlJobStore:
                 self._ring(connection, row.id, now, row.rings)
             ids = {row.id for row in (*lost, *waiting)}
             query = sa.select(jobs).where(jobs.c.id.in_(ids), jobs.c.status == JobStatus.QUEUED)
-            return [_job(row) for row in connection.execute(query)]
+            return [job_from_row(row) for row in connection.execute(query)]
 
     def outbox(self, *, limit: int = 100) -> list[Bell]:
         query = (
@@ -331,7 +331,7 @@ def _move(
         .values(**values)
         .returning(*jobs.c)
     ).first()
-    return _job(row) if row is not None else None
+    return job_from_row(row) if row is not None else None
 
 
 def _back_in_queue(stage: str) -> dict[str, Any]:
@@ -353,10 +353,11 @@ def _read(connection: sa.Connection, job_id: str) -> Job:
     row = connection.execute(sa.select(jobs).where(jobs.c.id == job_id)).first()
     if row is None:
         raise JobNotFoundError(f"there is no job {job_id}")
-    return _job(row)
+    return job_from_row(row)
 
 
-def _job(row: sa.Row[Any]) -> Job:
+def job_from_row(row: sa.Row[Any]) -> Job:
+    """A row that holds all columns of ``jobs`` (and may hold more)."""
     values = row._mapping
     state = {name: values[name] for name in _STATE} | {"status": JobStatus(values["status"])}
     return Job(request=JobRequest(**{name: values[name] for name in _REQUEST}), **state)

@@ -1,0 +1,103 @@
+"""Batches as clients see them."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.batches.repository import Batch, Item
+from service.jobs.schemas import JobOut, job_out
+
+_Name = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class BatchIn(BaseModel):
+    """Slides to score with each of the pipelines."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "Monday",
+                    "slide_ids": ["1b0f2c1e-9a57-4d0c-8f6b-2f4b7e0f7a11"],
+                    "pipelines": ["patch", "whole-slide"],
+                }
+            ]
+        },
+    )
+
+    name: str = Field(default="", max_length=200)
+    slide_ids: Annotated[
+        list[Annotated[str, Field(max_length=36)]], Field(min_length=1, max_length=10_000)
+    ]
+    pipelines: Annotated[list[_Name], Field(min_length=1, max_length=16)]
+    mpp: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    # Below zero, the priority of a single slide that somebody waits for.
+    priority: int = Field(default=-10, ge=-100, le=100)
+
+
+class BatchOut(BaseModel):
+    """How far a batch is. ``counts``: items by status of their job, or REFUSED."""
+
+    id: str
+    name: str
+    created_at: datetime
+    total: int
+    counts: Mapping[str, int]
+    progress: float
+    finished: bool
+
+
+class BatchPage(BaseModel):
+    """Some batches, and how many there are in all."""
+
+    items: list[BatchOut]
+    total: int
+
+
+class ItemOut(BaseModel):
+    """A slide of a batch: its job, or why it was refused."""
+
+    number: int
+    slide_id: str
+    slide_name: str | None
+    pipeline: str
+    job: JobOut | None
+    error_kind: str | None
+    error: str | None
+
+
+class ItemPage(BaseModel):
+    """Some items of a batch, and how many there are in all."""
+
+    items: list[ItemOut]
+    total: int
+
+
+def batch_out(batch: Batch) -> BatchOut:
+    """A batch for clients."""
+    return BatchOut(
+        id=batch.id,
+        name=batch.name,
+        created_at=batch.created_at,
+        total=batch.total,
+        counts=batch.counts,
+        progress=batch.progress,
+        finished=batch.is_final,
+    )
+
+
+def item_out(item: Item) -> ItemOut:
+    """An item for clients."""
+    job = item.job
+    return ItemOut(
+        number=item.number,
+        slide_id=item.slide_id,
+        slide_name=item.slide_name,
+        pipeline=item.pipeline,
+        job=job_out(job) if job else None,
+        error_kind=job.error_kind if job else item.refusal_kind,
+        error=job.error if job else item.refusal,
+    )
