@@ -1,5 +1,6 @@
 """How a network larger than its device runs: in_core, tiled, offload, unified, and the plan."""
 
+from wsi.memory.costs import PlanRow, Speed
 from wsi.memory.mode import (
     MODES,
     Inference,
@@ -12,6 +13,7 @@ from wsi.memory.mode import (
 )
 from wsi.memory.network import EmbeddingHead, Stage, StagedNetwork, stage_network
 from wsi.memory.norms import NormKind
+from wsi.memory.plan import MemoryPlan, plan
 from wsi.memory.pooling import PoolingKind
 from wsi.memory.source import BackgroundSource, ImageSource, Rect, TensorSource, read_ahead
 from wsi.memory.tiling import Group
@@ -26,15 +28,19 @@ __all__ = [
     "LossFunction",
     "Measured",
     "MemoryMode",
+    "MemoryPlan",
     "NormKind",
+    "PlanRow",
     "PoolingKind",
     "Rect",
     "RunOptions",
+    "Speed",
     "Stage",
     "StagedNetwork",
     "StepResult",
     "TensorSource",
     "make_mode",
+    "plan",
     "read_ahead",
     "stage_network",
 ]

@@ -24,7 +24,8 @@ class StageProfile:
         label: the stage's name.
         in_shape, out_shape: (N, C, H, W).
         flop: floating-point operations of the forward pass.
-        saved_bytes: what autograd keeps for backward, each storage once, parameters left out.
+        saved_bytes: what autograd keeps for backward, each storage once, parameters left out;
+            the input is counted here and not in the stage before.
         largest_elements: elements of the largest tensor inside the stage.
         live_bytes: most bytes alive at once in a forward pass that keeps nothing.
     """
@@ -121,6 +122,9 @@ def profile_network(
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t), _Watch() as watch:
             y = stage(x)
+        if index + 1 < len(meta.stages):
+            # The next stage saves the same storage as its input: counted there.
+            saved.pop(y.untyped_storage()._cdata, None)
         n, c, h, w = (int(v) for v in x.shape)
         n2, c2, h2, w2 = (int(v) for v in y.shape)
         profiles.append(

@@ -301,7 +301,7 @@ class Tiled:
             else:
                 outs.append(part)
         result = gradient if below is None else self._like(below)
-        touched = np.zeros(runner.sizes[0] if below is not None else (0, 0), dtype=bool)
+        touched = np.zeros(runner.in_size if below is not None else (0, 0), dtype=bool)
         area = sum(out.area for out in outs)
         for out, cells in zip(outs, self._inputs(work, index, below, outs), strict=True):
             cells.requires_grad_(below is not None)

@@ -1,7 +1,6 @@
 """How a group of stages is cut into tiles, and how one tile runs."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -11,14 +10,11 @@ from wsi.errors import ConfigError, MemoryPlanError
 from wsi.memory.mode import MAX_ELEMENTS
 from wsi.memory.network import Stage, StagedNetwork
 from wsi.memory.profile import StageProfile
-from wsi.memory.reach import Reach, chain
+from wsi.memory.reach import chain
 from wsi.memory.source import ImageSource, Rect
 
 FIRST_CUT_STRIDE = 8
 """Stages up to this stride form the first group: the boundaries inside it are the largest."""
-
-TRIM_SHARE = 0.04
-"""Halo that later stages do not need is cut off where it is at least this share of a tile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,30 +132,32 @@ class GroupRunner:
 
     def __init__(self, stages: list[Stage], in_size: tuple[int, int], stride_before: int) -> None:
         self.stages = stages
-        self.sizes = [in_size]
-        for stage in stages:
-            height, width = self.sizes[-1]
-            self.sizes.append((stage.reach.out_size(height), stage.reach.out_size(width)))
-        # rest[i] is the reach of the stages from i on: what the output needs of stage i's input.
-        self.rest = [chain([s.reach for s in stages[i:]]) for i in range(len(stages) + 1)]
-        self.stride_px = stride_before * self.rest[0].stride
+        self.in_size = in_size
+        self.reach = chain([stage.reach for stage in stages])
+        self.stride_px = stride_before * self.reach.stride
 
     @property
     def out_size(self) -> tuple[int, int]:
         """Height and width of the group's whole output."""
-        return self.sizes[-1]
+        height, width = self.in_size
+        return self.reach.out_size(height), self.reach.out_size(width)
 
-    def out_tiles(self, tile_px: int | None) -> list[Rect]:
-        """The disjoint tiles of the output for tiles of ``tile_px`` image pixels a side."""
+    def out_tiles(self, tile_px: int | None, along: int | None = None) -> list[Rect]:
+        """The disjoint tiles of the output for tiles of ``tile_px`` image pixels a side.
+
+        Args:
+            tile_px: side of a tile; ``None`` for one tile.
+            along: only the tiles that cover one row (1) or column (0), one cell thick.
+        """
         cells = None if tile_px is None else max(1, tile_px // self.stride_px)
-        return tiles(*self.out_size, cells)
+        height, width = self.out_size
+        return tiles(1 if along == 1 else height, 1 if along == 0 else width, cells)
 
-    def needed(self, out: Rect, stage: int = 0) -> Rect:
-        """The rectangle of stage ``stage``'s input that the output rectangle depends on."""
-        reach: Reach = self.rest[stage]
-        height, width = self.sizes[stage]
-        y0, y1 = reach.needed(out.y0, out.y1, height)
-        x0, x1 = reach.needed(out.x0, out.x1, width)
+    def needed(self, out: Rect) -> Rect:
+        """The rectangle of the group's input that the output rectangle depends on."""
+        height, width = self.in_size
+        y0, y1 = self.reach.needed(out.y0, out.y1, height)
+        x0, x1 = self.reach.needed(out.x0, out.x1, width)
         return Rect(y0, x0, y1, x1)
 
     def run(self, cells: Tensor, out: Rect) -> Tensor:
@@ -169,17 +167,8 @@ class GroupRunner:
         ends at the image's border, and elsewhere spoils only halo, which is cut off in the end.
         """
         at = self.needed(out)
-        for index, stage in enumerate(self.stages):
+        for stage in self.stages:
             cells = stage(cells)
-            y0, x0 = at.y0 // stage.reach.stride, at.x0 // stage.reach.stride
-            at = Rect(y0, x0, y0 + cells.shape[2], x0 + cells.shape[3])
-            want = self.needed(out, index + 1)
-            last = index + 1 == len(self.stages)
-            if last or want.area < (1 - TRIM_SHARE) * at.area:
-                rows, columns = want.relative_to(at.y0, at.x0)
-                cells = cells[:, :, rows, columns]
-                at = want
-        return cells
-
-    def __iter__(self) -> Iterator[Stage]:
-        return iter(self.stages)
+        stride = self.reach.stride
+        rows, columns = out.relative_to(at.y0 // stride, at.x0 // stride)
+        return cells[:, :, rows, columns]

@@ -18,6 +18,7 @@ from wsi.memory import (
     make_mode,
     stage_network,
 )
+from wsi.memory.norms import FrozenNormConv2d
 from wsi.memory.pooling import AttentionPooling
 
 
@@ -85,6 +86,14 @@ def network(
         staged.pooling.score.weight.data.mul_(30)
         staged.pooling.tanh.weight.data.mul_(10)
     return staged.to(dtype)
+
+
+def undamped(net: StagedNetwork) -> StagedNetwork:
+    """Blocks that add much: what lies at the edge of the receptive field shows in the result."""
+    for name, module in net.named_modules():
+        if isinstance(module, FrozenNormConv2d) and name.endswith("conv2"):
+            module.norm_scale.mul_(10)
+    return net
 
 
 def image(height: int, width: int, batch: int = 1, dtype: torch.dtype = torch.float64) -> Tensor:

@@ -1,0 +1,220 @@
+"""One tiled training update of ResNet-50 on a whole slide, against the same pixels in-core.
+
+    python benchmarks/whole_slide_update.py --size 10000 --memory 8
+
+In one process and one run: a few 1,000 px crops in-core (the same network, precision and layout)
+before and after, then the update on the slide with every pixel tissue, then with about a third of
+it. The ratio is the update's time to that of the same number of pixels as crops. Peak memory is
+the operating system's maximum resident set of the whole process. Writes a JSON file and a table
+beside this script. The allocator is told not to give memory back (the script restarts itself with
+MALLOC_MMAP_MAX_=0 and a huge MALLOC_TRIM_THRESHOLD_), for crops and slide alike.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+TUNED = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
+
+
+def restart_with_tuned_malloc() -> None:
+    """The C library reads these when a process starts, so start again with them."""
+    if any(os.environ.get(name) != value for name, value in TUNED.items()):
+        os.environ.update(TUNED)
+        os.execv(sys.executable, [sys.executable, *sys.argv])
+
+
+class NoiseSlide:
+    """A slide of any size that takes no memory: tissue is one repeated block of noise.
+
+    Tissue lies in round pieces spread over the slide, as sections do, until it covers ``share``
+    of it; the rest is one constant colour.
+    """
+
+    def __init__(self, side: int, share: float) -> None:
+        import torch
+
+        generator = torch.Generator().manual_seed(0)
+        self._block = torch.randn(1, 3, 512, 512, generator=generator)
+        self._colour = torch.tensor([2.2, 2.4, 2.6]).view(1, 3, 1, 1)
+        self.size = (side, side)
+        self.batch = 1
+        self._mask = _pieces(side, share)  # a cell is 32 px
+
+    @property
+    def tissue_share(self) -> float:
+        """Share of cells that hold tissue."""
+        return float(self._mask.float().mean())
+
+    def background(self, y0: int, x0: int, height: int, width: int) -> bool:
+        """Whether no cell under the rectangle holds tissue."""
+        rows = slice(y0 // 32, (y0 + height - 1) // 32 + 1)
+        return not bool(self._mask[rows, x0 // 32 : (x0 + width - 1) // 32 + 1].any())
+
+    def read(self, y0: int, x0: int, height: int, width: int):  # type: ignore[no-untyped-def]
+        """(1, 3, height, width) float32."""
+        import torch
+
+        y, x = torch.arange(y0, y0 + height), torch.arange(x0, x0 + width)
+        pixels = self._block.index_select(2, y % 512).index_select(3, x % 512)
+        tissue = self._mask[y // 32][:, x // 32]
+        return torch.where(tissue, pixels, self._colour)
+
+
+def _pieces(side: int, share: float):  # type: ignore[no-untyped-def]
+    """(cells, cells) bool: three ellipses of tissue, grown until they cover ``share``."""
+    import torch
+
+    cells = -(-side // 32)
+    if share >= 1:
+        return torch.ones(cells, cells, dtype=torch.bool)
+    y = torch.linspace(0, 1, cells)[:, None]
+    x = torch.linspace(0, 1, cells)[None]
+    centres = ((0.30, 0.28, 1.0, 0.8), (0.68, 0.40, 0.8, 1.2), (0.45, 0.78, 1.1, 0.7))
+    low, high = 0.0, 1.0
+    mask = torch.zeros(cells, cells, dtype=torch.bool)
+    for _ in range(30):
+        radius = (low + high) / 2
+        mask = torch.zeros(cells, cells, dtype=torch.bool)
+        for cy, cx, ry, rx in centres:
+            mask |= ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 < radius**2
+        low, high = (radius, high) if float(mask.float().mean()) < share else (low, radius)
+    return mask
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Wall seconds of one call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, object]:
+    """All figures of one run."""
+    import torch
+    import torchvision
+
+    from wsi.memory import RunOptions, make_mode, plan, stage_network
+    from wsi.memory.meter import peak_host_bytes
+
+    torch.manual_seed(0)
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    net = stage_network(torchvision.models.resnet50(), classes=2)
+    dtype = torch.bfloat16 if arguments.dtype == "bf16" else None
+    run = RunOptions(autocast=dtype)
+    target = torch.tensor([1])
+
+    def loss(logits: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(logits, target)
+
+    in_core = make_mode("in_core", run)
+    crop = NoiseSlide(arguments.crop, 1.0)
+
+    def crops(count: int) -> float:
+        return timed(lambda: [in_core.step(net, crop, loss) for _ in range(count)]) / count
+
+    side = (arguments.size, arguments.size)
+    planned = plan(
+        net,
+        side,
+        None,
+        int(arguments.memory * 1e9),
+        disk_budget=arguments.disk * 10**9,
+        dtype=dtype,
+        mode="tiled",
+    )
+    print(planned.table())
+    tiled = planned.make_mode(run)
+    crops(2)  # the first step sets up kernels and memory
+    blocks = [crops(arguments.crops)]
+    rows = []
+    for share in arguments.share:
+        slide = NoiseSlide(arguments.size, share)
+        net.zero_grad()
+        result = tiled.step(net, slide, loss)
+        peak = peak_host_bytes()
+        blocks.append(crops(arguments.crops))
+        around = (blocks[-1] + blocks[-2]) / 2
+        same_pixels = around * (arguments.size / arguments.crop) ** 2
+        rows.append(
+            {
+                "tissue_share": round(slide.tissue_share, 3),
+                "update_s": round(result.measured.seconds, 2),
+                "same_pixels_as_crops_s": round(same_pixels, 2),
+                "ratio": round(result.measured.seconds / same_pixels, 3),
+                "peak_rss_gb_so_far": round(peak / 1e9, 2),
+                "counters": result.measured.counters,
+            }
+        )
+        print(json.dumps(rows[-1]))
+    return {
+        "command": " ".join(["python", "benchmarks/whole_slide_update.py", *sys.argv[1:]]),
+        "network": "ResNet-50, frozen BN, average pooling, batch 1",
+        "size_px": arguments.size,
+        "dtype": arguments.dtype,
+        "crop_px": arguments.crop,
+        "crop_step_s": [round(block, 3) for block in blocks],
+        "plan": {
+            "groups": str(planned.options["groups"]),
+            "boundaries": planned.options["boundaries"],
+            "predicted_peak_gb": round(planned.device_bytes / 1e9, 2),
+        },
+        "updates": rows,
+        "machine": {
+            "cpu": platform.machine(),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "load_1_5_15_min_after": [round(value, 1) for value in os.getloadavg()],
+        },
+    }
+
+
+def markdown(figures: dict[str, object]) -> str:
+    """The figures as a table."""
+    lines = [
+        f"`{figures['command']}`",
+        "",
+        f"{figures['network']}, {figures['dtype']}, {figures['size_px']} px; in-core crops of "
+        f"{figures['crop_px']} px take {figures['crop_step_s']} s each. Plan: {figures['plan']}. "
+        f"Machine: {figures['machine']}.",
+        "",
+        "| tissue share | update, s | same pixels in-core, s | ratio | peak memory so far, GB |",
+        "|---|---|---|---|---|",
+    ]
+    for row in figures["updates"]:  # type: ignore[attr-defined]
+        lines.append(
+            f"| {row['tissue_share']} | {row['update_s']} | {row['same_pixels_as_crops_s']} "
+            f"| {row['ratio']} | {row['peak_rss_gb_so_far']} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Parse, measure, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, default=10_000)
+    parser.add_argument("--crop", type=int, default=1_000)
+    parser.add_argument("--crops", type=int, default=6, help="in-core steps before and after")
+    parser.add_argument("--share", type=float, nargs="+", default=[0.33, 1.0])
+    parser.add_argument("--memory", type=float, default=8.0, help="budget in GB")
+    parser.add_argument("--disk", type=int, default=0, help="scratch space in GB")
+    parser.add_argument("--dtype", choices=("bf16", "fp32"), default="bf16")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    arguments = parser.parse_args()
+    figures = measure(arguments)
+    name = f"whole_slide_update_{arguments.size}"
+    (arguments.out / f"{name}.json").write_text(json.dumps(figures, indent=2) + "\n")
+    (arguments.out / f"{name}.md").write_text(markdown(figures))
+    print(markdown(figures))
+
+
+if __name__ == "__main__":
+    restart_with_tuned_malloc()
+    main()

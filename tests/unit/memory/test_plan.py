@@ -1,0 +1,141 @@
+import pytest
+import torch
+from torchvision.models import resnet50
+
+from tests.unit.memory.networks import image, loss, network, relative_error
+from wsi.errors import MemoryPlanError
+from wsi.memory import (
+    MemoryPlan,
+    NormKind,
+    Speed,
+    StagedNetwork,
+    TensorSource,
+    make_mode,
+    plan,
+    stage_network,
+)
+from wsi.memory.profile import profile_network
+
+GB = 10**9
+
+
+def _resnet50(norm: NormKind = "frozen") -> StagedNetwork:
+    with torch.device("meta"):
+        net = resnet50()
+    return stage_network(net, classes=2, norm=norm)
+
+
+def test_the_profile_gives_the_known_budget_of_resnet50() -> None:
+    # Computed by hand from the layers' shapes at 10,000 px.
+    frozen = profile_network(_resnet50(), (10_000, 10_000), dtype=torch.bfloat16)
+    assert sum(p.flop for p in frozen) == pytest.approx(16.3e12, rel=0.01)
+    assert sum(p.saved_bytes for p in frozen) == pytest.approx(43e9, rel=0.02)
+    batch = profile_network(_resnet50("batch"), (10_000, 10_000), dtype=torch.bfloat16)
+    assert sum(p.saved_bytes for p in batch) == pytest.approx(87e9, rel=0.02)
+    assert max(p.largest_elements for p in frozen) == 16 * 10_000 * 10_000
+
+
+def test_the_profile_counts_what_autograd_really_keeps() -> None:
+    net = network(18, norm="batch").train()
+    predicted = sum(p.saved_bytes for p in profile_network(net, (256, 256)))
+    result = make_mode("offload", min_bytes=10_000).step(net, TensorSource(image(256, 256)), loss)
+    stored = result.measured.counters["stored_bytes"]
+    image_bytes = 3 * 256 * 256 * 8
+    assert predicted == pytest.approx(stored - image_bytes, rel=0.1) or predicted == pytest.approx(
+        stored, rel=0.1
+    )
+
+
+@pytest.mark.parametrize(
+    ("device", "host", "disk", "norm", "mode"),
+    [
+        (16 * GB, 64 * GB, 0, "frozen", "tiled"),
+        (100 * GB, 64 * GB, 0, "frozen", "in_core"),
+        (None, 8 * GB, 0, "frozen", "tiled"),
+        (60 * GB, 128 * GB, 0, "batch", "offload"),
+    ],
+)
+def test_the_fastest_mode_that_fits_is_chosen(
+    device: int | None, host: int, disk: int, norm: NormKind, mode: str
+) -> None:
+    chosen = plan(
+        _resnet50(norm), (10_000, 10_000), device, host, disk_budget=disk, dtype=torch.bfloat16
+    )
+    assert chosen.mode == mode
+    assert chosen.device_bytes <= (device or host)
+    assert chosen.host_bytes <= host
+
+
+def test_late_stages_run_in_core_where_they_fit() -> None:
+    roomy = plan(_resnet50(), (10_000, 10_000), 20 * GB, 64 * GB, dtype=torch.bfloat16)
+    tight = plan(_resnet50(), (10_000, 10_000), 6 * GB, 64 * GB, dtype=torch.bfloat16)
+    assert roomy.rows[-1].mode == "in-core"
+    assert roomy.seconds < tight.seconds
+
+
+def test_boundaries_move_outward_as_the_budget_shrinks() -> None:
+    size = (20_000, 20_000)
+    on_host = plan(_resnet50(), size, 8 * GB, 64 * GB, dtype=torch.bfloat16)
+    assert on_host.options["boundaries"] == "host"
+    on_disk = plan(_resnet50(), size, None, 8 * GB, disk_budget=100 * GB, dtype=torch.bfloat16)
+    assert on_disk.options["boundaries"] == "disk"
+    assert 0 < on_disk.disk_bytes <= 100 * GB
+
+
+def test_a_refusal_tells_every_modes_need_and_a_size_that_does_fit() -> None:
+    with pytest.raises(MemoryPlanError) as refusal:
+        plan(_resnet50(), (20_000, 20_000), None, 4 * GB, dtype=torch.bfloat16)
+    text = str(refusal.value)
+    assert "in_core: " in text
+    assert "elements (limit 2^31)" in text
+    assert "tiled: needs" in text
+    side = int(text.split("up to about ")[1].split(" px")[0])
+    assert 1000 < side < 20_000
+    fits = plan(_resnet50(), (side, side), None, 4 * GB, dtype=torch.bfloat16)
+    assert fits.device_bytes <= 4 * GB
+
+
+def test_a_budget_smaller_than_the_network_is_refused() -> None:
+    with pytest.raises(MemoryPlanError, match="No image fits"):
+        plan(_resnet50(), (1_000, 1_000), None, GB // 10)
+
+
+def test_a_mode_can_be_asked_for_and_refused() -> None:
+    with pytest.raises(MemoryPlanError, match="whole image"):
+        plan(_resnet50("batch"), (2_000, 2_000), None, 64 * GB, mode="tiled")
+    assert plan(_resnet50(), (500, 500), None, 8 * GB, mode="tiled").mode == "tiled"
+
+
+def test_the_table_has_a_row_a_stage_and_the_measured_beside_the_predicted() -> None:
+    net = network(18)
+    chosen = plan(net, (300, 400), None, 2 * GB, mode="tiled")
+    source = TensorSource(image(300, 400))
+    result = chosen.make_mode().step(net, source, loss)
+    table = chosen.table(result.measured)
+    for stage in net.stage_list:
+        assert f"\n{stage.label} " in table
+    assert "tiled at 300 x 400 px, batch 1" in table
+    assert "measured" in table
+    assert f"{result.measured.peak_host_bytes / 1e9:.2f}" in table
+    assert "measured" not in chosen.table()
+
+
+@pytest.mark.parametrize("mode", ["in_core", "tiled", "offload"])
+def test_a_planned_mode_gives_the_gradients_of_in_core(mode: str) -> None:
+    source = TensorSource(image(300, 401))
+    nets = [network(18), network(18)]
+    make_mode("in_core").step(nets[0], source, loss)
+    chosen: MemoryPlan = plan(nets[1], (300, 401), None, 2 * GB, disk_budget=GB, mode=mode)
+    chosen.make_mode().step(nets[1], source, loss)
+    wanted, found = (
+        {k: p.grad for k, p in n.named_parameters() if p.grad is not None} for n in nets
+    )
+    assert relative_error(found, wanted) < 1e-10
+
+
+def test_a_faster_machine_needs_fewer_seconds() -> None:
+    slow, fast = (
+        plan(_resnet50(), (4_000, 4_000), None, 8 * GB, speed=Speed(flop_per_s=flop)).seconds
+        for flop in (1e11, 1e12)
+    )
+    assert slow == pytest.approx(10 * fast, rel=0.05)

@@ -1,0 +1,318 @@
+"""What each memory mode would need and take for a network at a size: the plan's arithmetic."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from wsi.errors import MemoryPlanError
+from wsi.memory.boundary import Place
+from wsi.memory.mode import MAX_ELEMENTS
+from wsi.memory.network import StagedNetwork
+from wsi.memory.norms import refuse_image_wide_norm
+from wsi.memory.profile import StageProfile
+from wsi.memory.reach import chain
+from wsi.memory.tiling import Group, GroupRunner, cut_stages
+
+TILE_SIDES = (256, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
+OFFLOAD_GROUP_BYTES = (2**30, 2**28, 2**26)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """How fast a machine is, in what the plan counts.
+
+    Attributes:
+        flop_per_s: floating-point operations of convolutions a second, forward and backward.
+        link_bytes_per_s: between device and host, one way.
+        disk_bytes_per_s: of the scratch folder.
+    """
+
+    flop_per_s: float
+    link_bytes_per_s: float = 20e9
+    disk_bytes_per_s: float = 1e9
+
+    @classmethod
+    def assumed(cls, device: str, dtype: torch.dtype) -> "Speed":
+        """A guess where nothing was measured: a data-centre GPU, or this machine's CPU threads."""
+        half = dtype in (torch.bfloat16, torch.float16)
+        if device.startswith("cuda"):
+            return cls(flop_per_s=60e12 if half else 15e12)
+        return cls(flop_per_s=torch.get_num_threads() * (0.23e12 if half else 0.1e12))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Most memory that a plan may use.
+
+    Attributes:
+        device_bytes: of the CUDA device; ``None``: the CPU computes, in the host's memory.
+        host_bytes: of the process on the host.
+        disk_bytes: of the scratch folder.
+    """
+
+    device_bytes: int | None
+    host_bytes: int
+    disk_bytes: int = 0
+
+    @property
+    def on_cuda(self) -> bool:
+        """Whether a CUDA device computes."""
+        return self.device_bytes is not None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRow:
+    """One stage of a plan.
+
+    Attributes:
+        label: the stage.
+        mode: how it runs.
+        tile: side of its tiles in image pixels, or what it runs whole on.
+        device_bytes: kept for backward while it runs.
+        seconds: forward, recomputation and backward.
+    """
+
+    label: str
+    mode: str
+    tile: str
+    device_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A way to run a step, with what it is predicted to need.
+
+    Attributes:
+        mode, options: for ``make_mode``.
+        device_bytes: peak on the device; on a CPU of the whole process.
+        host_bytes: peak on the host beside a CUDA device; 0 on a CPU.
+        disk_bytes: of the scratch folder.
+        seconds: of one update.
+        refusal: why this way cannot run at all, or ``None``.
+    """
+
+    mode: str
+    options: dict[str, Any]
+    rows: tuple[PlanRow, ...]
+    device_bytes: int
+    host_bytes: int
+    disk_bytes: int
+    seconds: float
+    refusal: str | None = None
+
+    def fits(self, budget: Budget) -> bool:
+        """Whether it runs and stays within the budget."""
+        device = budget.host_bytes if budget.device_bytes is None else budget.device_bytes
+        return (
+            self.refusal is None
+            and self.device_bytes <= device
+            and (not budget.on_cuda or self.host_bytes <= budget.host_bytes)
+            and self.disk_bytes <= budget.disk_bytes
+        )
+
+
+@dataclass(slots=True)
+class CostModel:
+    """Everything that the candidates' arithmetic needs, once."""
+
+    network: StagedNetwork
+    size: tuple[int, int]
+    batch: int
+    dtype: torch.dtype
+    budget: Budget
+    speed: Speed
+    profiles: list[StageProfile]
+    fixed_bytes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        weights = sum(p.numel() * p.element_size() for p in self.network.parameters())
+        # Weights, gradients and, folded or cast, a copy of the weights; the framework itself.
+        framework = 600e6 if self.budget.on_cuda else 500e6
+        self.fixed_bytes = int(3 * weights + framework)
+
+    @property
+    def image_bytes(self) -> int:
+        """The whole image in the parameters' dtype."""
+        return self.batch * 3 * self.size[0] * self.size[1] * self.network.dtype.itemsize
+
+    def boundary_bytes(self, stop: int) -> int:
+        """The activation after ``stop`` stages."""
+        return self.profiles[stop - 1].out_elements * self.dtype.itemsize
+
+    def seconds(self, flop: float) -> float:
+        """Time of ``flop`` operations."""
+        return flop / self.speed.flop_per_s
+
+    def _too_large(self, first: int = 0) -> str | None:
+        if first == len(self.profiles):
+            return None
+        worst = max(self.profiles[first:], key=lambda p: p.largest_elements)
+        if worst.largest_elements <= MAX_ELEMENTS:
+            return None
+        return f"{worst.label} makes a tensor of {worst.largest_elements:,} elements (limit 2^31)"
+
+    # -- whole-image modes
+
+    def in_core(self) -> Candidate:
+        """Everything on the device."""
+        rows = tuple(
+            PlanRow(p.label, "in-core", "whole", p.saved_bytes, self.seconds(3 * p.flop))
+            for p in self.profiles
+        )
+        peak = self.fixed_bytes + self.image_bytes
+        peak += sum(p.saved_bytes for p in self.profiles)
+        peak += max(p.live_bytes for p in self.profiles)
+        host = self.image_bytes if self.budget.on_cuda else 0
+        total = sum(row.seconds for row in rows)
+        return Candidate("in_core", {}, rows, peak, host, 0, total, self._too_large())
+
+    def offload(self, group_bytes: int) -> Candidate:
+        """Saved activations in host memory, or on disk on a CPU."""
+        cuda = self.budget.on_cuda
+        saved = sum(p.saved_bytes for p in self.profiles)
+        link = self.speed.link_bytes_per_s if cuda else self.speed.disk_bytes_per_s
+        rows = []
+        for p in self.profiles:
+            # Copies run beside the compute, in forward and backward each.
+            forward = max(self.seconds(p.flop), p.saved_bytes / link)
+            backward = max(self.seconds(2 * p.flop), p.saved_bytes / link)
+            rows.append(
+                PlanRow(
+                    p.label,
+                    "offload",
+                    "whole",
+                    min(p.saved_bytes, 3 * group_bytes),
+                    forward + backward,
+                )
+            )
+        largest = max(p.live_bytes for p in self.profiles)
+        # A storage larger than a group is a group of its own.
+        groups = 3 * max(group_bytes, largest // 2)
+        peak = self.fixed_bytes + self.image_bytes + min(groups, saved) + 2 * largest
+        host, disk = (saved + self.image_bytes, 0) if cuda else (0, saved)
+        options: dict[str, Any] = {"group_bytes": group_bytes}
+        total = sum(row.seconds for row in rows)
+        return Candidate(
+            "offload", options, tuple(rows), peak, host, disk, total, self._too_large()
+        )
+
+    # -- tiled
+
+    def tile_overhead(self, group: Group) -> float:
+        """Pixels computed for each pixel wanted, halo included."""
+        if group.tile_px is None:
+            return 1.0
+        size = self.size
+        for stage in self.network.stage_list[: group.first]:
+            size = (stage.reach.out_size(size[0]), stage.reach.out_size(size[1]))
+        stages = self.network.stage_list[group.first : group.stop]
+        runner = GroupRunner(stages, size, self._stride(group.first))
+        # Rows and columns of a tiling are independent: the sum of areas is a product of sums.
+        read = [0, 0]
+        for rect in runner.out_tiles(group.tile_px, along=0):
+            read[0] += runner.needed(rect).height
+        for rect in runner.out_tiles(group.tile_px, along=1):
+            read[1] += runner.needed(rect).width
+        return read[0] * read[1] / (size[0] * size[1])
+
+    def _stride(self, stop: int) -> int:
+        return math.prod(stage.reach.stride for stage in self.network.stage_list[:stop])
+
+    def tile_bytes(self, group: Group) -> int:
+        """Peak of one tile's replay on the device."""
+        profiles = self.profiles[group.first : group.stop]
+        whole = sum(p.saved_bytes for p in profiles) + 2 * max(p.live_bytes for p in profiles)
+        if group.tile_px is None:
+            return whole
+        own = chain([s.reach for s in self.network.stage_list[group.first : group.stop]])
+        halo = (own.before + own.after) * self._stride(group.first)
+        stride = self._stride(group.stop)
+        side = [min(s, group.tile_px + halo + stride) for s in self.size]
+        pixels = self.batch * side[0] * side[1] * 3 * self.network.dtype.itemsize
+        return int(whole * side[0] * side[1] / (self.size[0] * self.size[1])) + 2 * pixels
+
+    def _choose_tile(self, first: int, stop: int, working_bytes: int) -> Group:
+        """The largest tile whose replay keeps within the working set; else the smallest."""
+        whole = Group(first, stop, None)
+        if first > 0 and self.tile_bytes(whole) <= working_bytes and not self._group_huge(whole):
+            return whole
+        best = Group(first, stop, TILE_SIDES[0])
+        for side in TILE_SIDES[1:]:
+            group = Group(first, stop, side)
+            if self.tile_bytes(group) > working_bytes or self._group_huge(group):
+                break
+            best = group
+        return best
+
+    def _group_huge(self, group: Group) -> bool:
+        largest = max(p.largest_elements for p in self.profiles[group.first : group.stop])
+        side = group.tile_px
+        reach = self.network.reach
+        halo = reach.before + reach.after
+        share = 1.0 if side is None else min(1.0, (side + halo) ** 2 / math.prod(self.size))
+        return largest * share > MAX_ELEMENTS
+
+    def tiled(self, working_bytes: int, tail: int, place: Place) -> Candidate:
+        """Groups of tiles up to stage ``tail``, in-core from there.
+
+        Args:
+            working_bytes: most that one tile's replay may take.
+            tail: first stage that runs in-core; the number of stages for none.
+            place: of the boundaries.
+        """
+        ranges = [(a, b) for a, b in cut_stages(self.network) if b <= tail]
+        groups = tuple(self._choose_tile(a, b, working_bytes) for a, b in ranges)
+        rows: list[PlanRow] = []
+        for group in groups:
+            overhead, tile = self.tile_overhead(group), self.tile_bytes(group)
+            text = "whole" if group.tile_px is None else f"{group.tile_px} px"
+            rows.extend(
+                PlanRow(p.label, "tiled", text, tile, self.seconds(4 * p.flop * overhead))
+                for p in self.profiles[group.first : group.stop]
+            )
+        rows.extend(
+            PlanRow(p.label, "in-core", "whole", p.saved_bytes, self.seconds(3 * p.flop))
+            for p in self.profiles[tail:]
+        )
+        device, kept = self._tiled_peaks(groups, tail)
+        moves = 4 * sum(self.boundary_bytes(g.stop) for g in groups)  # write, read, and gradients
+        transfer = moves / self.speed.disk_bytes_per_s if place == "disk" else 0.0
+        if place == "host" and self.budget.on_cuda:
+            transfer = moves / self.speed.link_bytes_per_s
+        in_memory = place == "device" or (place == "host" and not self.budget.on_cuda)
+        options: dict[str, Any] = {"groups": groups, "boundaries": place}
+        return Candidate(
+            "tiled",
+            options,
+            tuple(rows),
+            device + (kept if in_memory else 0),
+            kept if place == "host" and self.budget.on_cuda else 0,
+            kept if place == "disk" else 0,
+            sum(row.seconds for row in rows) + transfer,
+            self._norm_refusal() or self._too_large(tail),
+        )
+
+    def _norm_refusal(self) -> str | None:
+        try:
+            refuse_image_wide_norm(self.network)
+        except MemoryPlanError as error:
+            return str(error)
+        return None
+
+    def _tiled_peaks(self, groups: tuple[Group, ...], tail: int) -> tuple[int, int]:
+        """Peak on the device without boundaries, and the peak of the boundaries."""
+        kept = [self.boundary_bytes(group.stop) for group in groups]
+        # While group g is replayed: activations below it, and gradients on both sides of it.
+        during = [
+            sum(kept[:index]) + kept[index] + (kept[index - 1] if index else 0)
+            for index in range(len(groups))
+        ]
+        rest = self.profiles[tail:]
+        device = max(self.tile_bytes(group) for group in groups)
+        if rest:
+            whole = sum(p.saved_bytes for p in rest) + 2 * max(p.live_bytes for p in rest)
+            device = max(device, whole + 2 * kept[-1])
+        return self.fixed_bytes + device, max(sum(kept) + (0 if rest else kept[-1]), *during)

@@ -1,0 +1,227 @@
+"""Which memory mode, groups and tiles to use: the fastest that fits, with the numbers shown."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from wsi.errors import MemoryPlanError
+from wsi.memory.costs import OFFLOAD_GROUP_BYTES, Budget, Candidate, CostModel, PlanRow, Speed
+from wsi.memory.mode import Measured, MemoryMode, RunOptions, make_mode
+from wsi.memory.network import StagedNetwork
+from wsi.memory.profile import profile_network
+from wsi.memory.tiling import cut_stages
+
+WORKING_BYTES = tuple(int(gib * 2**30) for gib in (0.125, 0.25, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 16, 32))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryPlan:
+    """A way to run one training update, predicted before it runs.
+
+    Attributes:
+        mode, options: for ``make_mode``.
+        size: height and width of the image.
+        batch: images together.
+        rows: a row a stage.
+        device_bytes: predicted peak on the device; on a CPU of the process.
+        host_bytes: predicted peak on the host beside a CUDA device; 0 on a CPU.
+        disk_bytes: predicted scratch space.
+        seconds: predicted time of an update.
+        budget: what it was made for.
+    """
+
+    mode: str
+    options: dict[str, Any]
+    size: tuple[int, int]
+    batch: int
+    rows: tuple[PlanRow, ...]
+    device_bytes: int
+    host_bytes: int
+    disk_bytes: int
+    seconds: float
+    budget: Budget
+
+    def make_mode(self, run: RunOptions | None = None, **changes: Any) -> MemoryMode:
+        """The planned mode; ``changes`` are further options such as ``scratch``."""
+        return make_mode(self.mode, run, **{**self.options, **changes})
+
+    def table(self, measured: Measured | None = None) -> str:
+        """The plan as text, a row a stage; with what a step measured beside the predicted."""
+        lines = [
+            f"{self.mode} at {self.size[0]} x {self.size[1]} px, batch {self.batch}",
+            f"{'stage':<12}{'mode':<10}{'tile':<10}{'GB':>8}{'seconds':>10}",
+        ]
+        lines += [
+            f"{row.label:<12}{row.mode:<10}{row.tile:<10}"
+            f"{row.device_bytes / 1e9:>8.2f}{row.seconds:>10.2f}"
+            for row in self.rows
+        ]
+        where = "device" if self.budget.on_cuda else "memory"
+        lines.append("")
+        lines.append(f"{'':<22}{'predicted':>12}" + (f"{'measured':>12}" if measured else ""))
+        got: dict[str, str] = {}
+        if measured:
+            device = measured.peak_device_bytes if self.budget.on_cuda else measured.peak_host_bytes
+            got = {
+                where: f"{device / 1e9:>12.2f}",
+                "host": f"{measured.peak_host_bytes / 1e9:>12.2f}",
+                "time": f"{measured.seconds:>12.1f}",
+            }
+        lines.append(
+            f"{f'peak {where}, GB':<22}{self.device_bytes / 1e9:>12.2f}{got.get(where, '')}"
+        )
+        if self.budget.on_cuda:
+            host = got.get("host", "")
+            lines.append(f"{'peak host, GB':<22}{self.host_bytes / 1e9:>12.2f}{host}")
+        if self.disk_bytes:
+            lines.append(f"{'scratch on disk, GB':<22}{self.disk_bytes / 1e9:>12.2f}")
+        lines.append(f"{'seconds an update':<22}{self.seconds:>12.1f}{got.get('time', '')}")
+        return "\n".join(lines)
+
+
+def plan(
+    network: StagedNetwork,
+    input_size: tuple[int, int],
+    device_budget: int | None,
+    host_budget: int,
+    *,
+    disk_budget: int = 0,
+    batch: int = 1,
+    dtype: torch.dtype | None = None,
+    speed: Speed | None = None,
+    mode: str | None = None,
+) -> MemoryPlan:
+    """The fastest way to train on images of this size within the budgets. Needs no GPU.
+
+    Args:
+        network: on any device, the meta device too; its train flag counts.
+        input_size: height and width in pixels.
+        device_budget: bytes of the CUDA device; ``None`` plans for a CPU.
+        host_budget: bytes of the process on the host.
+        disk_budget: bytes of scratch space; 0 keeps off the disk.
+        batch: images together.
+        dtype: compute dtype as in ``RunOptions.autocast``.
+        speed: of the machine, ``calibrate`` measures it; ``None`` assumes one.
+        mode: only this mode; ``None`` chooses.
+
+    Raises:
+        MemoryPlanError: nothing fits; with each mode's need and the largest image that fits.
+    """
+    budget = Budget(device_bytes=device_budget, host_bytes=host_budget, disk_bytes=disk_budget)
+    best, closest = _best(network, input_size, budget, batch, dtype, speed, mode)
+    if best is None:
+        advice = _largest_that_fits(network, input_size, budget, batch, dtype, speed, mode)
+        raise MemoryPlanError(_refusal(input_size, budget, closest, advice))
+    return MemoryPlan(
+        mode=best.mode,
+        options=best.options,
+        size=input_size,
+        batch=batch,
+        rows=best.rows,
+        device_bytes=best.device_bytes,
+        host_bytes=best.host_bytes,
+        disk_bytes=best.disk_bytes,
+        seconds=best.seconds,
+        budget=budget,
+    )
+
+
+def _candidates(model: CostModel, mode: str | None) -> Iterator[Candidate]:
+    if mode in (None, "in_core"):
+        yield model.in_core()
+    if mode in (None, "tiled"):
+        tails = [stop for _, stop in cut_stages(model.network)]
+        for place in ("device", "host", "disk"):
+            if place == "device" and not model.budget.on_cuda:
+                continue
+            if place == "disk" and not model.budget.disk_bytes:
+                continue
+            for tail in tails:
+                for working in WORKING_BYTES:
+                    yield model.tiled(working, tail, place)
+    if mode in (None, "offload"):
+        for group_bytes in OFFLOAD_GROUP_BYTES:
+            yield model.offload(group_bytes)
+
+
+def _best(
+    network: StagedNetwork,
+    size: tuple[int, int],
+    budget: Budget,
+    batch: int,
+    dtype: torch.dtype | None,
+    speed: Speed | None,
+    mode: str | None,
+) -> tuple[Candidate | None, list[Candidate]]:
+    """The fastest candidate that fits, and of each mode the one nearest to fitting."""
+    compute = dtype or network.dtype
+    device = "cuda" if budget.on_cuda else "cpu"
+    model = CostModel(
+        network,
+        size,
+        batch,
+        compute,
+        budget,
+        speed or Speed.assumed(device, compute),
+        profile_network(network, size, batch=batch, dtype=dtype),
+    )
+    best: Candidate | None = None
+    closest: dict[str, Candidate] = {}
+    for candidate in _candidates(model, mode):
+        if candidate.fits(budget) and (best is None or candidate.seconds < best.seconds):
+            best = candidate
+        rival = closest.get(candidate.mode)
+        if rival is None or _need(candidate) < _need(rival):
+            closest[candidate.mode] = candidate
+    return best, list(closest.values())
+
+
+def _need(candidate: Candidate) -> tuple[bool, int]:
+    return candidate.refusal is not None, candidate.device_bytes + candidate.host_bytes
+
+
+def _largest_that_fits(
+    network: StagedNetwork,
+    size: tuple[int, int],
+    budget: Budget,
+    batch: int,
+    dtype: torch.dtype | None,
+    speed: Speed | None,
+    mode: str | None,
+) -> int:
+    """The longest side of an image of the same shape that fits, to about 3 %; 0 for none."""
+    low, high = 0.0, 1.0
+    longest = max(size)
+    while high - low > 0.03 * high and high * longest > 64:
+        middle = (low + high) / 2
+        smaller = (max(1, round(size[0] * middle)), max(1, round(size[1] * middle)))
+        fits = _best(network, smaller, budget, batch, dtype, speed, mode)[0] is not None
+        low, high = (middle, high) if fits else (low, middle)
+    return int(low * longest)
+
+
+def _refusal(size: tuple[int, int], budget: Budget, closest: list[Candidate], largest: int) -> str:
+    device = "" if budget.device_bytes is None else f"{budget.device_bytes / 1e9:.2f} GB device, "
+    disk = f", {budget.disk_bytes / 1e9:.2f} GB disk" if budget.disk_bytes else ""
+    lines = [
+        f"no memory mode takes {size[0]} x {size[1]} px within {device}"
+        f"{budget.host_bytes / 1e9:.2f} GB host{disk}:"
+    ]
+    for candidate in closest:
+        if candidate.refusal is not None:
+            lines.append(f"  {candidate.mode}: {candidate.refusal}")
+            continue
+        where = "device" if budget.on_cuda else "memory"
+        needs = [f"{candidate.device_bytes / 1e9:.2f} GB {where}"]
+        if candidate.host_bytes:
+            needs.append(f"{candidate.host_bytes / 1e9:.2f} GB host")
+        if candidate.disk_bytes:
+            needs.append(f"{candidate.disk_bytes / 1e9:.2f} GB disk")
+        lines.append(f"  {candidate.mode}: needs {', '.join(needs)}")
+    if largest:
+        lines.append(f"An image of up to about {largest} px on its longer side would fit.")
+    else:
+        lines.append("No image fits: the network alone is too large for this budget.")
+    return "\n".join(lines)
