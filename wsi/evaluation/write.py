@@ -1,0 +1,203 @@
+"""Writing an evaluation: ``evaluation.json``, ``report.html`` and each plot as SVG."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wsi.errors import DatasetError
+from wsi.evaluation import plots
+from wsi.evaluation.binary import ScoreEvaluation
+from wsi.evaluation.page import heading, page, paragraph, plot, table
+from wsi.evaluation.page import plots as side_by_side
+from wsi.evaluation.report import NOTICE, Evaluation, to_json
+from wsi.evaluation.score_table import ScoreTable
+
+REPORT_FILE = "report.html"
+JSON_FILE = "evaluation.json"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        DatasetError: the disk is full or refuses.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            # mkstemp's files are for their owner alone; a report is for whom the folder is for.
+            Path(scratch).chmod(0o644)
+            Path(scratch).replace(path)
+        finally:
+            Path(scratch).unlink(missing_ok=True)
+    except OSError as error:
+        raise DatasetError(f"{path}: was not written: {error}") from error
+
+
+def write_evaluation(
+    folder: Path,
+    evaluation: Evaluation,
+    scores: ScoreTable,
+    *,
+    more: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write report, figures and JSON into a folder.
+
+    Args:
+        folder: made where it is missing.
+        evaluation: of ``scores``.
+        scores: for the histograms.
+        more: further entries of the JSON, such as the model.
+
+    Returns:
+        The report.
+
+    Raises:
+        DatasetError: a file cannot be written.
+    """
+    drawn = draw_all(evaluation, scores)
+    for name, (svg, _) in drawn.items():
+        write_text(folder / "figures" / f"{name}.svg", svg)
+    data = {"notice": NOTICE, **(more or {}), **to_json(evaluation)}
+    write_text(folder / JSON_FILE, json.dumps(data, indent=1, allow_nan=False) + "\n")
+    report = folder / REPORT_FILE
+    parts = [
+        side_by_side([plot(svg, description) for svg, description in drawn.values()]),
+        *tables(evaluation),
+    ]
+    write_text(report, page(f"Evaluation of {evaluation.source}", [_preface(evaluation), *parts]))
+    return report
+
+
+def draw_all(evaluation: Evaluation, scores: ScoreTable) -> dict[str, tuple[str, str]]:
+    """Every plot that is defined: name to SVG and description."""
+    ranked = [score for score in evaluation.scores if score.roc]
+    calibrated = [score for score in evaluation.scores if score.calibration]
+    drawn = {}
+    if ranked:
+        areas = "; ".join(f"{score.name} AUC {score.auc}" for score in ranked)
+        drawn["roc"] = (plots.roc_plot(ranked), f"ROC curves: {areas}")
+        drawn["precision_recall"] = (plots.precision_recall_plot(ranked), "Precision-recall curves")
+        drawn["counts"] = (plots.counts_plot(ranked), "True against false positives, in cases")
+    if calibrated:
+        drawn["reliability"] = (plots.reliability_plot(calibrated), "Reliability of the scores")
+    for index, score in enumerate(evaluation.scores):
+        svg = plots.histogram_plot(score.name, scores.labels_n, scores.scores[score.name], index)
+        drawn[f"scores_{index + 1}"] = (svg, f"Histogram of {score.name} by truth")
+    return drawn
+
+
+def _preface(evaluation: Evaluation) -> str:
+    first = evaluation.scores[0]
+    spec = evaluation.spec.bootstrap
+    of, unit = (
+        (f" of {first.patients} patients", "patients")
+        if evaluation.by_patient
+        else ("", "cases (the table names no patients)")
+    )
+    lines = [
+        f"{first.cases} cases{of}: {first.positives} positive, "
+        f"{first.cases - first.positives} negative. Intervals: {spec.confidence:.0%}, "
+        f"percentile bootstrap over {unit}, {spec.replicates} replicates."
+    ]
+    for note in dict.fromkeys(note for score in evaluation.scores for note in score.notes):
+        names = [score.name for score in evaluation.scores if note in score.notes]
+        lines.append(f"{', '.join(names)}: {note}.")
+    return "".join(paragraph(line) for line in lines)
+
+
+def tables(evaluation: Evaluation) -> list[str]:
+    """The report's tables as HTML."""
+    spec = evaluation.spec
+    parts = [
+        heading("Figures"),
+        table(
+            "Discrimination",
+            [
+                "score",
+                "AUC",
+                "average precision",
+                f"sensitivity at specificity {spec.specificity:g}",
+                f"specificity at sensitivity {spec.sensitivity:g}",
+            ],
+            [
+                [
+                    s.name,
+                    s.auc,
+                    s.average_precision,
+                    s.sensitivity_at_specificity,
+                    s.specificity_at_sensitivity,
+                ]
+                for s in evaluation.scores
+            ],
+        ),
+        table(
+            "Calibration",
+            ["score", "Brier score", "expected calibration error"],
+            [
+                [s.name, f"{s.calibration.brier:.4f}", f"{s.calibration.ece:.4f}"]
+                if s.calibration
+                else [s.name, "not a probability", "not a probability"]
+                for s in evaluation.scores
+            ],
+        ),
+    ]
+    parts += [_operating_points(score) for score in evaluation.scores if score.operating_points]
+    if evaluation.pairs:
+        parts.append(_pairs(evaluation))
+    if evaluation.subgroups:
+        parts.append(_subgroups(evaluation))
+    return parts
+
+
+def _operating_points(score: ScoreEvaluation) -> str:
+    rows = [
+        [
+            point.name,
+            f"{point.threshold:.4f}",
+            point.true_positive,
+            point.false_positive,
+            point.true_negative,
+            point.false_negative,
+            point.sensitivity,
+            point.specificity,
+            "none called" if point.ppv is None else f"{point.ppv:.4f}",
+            "none called" if point.npv is None else f"{point.npv:.4f}",
+        ]
+        for point in score.operating_points
+    ]
+    caption = (
+        f"{score.name}: operating points (a threshold chosen on these very cases flatters the "
+        "figures beside it)"
+    )
+    header = ["chosen by", "threshold", "TP", "FP", "TN", "FN", "sensitivity", "specificity"]
+    return table(caption, [*header, "PPV", "NPV"], rows)
+
+
+def _pairs(evaluation: Evaluation) -> str:
+    rows = [
+        [
+            f"{pair.first} - {pair.second}",
+            pair.difference,
+            f"{pair.delong.z:.3f}" if pair.delong else "not available",
+            f"{pair.delong.p_value:.3g}" if pair.delong else "not available",
+        ]
+        for pair in evaluation.pairs
+    ]
+    header = ["scores", "difference of AUC (interval by patient)", "z", "p (DeLong, two-sided)"]
+    return table("Scores compared; DeLong's test takes cases as independent", header, rows)
+
+
+def _subgroups(evaluation: Evaluation) -> str:
+    rows = [
+        [f"{group.column} = {group.value}", score.name, score.cases, score.positives, score.auc]
+        for group in evaluation.subgroups
+        for score in group.scores
+    ]
+    return table("Subgroups", ["subgroup", "score", "cases", "positive", "AUC"], rows)
