@@ -19,7 +19,8 @@ from wsi.patches import PatchSpec, resolve_grid
 from wsi.slides import open_slide
 from wsi.testing.slides import SyntheticSlide
 from wsi.tissue import METHODS, TissueSpec, find_quality, find_tissue
-from wsi.tissue.find import overview_mpp, read_overview, tissue_of_overview
+from wsi.tissue.find import tissue_of_overview
+from wsi.tissue.overview import overview_mpp, read_overview
 
 _PATCHES = PatchSpec(mpp=0.5, size_px=256, min_tissue=0.1)
 
@@ -45,7 +46,7 @@ def measure(made: SyntheticSlide, method: Any, repeats: int) -> dict[str, Any]:
     with open_slide(made.path) as slide:
         tissue = find_tissue(slide, spec)
         mpp = overview_mpp(slide, spec)
-        overview = read_overview(slide, mpp)
+        overview = read_overview(slide, mpp).pixels
         stages = {
             "open": seconds(lambda: open_slide(made.path).close(), repeats),
             "open_and_read_overview": seconds(fresh_overview, repeats),

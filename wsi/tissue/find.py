@@ -6,9 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi.errors import DamagedSlideError
-from wsi.geometry import Region, Size
-from wsi.slides.reader import RGB, SlideReader, require_mpp
+from wsi.geometry import Size
+from wsi.slides.reader import RGB, SlideReader
 from wsi.tissue.mask import TissueMask, TissueSpec
 from wsi.tissue.optics import (
     Bool,
@@ -20,9 +19,7 @@ from wsi.tissue.optics import (
     glass_colour,
     pen_mask,
 )
-
-_MAX_READ_PX = 8_000_000
-"""Most pixels of a level read at once: a slide without a pyramid is read in bands."""
+from wsi.tissue.overview import overview_mpp, read_overview
 
 _SATURATION_CAP = 0.10
 _SATURATION_FLOOR = 0.02
@@ -52,7 +49,7 @@ def find_tissue(slide: SlideReader, spec: TissueSpec | None = None) -> TissueMas
     """
     spec = spec or TissueSpec()
     mpp = overview_mpp(slide, spec)
-    return tissue_of_overview(read_overview(slide, mpp), slide.size, mpp, spec)
+    return tissue_of_overview(read_overview(slide, mpp).pixels, slide.size, mpp, spec)
 
 
 def tissue_of_overview(overview: RGB, size: Size, mpp: float, spec: TissueSpec) -> TissueMask:
@@ -74,73 +71,6 @@ def tissue_of_overview(overview: RGB, size: Size, mpp: float, spec: TissueSpec) 
         found, threshold = _by_entropy(density, excluded)
     mask = _clean(found, excluded, mpp, spec)
     return TissueMask(mask=mask, size=size, spec=spec, threshold=threshold)
-
-
-def overview_mpp(slide: SlideReader, spec: TissueSpec) -> float:
-    """The resolution to work at: as asked, but no finer than the slide and its cells allow."""
-    base = require_mpp(slide)
-    fewest = math.sqrt(slide.size.area * base.x * base.y / spec.max_cells)
-    return max(spec.mpp, base.mean, fewest)
-
-
-def read_overview(slide: SlideReader, mpp: float) -> RGB:
-    """The whole slide at ``mpp``, (rows, cols, 3) uint8.
-
-    What does not decode is white, which is glass, unless nothing decodes.
-
-    Raises:
-        MppError: the slide states no usable resolution.
-        DamagedSlideError: nothing of it decodes.
-    """
-    base = require_mpp(slide)
-    size = Region.whole(slide.size).size_at(mpp, base)
-    scale = min(slide.size.width / size.width, slide.size.height / size.height)
-    level = max(
-        (level for level in slide.levels if level.downsample <= scale * 1.01),
-        key=lambda level: level.downsample,
-        default=slide.levels[0],
-    )
-    shrink = max(1.0, level.size.height / size.height)
-    rows = max(1, math.floor(_MAX_READ_PX / max(1, level.size.width) / shrink))
-    overview = np.full((size.height, size.width, 3), 255, np.uint8)
-    failed: DamagedSlideError | None = None
-    read = 0
-    for top in range(0, size.height, rows):
-        box = (0, top, size.width, min(size.height, top + rows))
-        got, error = _read_cells(slide, overview, box)
-        read += got
-        failed = failed or error
-    if failed is not None and read == 0:
-        raise failed
-    return overview
-
-
-def _read_cells(
-    slide: SlideReader, overview: RGB, box: tuple[int, int, int, int]
-) -> tuple[int, DamagedSlideError | None]:
-    """Read a box of the overview; where that fails, in quarters, so that little is lost.
-
-    Returns:
-        Pixels read, and an error met on the way.
-    """
-    left, top, right, bottom = box
-    x_px, y_px = slide.size.width / overview.shape[1], slide.size.height / overview.shape[0]
-    region = Region(left * x_px, top * y_px, (right - left) * x_px, (bottom - top) * y_px)
-    try:
-        overview[top:bottom, left:right] = slide.read_region(
-            region, Size(right - left, bottom - top)
-        )
-    except DamagedSlideError as error:
-        if max(right - left, bottom - top) <= 16:
-            return 0, error
-        middle_x, middle_y = (left + right + 1) // 2, (top + bottom + 1) // 2
-        read = 0
-        for x0, x1 in ((left, middle_x), (middle_x, right)):
-            for y0, y1 in ((top, middle_y), (middle_y, bottom)):
-                if x1 > x0 and y1 > y0:
-                    read += _read_cells(slide, overview, (x0, y0, x1, y1))[0]
-        return read, error
-    return (right - left) * (bottom - top), None
 
 
 def _by_saturation(density: OpticalDensity, excluded: Bool) -> tuple[Bool, float]:

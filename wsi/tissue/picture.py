@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
-from wsi.geometry import Region, Size
-from wsi.slides.reader import RGB, SlideReader
+from wsi.slides.reader import RGB, SlideReader, require_mpp
 from wsi.tissue.mask import TissueMask
+from wsi.tissue.overview import read_overview
 from wsi.tissue.quality import LAYERS, QualityReport
 
 LAYER_RGB: Mapping[str, tuple[int, int, int]] = {
@@ -42,8 +42,15 @@ def tissue_picture(
 
     Returns:
         (height, width, 3) uint8; the legend makes it higher than the slide.
+
+    Raises:
+        MppError: the slide states no usable resolution.
+        DamagedSlideError: nothing of it decodes.
     """
-    picture = _slide_at(slide, max_px)
+    base = require_mpp(slide)
+    longer_um = max(slide.size.width * base.x, slide.size.height * base.y)
+    # The reader of overviews goes round stored tiles that do not decode.
+    picture = read_overview(slide, longer_um / max_px).pixels
     size = (picture.shape[1], picture.shape[0])
 
     def drawn(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> RGB:
@@ -63,12 +70,6 @@ def tissue_picture(
     cv2.drawContours(picture, outlines, -1, LAYER_RGB["tissue"], max(1, max(size) // 600))
     notes = [f"FLAGGED: {reason}" for reason in quality.reasons] if quality is not None else []
     return np.concatenate([picture, _legend(legend, notes, size[0])])
-
-
-def _slide_at(slide: SlideReader, max_px: int) -> RGB:
-    scale = max(slide.size.width, slide.size.height) / max_px
-    size = Size(max(1, round(slide.size.width / scale)), max(1, round(slide.size.height / scale)))
-    return slide.read_region(Region.whole(slide.size), size).copy()
 
 
 def _legend(entries: list[tuple[str, str]], notes: list[str], width: int) -> RGB:

@@ -12,20 +12,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi.errors import ConfigError, DamagedSlideError
-from wsi.geometry import Point, Region, Size, region_at_mpp
-from wsi.slides.reader import RGB, SlideReader, require_mpp
-from wsi.tissue.find import overview_mpp, read_overview
+from wsi.errors import ConfigError
+from wsi.slides.reader import SlideReader
+from wsi.tissue.focus import find_blur
 from wsi.tissue.mask import TissueMask
 from wsi.tissue.optics import (
     Bool,
-    Float,
     OpticalDensity,
     border_mask,
     drop_small,
     glass_colour,
     pen_mask,
 )
+from wsi.tissue.overview import overview_mpp, read_overview
 
 LAYERS = ("blur", "pen", "fold", "dust", "bubble", "unreadable")
 """Every layer, in the order in which pictures draw them."""
@@ -38,9 +37,6 @@ _NAMES: Mapping[str, str] = {
     "bubble": "under air bubbles",
     "unreadable": "unreadable",
 }
-_FOCUS_WINDOW_PX = 32
-_FOCUS_BLOCK_WINDOWS = 16
-_CONTRAST_FLOOR = 1e-3
 _MIN_BUBBLE_UM2 = 30_000.0
 _FOLD_SURROUND_UM = 700.0
 
@@ -85,7 +81,8 @@ class QualityReport:
     Attributes:
         layers: name in ``LAYERS`` to (rows, cols) bool on the tissue mask's grid.
         shares: name to the share of the tissue that the layer covers, 0..1; for ``pen`` the share
-            of tissue and of the ink that crosses it. All 0 where there is no tissue.
+            of tissue and of the ink that crosses it. What does not decode counts as tissue.
+            All 0 where there is neither.
         usable_share: share of the tissue that no layer covers.
         reasons: why the slide is flagged, as sentences; empty where it is not.
     """
@@ -127,18 +124,20 @@ def find_quality(
     spec = spec or QualitySpec()
     mpp = overview_mpp(slide, tissue.spec)
     overview = read_overview(slide, mpp)
-    density = OpticalDensity.of(overview, glass_colour(overview))
+    density = OpticalDensity.of(overview.pixels, glass_colour(overview.pixels))
     border = border_mask(density)
     pen = pen_mask(density, mpp, border)
     dust, bubble = _debris(density, border | pen, mpp)
-    blur, unreadable = _focus(slide, tissue, spec)
+    blur, unreadable = find_blur(
+        slide, tissue, mpp=spec.focus_mpp, min_sharpness=spec.min_sharpness
+    )
     layers: dict[str, Bool] = {
         "blur": blur & tissue.mask,
         "pen": pen,
         "fold": _folds(density, tissue.mask, mpp, spec.min_fold_um2),
         "dust": dust,
         "bubble": bubble,
-        "unreadable": unreadable,
+        "unreadable": unreadable | overview.unreadable,
     }
     return _report(layers, tissue.mask, mpp, spec)
 
@@ -147,7 +146,8 @@ def _report(layers: dict[str, Bool], tissue: Bool, mpp: float, spec: QualitySpec
     """Shares of the tissue, and what is over its limit."""
     # The mask leaves ink out, so the tissue under it is taken to be what the tissue around closes.
     inked = layers["pen"] & _closed(tissue, round(400 / mpp))
-    whole = tissue | inked
+    # What shows nothing at all may be tissue: better to warn once too often.
+    whole = tissue | inked | layers["unreadable"]
     cells = int(whole.sum())
     if cells == 0:
         return QualityReport(layers, dict.fromkeys(layers, 0.0), 0.0, ("no tissue was found",))
@@ -171,110 +171,6 @@ def _report(layers: dict[str, Bool], tissue: Bool, mpp: float, spec: QualitySpec
             f"{spec.min_usable_share:.0%})"
         )
     return QualityReport(layers, shares, usable, tuple(reasons))
-
-
-def sharpness(grey_density: Float, weight: Float, window_px: int) -> Float:
-    """Variance of the Laplacian over the variance, for each window.
-
-    The division makes pale and dark stains alike. Only what the weight lets in counts: at the edge
-    of the tissue the step to the glass would outweigh all detail.
-
-    Args:
-        grey_density: (rows, cols) optical density.
-        weight: (rows, cols) 1 on tissue, 0 elsewhere.
-        window_px: side of the windows; rows and cols are cut to whole ones.
-
-    Returns:
-        (rows // window_px, cols // window_px) float32; infinite where less than a quarter of the
-        window counts.
-    """
-    rows, cols = grey_density.shape[0] // window_px, grey_density.shape[1] // window_px
-    laplacian = np.asarray(cv2.Laplacian(grey_density, cv2.CV_32F, ksize=1), np.float32)
-
-    def mean(values: Float) -> Float:
-        cut = np.ascontiguousarray(values[: rows * window_px, : cols * window_px])
-        return np.asarray(cv2.resize(cut, (cols, rows), interpolation=cv2.INTER_AREA), np.float32)
-
-    counted = mean(weight)
-    share = np.maximum(counted, 0.25)
-    average = mean(grey_density * weight) / share
-    variance = mean(grey_density**2 * weight) / share - average**2
-    sharp = mean(laplacian**2 * weight) / share / (np.maximum(variance, 0) + _CONTRAST_FLOOR)
-    return np.asarray(np.where(counted < 0.25, np.inf, sharp), np.float32)
-
-
-def _focus(slide: SlideReader, tissue: TissueMask, spec: QualitySpec) -> tuple[Bool, Bool]:
-    """Cells out of focus, and cells that do not decode; blocks without tissue are not read."""
-    base = require_mpp(slide)
-    mpp = max(spec.focus_mpp, base.mean)
-    block_px = _FOCUS_WINDOW_PX * _FOCUS_BLOCK_WINDOWS
-    block = region_at_mpp(Point(0, 0), Size(block_px, block_px), mpp, base)
-    columns = math.ceil(slide.size.width / block.width)
-    rows = math.ceil(slide.size.height / block.height)
-    origins = np.array(
-        [(x * block.width, y * block.height) for y in range(rows) for x in range(columns)]
-    )
-    touched = tissue.shares(origins, block.width, block.height) > 0
-    n = _FOCUS_BLOCK_WINDOWS
-    inner = np.asarray(cv2.erode(tissue.mask.astype(np.uint8), np.ones((3, 3), np.uint8)), np.uint8)
-    sharp = np.full((rows * n, columns * n), np.inf, np.float32)
-    lost = np.zeros((rows * n, columns * n), np.bool_)
-    for index in np.flatnonzero(touched):
-        row, column = divmod(int(index), columns)
-        span = (slice(row * n, (row + 1) * n), slice(column * n, (column + 1) * n))
-        region = region_at_mpp(
-            Point(float(origins[index][0]), float(origins[index][1])),
-            Size(block_px, block_px),
-            mpp,
-            base,
-        )
-        try:
-            pixels = slide.read_region(region, Size(block_px, block_px))
-        except DamagedSlideError:
-            lost[span] = True
-            continue
-        weight = _tissue_under(inner, region, tissue, block_px)
-        sharp[span] = sharpness(_grey_density(pixels), weight, _FOCUS_WINDOW_PX)
-    window_level0 = (block.width / n, block.height / n)
-    blurred = _smooth_blur(sharp < spec.min_sharpness)
-    return _on_grid(blurred, window_level0, tissue), _on_grid(lost, window_level0, tissue)
-
-
-def _tissue_under(
-    inner: NDArray[np.uint8], region: Region, tissue: TissueMask, side_px: int
-) -> Float:
-    """The eroded tissue mask drawn over a region, (side_px, side_px) of 0 and 1."""
-    y = (region.y + (np.arange(side_px) + 0.5) * region.height / side_px) / tissue.cell_height_px
-    x = (region.x + (np.arange(side_px) + 0.5) * region.width / side_px) / tissue.cell_width_px
-    rows, cols = inner.shape
-    found = inner[np.ix_(np.minimum(y.astype(int), rows - 1), np.minimum(x.astype(int), cols - 1))]
-    found[y >= rows] = 0
-    found[:, x >= cols] = 0
-    return np.asarray(found, np.float32)
-
-
-def _grey_density(pixels: RGB) -> Float:
-    table = -np.log((np.arange(256, dtype=np.float32) + 8) / 263)
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    return np.asarray(table[grey], np.float32)
-
-
-def _smooth_blur(blurred: Bool) -> Bool:
-    """A lone window may show mucin or colloid, which is smooth by nature: ask for neighbours."""
-    return np.asarray(
-        cv2.morphologyEx(blurred.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8)) > 0,
-        np.bool_,
-    )
-
-
-def _on_grid(windows: Bool, window_level0: tuple[float, float], tissue: TissueMask) -> Bool:
-    """The value of the window under the centre of each cell of the tissue mask."""
-    rows, cols = tissue.mask.shape
-    y = (np.arange(rows) + 0.5) * tissue.cell_height_px / window_level0[1]
-    x = (np.arange(cols) + 0.5) * tissue.cell_width_px / window_level0[0]
-    row = np.minimum(y.astype(np.int64), windows.shape[0] - 1)
-    column = np.minimum(x.astype(np.int64), windows.shape[1] - 1)
-    return np.asarray(windows[np.ix_(row, column)], np.bool_)
 
 
 def _folds(density: OpticalDensity, tissue: Bool, mpp: float, min_um2: float) -> Bool:

@@ -119,7 +119,7 @@ def test_slide_without_a_pyramid_is_read_in_bands(
     path = write_slide(tmp_path / "flat.tif", he.pixels, 1.0, levels=1)
     with open_slide(path) as slide:
         whole = find_tissue(slide)
-        monkeypatch.setattr("wsi.tissue.find._MAX_READ_PX", 2048 * 250)
+        monkeypatch.setattr("wsi.tissue.overview._MAX_READ_PX", 2048 * 250)
         banded = find_tissue(slide)
     assert iou(whole.mask, banded.mask) > 0.995
 
@@ -143,6 +143,14 @@ def test_corrupt_tiles_cost_only_their_own_tissue(he: Drawn, tmp_path: Path) -> 
         tissue = find_tissue(slide, TissueSpec(max_hole_um2=0))
     assert tissue.share(lost) < 0.4
     assert iou(tissue.mask, he.slide.tissue_mask) > 0.95
+
+
+def test_tile_lost_at_low_power_is_seen_through_a_finer_level(he: Drawn, tmp_path: Path) -> None:
+    path = write_slide(tmp_path / "a.tif", he.pixels, 1.0)
+    corrupt_tiles(path, [0, 1, 2, 3], page=1)
+    with open_slide(path) as slide:
+        tissue = find_tissue(slide)
+    assert iou(tissue.mask, he.slide.tissue_mask) > 0.97
 
 
 def test_slide_of_which_nothing_decodes_is_an_error(he: Drawn, tmp_path: Path) -> None:

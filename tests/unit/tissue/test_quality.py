@@ -88,13 +88,25 @@ def test_dust_and_bubble_are_found_on_glass_and_pale_tissue(opened: Open) -> Non
     assert iou(report.layers["dust"], on_grid(dust, tissue.mask)) > 0.6
 
 
-def test_tiles_that_do_not_decode_are_a_layer(he: Drawn, tmp_path: Path) -> None:
-    path = write_slide(tmp_path / "a.tif", he.pixels, 1.0, level_factor=2)
-    corrupt_tiles(path, [5, 6], page=1)
+def test_tiles_that_do_not_decode_are_a_layer_and_red_in_the_picture(
+    he: Drawn, tmp_path: Path
+) -> None:
+    path = write_slide(tmp_path / "a.tif", he.pixels, 1.0, levels=1)
+    lost = [24, 25, 26, 32, 33, 34]
+    corrupt_tiles(path, lost)
     with open_slide(path) as slide:
-        report = find_quality(slide, find_tissue(slide))
+        tissue = find_tissue(slide)
+        report = find_quality(slide, tissue)
+        picture = tissue_picture(slide, tissue, report, max_px=512)
+    known = np.zeros((8, 8), bool)
+    known.flat[lost] = True
+    known = known.repeat(32, axis=0).repeat(32, axis=1)
+    assert iou(report.layers["unreadable"], known) > 0.9
     assert report.shares["unreadable"] > 0.1
     assert any("unreadable" in reason for reason in report.reasons)
+    red = np.array(LAYER_RGB["unreadable"])
+    inside = picture[200:310, 10:180].astype(int)
+    assert np.median(np.abs(inside - (0.45 * 255 + 0.55 * red))) < 2
 
 
 def test_slide_without_tissue_is_flagged_as_such(tmp_path: Path) -> None:
