@@ -6,10 +6,11 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Request, Response
 
 from service.caching import not_modified
-from service.context import Ctx
+from service.context import Context, Ctx
 from service.errors import PreconditionMissingError
-from service.reviews.rules import model_calls, next_version
-from service.reviews.schemas import ReviewHistory, ReviewIn, ReviewOut
+from service.reviews.rules import next_version
+from service.reviews.schemas import ModelCall, ReviewHistory, ReviewIn, ReviewOut
+from wsi.jobs import JobStatus
 
 router = APIRouter(prefix="/slides/{slide_id}/review", tags=["reviews"])
 
@@ -39,7 +40,7 @@ def save_review(
     context.slides.get(slide_id)
     expected = _version(if_match)
     before = context.reviews.latest(slide_id)
-    review = next_version(before, wish, expected, model_calls(context, slide_id))
+    review = next_version(before, wish, expected, _model_calls(context, slide_id))
     context.reviews.add(review)
     response.headers["ETag"] = _etag(review)
     return review
@@ -63,3 +64,23 @@ def _version(if_match: str | None) -> int:
             "name the version that you have seen: send its ETag in If-Match"
         )
     return int(found[1])
+
+
+def _model_calls(context: Context, slide_id: str) -> list[ModelCall]:
+    """The most probable class of the newest scored result of each pipeline."""
+    newest: dict[str, ModelCall] = {}
+    for job in context.jobs.find(slide_id=slide_id, status=JobStatus.SUCCEEDED):
+        pipeline = job.request.pipeline
+        if pipeline in newest:
+            continue
+        probabilities = context.results.summary(job).probabilities
+        if probabilities:
+            name = max(probabilities, key=lambda key: probabilities[key])
+            newest[pipeline] = ModelCall(
+                pipeline=pipeline,
+                model=job.request.model,
+                job_id=job.id,
+                class_name=name,
+                probability=probabilities[name],
+            )
+    return list(newest.values())

@@ -2,30 +2,8 @@
 
 from datetime import UTC, datetime
 
-from service.context import Context
 from service.errors import ReviewError, SignedError, StaleError
 from service.reviews.schemas import ModelCall, ReviewIn, ReviewOut
-from wsi.jobs import JobStatus
-
-
-def model_calls(context: Context, slide_id: str) -> list[ModelCall]:
-    """The most probable class of the newest scored result of each pipeline."""
-    newest: dict[str, ModelCall] = {}
-    for job in context.jobs.find(slide_id=slide_id, status=JobStatus.SUCCEEDED):
-        pipeline = job.request.pipeline
-        if pipeline in newest:
-            continue
-        probabilities = context.results.summary(job).probabilities
-        if probabilities:
-            name = max(probabilities, key=lambda key: probabilities[key])
-            newest[pipeline] = ModelCall(
-                pipeline=pipeline,
-                model=job.request.model,
-                job_id=job.id,
-                class_name=name,
-                probability=probabilities[name],
-            )
-    return list(newest.values())
 
 
 def next_version(

@@ -16,6 +16,9 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from python_multipart.multipart import parse_options_header
 
+from service.errors import ReviewError, StaleError
+from service.reviews.rules import next_version
+from service.reviews.schemas import ModelCall, ReviewIn, ReviewOut
 from tests.browser.fake_slide import FakeSlide, raw_png
 
 NOW = "2026-01-05T09:30:00Z"
@@ -34,6 +37,7 @@ class Fake:
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
     models: list[dict[str, Any]] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+    reviews: dict[str, list[ReviewOut]] = field(default_factory=dict)
     missing_heatmaps: set[str] = field(default_factory=set)
     refuse_upload: dict[str, Any] | None = None
     upload_mpp: float | None = 0.5
@@ -123,6 +127,30 @@ class Fake:
         slide = {k: v for k, v in self.slides[slide_id].items() if k != "picture"}
         return slide | {"results": [self._summary(job) for job in newest.values()]}
 
+    def review(self, slide_id: str) -> ReviewOut:
+        """The newest version of a slide's review."""
+        versions = self.reviews.get(slide_id)
+        return versions[-1] if versions else ReviewOut(slide_id=slide_id, version=0)
+
+    def save_review(self, slide_id: str, wish: ReviewIn, seen: int) -> ReviewOut:
+        """The next version, by the rules of the real service."""
+        saved = next_version(self.review(slide_id), wish, seen, self._calls(slide_id))
+        self.reviews.setdefault(slide_id, []).append(saved)
+        return saved
+
+    def _calls(self, slide_id: str) -> list[ModelCall]:
+        return [
+            ModelCall(
+                pipeline=result["pipeline"],
+                model=result["model"],
+                job_id=job_id,
+                class_name=max(result["probabilities"], key=result["probabilities"].get),
+                probability=max(result["probabilities"].values()),
+            )
+            for job_id, result in self.results.items()
+            if result["slide_id"] == slide_id and result["probabilities"]
+        ]
+
     def _summary(self, job: dict[str, Any]) -> dict[str, Any]:
         result = self.results.get(job["id"], {})
         keys = ("pipeline", "model", "status", "progress", "stage", "error", "finished_at")
@@ -201,6 +229,7 @@ def make_app(fake: Fake, dist: Path) -> FastAPI:
     _slide_routes(app, fake)
     _picture_routes(app, fake)
     _job_routes(app, fake)
+    _review_routes(app, fake)
     app.mount("/", StaticFiles(directory=dist, html=True))
     return app
 
@@ -257,6 +286,31 @@ def _picture_routes(app: FastAPI, fake: Fake) -> None:
         return Response(data, media_type="image/jpeg") if data else Response(status_code=404)
 
 
+def _review_routes(app: FastAPI, fake: Fake) -> None:
+    @app.get("/api/v1/slides/{slide_id}/review")
+    def review(slide_id: str, request: Request) -> Response:
+        newest = fake.review(slide_id)
+        if request.headers.get("if-none-match") == f'"{newest.version}"':
+            return Response(status_code=304)
+        return JSONResponse(newest.model_dump(mode="json"))
+
+    @app.put("/api/v1/slides/{slide_id}/review")
+    async def save(slide_id: str, request: Request) -> Response:
+        wish = ReviewIn.model_validate(await request.json())
+        try:
+            saved = fake.save_review(slide_id, wish, int(request.headers["if-match"].strip('"')))
+        except StaleError as error:
+            return problem(412, "stale", str(error))
+        except ReviewError as error:
+            return problem(422, "review", str(error))
+        return JSONResponse(saved.model_dump(mode="json"))
+
+    @app.get("/api/v1/slides/{slide_id}/review/history")
+    def history(slide_id: str) -> dict[str, Any]:
+        versions = reversed(fake.reviews.get(slide_id, []))
+        return {"items": [version.model_dump(mode="json") for version in versions]}
+
+
 def _job_routes(app: FastAPI, fake: Fake) -> None:
     @app.get("/api/v1/jobs")
     def jobs(slide_id: str | None = None, status: str | None = None) -> dict[str, Any]:
@@ -294,6 +348,11 @@ def _job_routes(app: FastAPI, fake: Fake) -> None:
         if job_id not in fake.results:
             return problem(409, "not_finished", "The job is not finished.")
         return JSONResponse(fake.results[job_id])
+
+    @app.get("/api/v1/jobs/{job_id}/heatmaps/{kind}/{class_name}/overlay.png")
+    def overlay(job_id: str, kind: str, class_name: str) -> Response:
+        drawn = fake.pictures[fake.slides[fake.jobs[job_id]["slide_id"]]["picture"]]
+        return Response(drawn.thumbnail(600), media_type="image/jpeg")
 
     @app.get("/api/v1/jobs/{job_id}/heatmaps/{kind}/{class_name}.png")
     def heatmap(job_id: str, kind: str, class_name: str) -> Response:

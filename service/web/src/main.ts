@@ -1,10 +1,11 @@
 import "./style.css";
 import type { Place } from "./place";
+import { showReport } from "./report/page";
 import { fill } from "./ui/dom";
 import { showViewer } from "./viewer/page";
 import { showWorklist } from "./worklist/page";
 
-/** One page, two places: `#/` is the worklist, `#/slides/ID` a slide. */
+/** One page: `#/` is the worklist, `#/slides/ID` a slide, `#/slides/ID/report` its report. */
 
 let place: Place | null = null;
 
@@ -13,8 +14,9 @@ function route(): void {
   const root = document.querySelector("#app");
   if (!root) return;
   fill(root);
-  const slide = /^#\/slides\/([\w-]+)$/.exec(location.hash)?.[1];
-  place = slide ? showViewer(root, slide) : showWorklist(root);
+  const [, slide, report] = /^#\/slides\/([\w-]+)(\/report)?$/.exec(location.hash) ?? [];
+  if (!slide) place = showWorklist(root);
+  else place = report ? showReport(root, slide) : showViewer(root, slide);
 }
 
 window.addEventListener("hashchange", route);

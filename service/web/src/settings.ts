@@ -9,6 +9,8 @@ export interface Settings {
   /** Off at first: a first look without the model guards against automation bias. */
   overlayAtOpen: boolean;
   outlines: boolean;
+  /** The reader decides before the model's answer is shown. */
+  blind: boolean;
 }
 
 const KEY = "wholeslide.settings";
@@ -20,6 +22,7 @@ const DEFAULTS: Settings = {
   smooth: false,
   overlayAtOpen: false,
   outlines: true,
+  blind: false,
 };
 
 export function parseSettings(text: string | null): Settings {
@@ -41,6 +44,7 @@ export function parseSettings(text: string | null): Settings {
     smooth: flag(given["smooth"], DEFAULTS.smooth),
     overlayAtOpen: flag(given["overlayAtOpen"], DEFAULTS.overlayAtOpen),
     outlines: flag(given["outlines"], DEFAULTS.outlines),
+    blind: flag(given["blind"], DEFAULTS.blind),
   };
 }
 
@@ -48,6 +52,14 @@ export function parseSettings(text: string | null): Settings {
 export function remember(key: string, value: unknown): void {
   try {
     localStorage.setItem(key, JSON.stringify(value));
+  } catch (error) {
+    if (!(error instanceof DOMException)) throw error;
+  }
+}
+
+export function forget(key: string): void {
+  try {
+    localStorage.removeItem(key);
   } catch (error) {
     if (!(error instanceof DOMException)) throw error;
   }

@@ -1,3 +1,5 @@
+import { parseDzi, type TileLayout } from "../pure/dzi";
+import type { Review, ReviewContent } from "../pure/review";
 import { SseParser } from "../pure/sse";
 import { isFinal, type Job, type Model, type Page, type Slide, type SlideResult } from "./types";
 
@@ -51,7 +53,9 @@ async function ask(path: string, init?: RequestInit): Promise<Response> {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new ApiError(0, "away", "The service does not answer.");
   }
-  if (!response.ok) throw problem(response.status, await response.text());
+  if (!response.ok && response.status !== 304) {
+    throw problem(response.status, await response.text());
+  }
   return response;
 }
 
@@ -88,6 +92,31 @@ export const cancelJob = (id: string): Promise<Job> =>
 
 export const getResult = (jobId: string): Promise<SlideResult> => askJson(`/jobs/${jobId}/result`);
 
+/** The newest review, or null where `seen` is still the newest version. */
+export async function getReview(slideId: string, seen: number): Promise<Review | null> {
+  const response = await ask(`/slides/${slideId}/review`, {
+    headers: { "If-None-Match": `"${seen}"` },
+    // The page compares versions itself; the browser's cache would answer 200 for a 304.
+    cache: "no-store",
+  });
+  return response.status === 304 ? null : ((await response.json()) as Review);
+}
+
+export const putReview = (
+  slideId: string,
+  seen: number,
+  review: ReviewContent,
+): Promise<Review> => {
+  const request = json("PUT", review);
+  return askJson(`/slides/${slideId}/review`, {
+    ...request,
+    headers: { ...request.headers, "If-Match": `"${seen}"` },
+  });
+};
+
+export const getHistory = async (slideId: string): Promise<readonly Review[]> =>
+  (await askJson<{ items: readonly Review[] }>(`/slides/${slideId}/review/history`)).items;
+
 export const heatmapUrl = (jobId: string, kind: string, className: string): string =>
   `${API}/jobs/${jobId}/heatmaps/${encodeURIComponent(kind)}/${encodeURIComponent(className)}.png`;
 
@@ -96,6 +125,12 @@ export const getBlob = async (url: string): Promise<Blob> =>
 
 export const thumbnailUrl = (id: string, maxPx: number): string =>
   `${API}/slides/${id}/thumbnail.jpg?max_px=${maxPx}`;
+
+export const overlayUrl = (jobId: string, kind: string, className: string): string =>
+  `${API}/jobs/${jobId}/heatmaps/${encodeURIComponent(kind)}/${encodeURIComponent(className)}/overlay.png?max_px=600`;
+
+export const getLayout = async (slideId: string): Promise<TileLayout | null> =>
+  parseDzi(await (await ask(`/slides/${slideId}/slide.dzi`)).text());
 
 export const dziUrl = (id: string): string => `${API}/slides/${id}/slide.dzi`;
 

@@ -1,42 +1,62 @@
-import type OpenSeadragon from "openseadragon";
 import type { Hotspot, SlideResult } from "../api/types";
+import type { TileLayout } from "../pure/dzi";
 import { pipelineTitle } from "../pure/format";
+import type { Decision } from "../pure/review";
 import { areaText } from "../pure/scale";
 import { recall, remember } from "../settings";
 import { fill, h } from "../ui/dom";
 import { icon } from "../ui/icons";
 import { regionPicture } from "./picture";
 
+const DECISIONS: readonly (readonly [Decision, string, string])[] = [
+  ["agree", "Agree", "y"],
+  ["disagree", "Disagree", "x"],
+  ["unsure", "Unsure", "u"],
+];
+
 /** The most suspicious places, ranked, with a small picture of each and whether it was looked at. */
 export class HotspotList {
   readonly element = h("div", { class: "hotspots" });
   readonly #choose: (index: number) => void;
+  readonly #decide: (index: number, decision: Decision) => void;
   #result: SlideResult | null = null;
   #seen = new Set<number>();
   #current: number | null = null;
   #shown = "";
 
-  constructor(choose: (index: number) => void) {
+  constructor(
+    choose: (index: number) => void,
+    decide: (index: number, decision: Decision) => void,
+  ) {
     this.#choose = choose;
+    this.#decide = decide;
+  }
+
+  /** Show what the reader decided of each. */
+  showDecisions(of: (jobId: string, index: number) => Decision | null, locked: boolean): void {
+    const jobId = this.#result?.job_id ?? "";
+    for (const group of this.element.querySelectorAll<HTMLElement>(".decide")) {
+      const decision = of(jobId, Number(group.dataset["index"]));
+      for (const button of group.querySelectorAll<HTMLButtonElement>("button")) {
+        button.setAttribute("aria-pressed", String(button.dataset["decision"] === decision));
+        button.disabled = locked;
+      }
+    }
   }
 
   get spots(): readonly Hotspot[] {
     return this.#result?.hotspots ?? [];
   }
 
-  show(
-    result: SlideResult | null,
-    current: number | null,
-    source: OpenSeadragon.TileSource | null,
-  ): void {
+  show(result: SlideResult | null, current: number | null, layout: TileLayout | null): void {
     this.#result = result;
     this.#current = current;
     this.#seen = new Set(parseSeen(recall(this.#key())));
-    const shown = `${result?.job_id}/${source !== null}`;
+    const shown = `${result?.job_id}/${layout !== null}`;
     if (shown === this.#shown) this.#mark();
     else {
       this.#shown = shown;
-      this.#build(source);
+      this.#build(layout);
     }
   }
 
@@ -50,7 +70,7 @@ export class HotspotList {
     return `wholeslide.seen.${this.#result?.job_id}`;
   }
 
-  #build(source: OpenSeadragon.TileSource | null): void {
+  #build(layout: TileLayout | null): void {
     const result = this.#result;
     if (!result) {
       fill(this.element, h("p", { class: "quiet" }, "Hotspots appear when the slide is scored."));
@@ -80,20 +100,20 @@ export class HotspotList {
       h(
         "ol",
         { class: "hotspot-list", "aria-label": "Hotspots, most suspicious first" },
-        hotspots.map((spot, index) => this.#item(spot, index, source)),
+        hotspots.map((spot, index) => this.#item(spot, index, layout)),
       ),
     );
     this.#mark();
   }
 
-  #item(spot: Hotspot, index: number, source: OpenSeadragon.TileSource | null): HTMLElement {
+  #item(spot: Hotspot, index: number, layout: TileLayout | null): HTMLElement {
     const picture = h("canvas", {
       width: 112,
       height: 112,
       class: "spot-picture",
       "aria-hidden": "true",
     });
-    if (source) regionPicture(picture, source, spot);
+    if (layout) regionPicture(picture, this.#result?.slide_id ?? "", layout, spot);
     return h(
       "li",
       {},
@@ -114,6 +134,32 @@ export class HotspotList {
           h("span", { class: "quiet" }, areaText(spot.area_um2)),
         ),
         h("span", { class: "seen" }, icon("check", 14), "seen"),
+      ),
+      this.#decisions(index),
+    );
+  }
+
+  #decisions(index: number): HTMLElement {
+    return h(
+      "div",
+      {
+        class: "decide segments",
+        role: "group",
+        "aria-label": `Decision on hotspot ${index + 1}`,
+        "data-index": index,
+      },
+      DECISIONS.map(([decision, label, key]) =>
+        h(
+          "button",
+          {
+            type: "button",
+            "aria-pressed": "false",
+            "data-decision": decision,
+            title: `${label} (${key})`,
+            onclick: () => this.#decide(index, decision),
+          },
+          label,
+        ),
       ),
     );
   }

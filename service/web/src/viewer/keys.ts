@@ -1,3 +1,4 @@
+import type { Decision } from "../pure/review";
 import { MAGNIFICATION_KEYS } from "../pure/scale";
 import { isTyping } from "../ui/dom";
 import { type KeySheet, showKeySheet } from "../ui/keysheet";
@@ -14,6 +15,8 @@ export interface KeyActions {
   readonly hotspot: (step: 1 | -1) => void;
   readonly mode: (mode: Mode) => void;
   readonly cycle: (what: "pipeline" | "kind" | "className") => void;
+  readonly decide: (decision: Decision) => void;
+  readonly sign: () => void;
   readonly leave: () => void;
 }
 
@@ -23,6 +26,8 @@ const SHEET: KeySheet = [
   [["←", "↑", "↓", "→"], "pan"],
   [["r", "Shift r"], "turn right, turn left"],
   [["n", "p"], "next hotspot, previous hotspot"],
+  [["y", "x", "u"], "agree, disagree, unsure on the current hotspot"],
+  [["e"], "sign off"],
   [["o"], "heatmap on or off"],
   [["h"], "hide the heatmap while held"],
   [["[", "]"], "threshold down, up"],
@@ -104,6 +109,10 @@ function letter(event: KeyboardEvent, actions: KeyActions): (() => void) | null 
     n: () => actions.hotspot(1),
     p: () => actions.hotspot(-1),
     o: actions.toggleOverlay,
+    y: () => actions.decide("agree"),
+    x: () => actions.decide("disagree"),
+    u: () => actions.decide("unsure"),
+    e: actions.sign,
     t: () => actions.cycle("pipeline"),
     k: () => actions.cycle("kind"),
     c: () => actions.cycle("className"),

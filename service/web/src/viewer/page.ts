@@ -1,8 +1,8 @@
-import type OpenSeadragon from "openseadragon";
 import {
   ApiError,
   cancelJob,
   followJob,
+  getLayout,
   getResult,
   getSlide,
   isAway,
@@ -13,9 +13,11 @@ import {
   setMpp,
   startJob,
 } from "../api/client";
-import { isFinal, type Job, type Slide } from "../api/types";
+import { isFinal, type Job, type Model, type Slide } from "../api/types";
 import type { Place } from "../place";
+import type { TileLayout } from "../pure/dzi";
 import { kindTitle, mppText, pipelineTitle, pixels } from "../pure/format";
+import { type Decision, decisionOf, spotKey } from "../pure/review";
 import { pipelineNames } from "../pure/worklist";
 import { loadSettings, saveSettings } from "../settings";
 import { askMpp } from "../ui/dialog";
@@ -29,6 +31,8 @@ import { listenKeys, showKeyHelp } from "./keys";
 import { HeatmapCache } from "./layers";
 import { type PointerReading, SlidePane } from "./pane";
 import { showResults } from "./results";
+import { ReviewPanel } from "./reviewpanel";
+import { ReviewStore } from "./reviewstore";
 import { hotspotResult, type Mode, type ViewerState } from "./state";
 import { SwipeHandle } from "./swipe";
 import { viewerToolbar } from "./toolbar";
@@ -97,8 +101,12 @@ class ViewerPage {
   readonly #hotspots: HotspotList;
   readonly #controls: HeatControls;
   readonly #swipe: SwipeHandle;
+  readonly #review: ReviewStore;
+  readonly #reviewPanel: ReviewPanel;
+  #revealed = false;
+  #models: readonly Model[] = [];
   readonly #modeButtons = new Map<Mode, HTMLButtonElement>();
-  #source: OpenSeadragon.TileSource | null = null;
+  #layout: TileLayout | null = null;
   #leader = 0;
   /** Whether the reader chose a layer: what arrives later must not take it away. */
   #touched = false;
@@ -120,9 +128,28 @@ class ViewerPage {
       choices: [null, null],
       active: 0,
       hotspot: null,
+      hidden: false,
     };
+    this.#review = new ReviewStore(slide.id, signal);
+    this.#review.onChange = () => this.#showReview();
+    this.#reviewPanel = new ReviewPanel({
+      store: this.#review,
+      results: () => this.#state.results.values(),
+      classes: () => this.#classes(),
+      isHidden: () => this.#state.hidden,
+      blind: () => settings.blind,
+      setBlind: (on) => {
+        settings.blind = on;
+        saveSettings(settings);
+        this.#revealed = false;
+        this.#showReview();
+      },
+    });
     this.#heatmaps = new HeatmapCache(settings);
-    this.#hotspots = new HotspotList((index) => this.#goToHotspot(index));
+    this.#hotspots = new HotspotList(
+      (index) => this.#goToHotspot(index),
+      (index, decision) => this.#decide(index, decision),
+    );
     const repaint = perFrame(() => {
       this.#heatmaps.recolour();
       saveSettings(settings);
@@ -152,7 +179,8 @@ class ViewerPage {
     this.#addPane(`Slide ${slide.name}`);
     this.#showAll();
     this.#listenKeys();
-    await Promise.all([this.#loadModels(), this.#loadJobs()]);
+    await Promise.all([this.#loadModels(), this.#loadJobs(), this.#loadLayout()]);
+    void this.#review.run();
   }
 
   destroy(): void {
@@ -185,6 +213,16 @@ class ViewerPage {
             this.#modeButton("side", "Side by side", "s", "split"),
             this.#modeButton("swipe", "Swipe", "d", "swipe"),
             h(
+              "a",
+              {
+                class: "icon-button",
+                href: `#/slides/${slide.id}/report`,
+                "aria-label": "Report to print",
+                title: "Report to print",
+              },
+              icon("print"),
+            ),
+            h(
               "button",
               {
                 class: "icon-button",
@@ -208,6 +246,7 @@ class ViewerPage {
           section("Result", this.#results),
           section("Heatmap", this.#controls.element),
           section("Hotspots", this.#hotspots.element),
+          section("Review", this.#reviewPanel.element),
           h("p", { class: "research" }, "Research use only – not a medical device."),
         ),
         h("footer", { class: "statusbar" }, this.#reading),
@@ -251,9 +290,8 @@ class ViewerPage {
 
   #addPane(name: string): SlidePane {
     const index = this.#panes.length;
-    const pane = new SlidePane(this.#state.slide, this.#state.settings, name);
+    const pane = new SlidePane(this.#stage, this.#state.slide, this.#state.settings, name);
     this.#panes.push(pane);
-    this.#stage.append(pane.element);
     pane.onMove = () => {
       if (this.#leader !== index) return;
       for (const other of this.#panes) if (other !== pane) other.follow(pane);
@@ -265,10 +303,8 @@ class ViewerPage {
     pane.onPointer = (reading) => this.#showReading(reading);
     pane.onFailure = (text) => pane.notify(text);
     pane.viewer.addOnceHandler("open", () => {
-      this.#source ??= pane.viewer.world.getItemAt(0)?.source ?? null;
       const leader = this.#panes[this.#leader];
       if (leader && leader !== pane) pane.follow(leader);
-      this.#showHotspots();
     });
     return pane;
   }
@@ -278,12 +314,24 @@ class ViewerPage {
   async #loadModels(): Promise<void> {
     try {
       const models = await listModels();
+      this.#models = models;
       this.#state.modelled = new Set(models.map((model) => model.pipeline));
       this.#state.pipelines = pipelineNames([this.#state.slide], [...this.#state.modelled]);
       this.#showResults();
+      this.#reviewPanel.show();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       toast(`The list of models did not come: ${error.message}`, "error");
+    }
+  }
+
+  async #loadLayout(): Promise<void> {
+    try {
+      this.#layout = await getLayout(this.#state.slide.id);
+      this.#showHotspots();
+    } catch (error) {
+      // The viewer itself says so where there are no tiles.
+      if (!(error instanceof ApiError)) throw error;
     }
   }
 
@@ -451,7 +499,7 @@ class ViewerPage {
     const { overlay, held, settings, hotspot } = this.#state;
     const spots = hotspotResult(this.#state)?.hotspots ?? [];
     for (const pane of this.#panes) {
-      pane.content.visible = overlay && !held;
+      pane.content.visible = overlay && !held && !this.#state.hidden;
       pane.content.outlines = settings.outlines;
       pane.content.hotspots = spots;
       pane.content.current = hotspot;
@@ -470,11 +518,57 @@ class ViewerPage {
     showResults(this.#results, this.#state, {
       start: (pipeline) => void this.#start(pipeline),
       cancel: (job) => void this.#cancel(job),
+      reveal: () => {
+        this.#revealed = true;
+        this.#showReview();
+      },
     });
   }
 
+  /** Bring the page in line with the review: its decisions, and whether the model may be seen. */
+  #showReview(): void {
+    const review = this.#review.current;
+    const hidden = this.#state.settings.blind && !this.#revealed && review.diagnosis === null;
+    if (hidden !== this.#state.hidden) {
+      this.#state.hidden = hidden;
+      this.#state.hotspot = null;
+      this.#root.querySelector(".viewer-page")?.classList.toggle("blind", hidden);
+      this.#showAll();
+    }
+    this.#reviewPanel.show();
+    this.#showDecisions();
+  }
+
+  #showDecisions(): void {
+    const review = this.#review.current;
+    this.#hotspots.showDecisions(
+      (jobId, index) => decisionOf(review, jobId, index),
+      this.#review.saved.status === "signed",
+    );
+  }
+
+  #classes(): readonly string[] {
+    const scored = [...this.#state.results.values()].flatMap((result) => result.classes);
+    const known = scored.length > 0 ? scored : this.#models.flatMap((model) => model.classes);
+    return [...new Set(known)];
+  }
+
+  /** Agree, disagree, unsure; the same again takes it back. */
+  #decide(index: number, decision: Decision): void {
+    const result = hotspotResult(this.#state);
+    if (!result) return;
+    if (this.#review.saved.status === "signed") {
+      toast("This review is signed. Amend it to change the diagnosis.");
+      return;
+    }
+    const before = decisionOf(this.#review.current, result.job_id, index);
+    const now = before === decision ? null : decision;
+    this.#review.change({ hotspots: { [spotKey(result.job_id, index)]: now } });
+  }
+
   #showHotspots(): void {
-    this.#hotspots.show(hotspotResult(this.#state), this.#state.hotspot, this.#source);
+    this.#hotspots.show(hotspotResult(this.#state), this.#state.hotspot, this.#layout);
+    this.#showDecisions();
   }
 
   #showReading(reading: PointerReading | null): void {
@@ -588,6 +682,10 @@ class ViewerPage {
       hotspot: (step) => this.#stepHotspot(step),
       mode: (mode) => this.#setMode(this.#state.mode === mode ? "single" : mode),
       cycle: (what) => this.#cycle(what),
+      decide: (decision) => {
+        if (this.#state.hotspot !== null) this.#decide(this.#state.hotspot, decision);
+      },
+      sign: () => this.#reviewPanel.askSign(),
       leave: () => {
         if (this.#state.mode !== "single") this.#setMode("single");
         else location.hash = "#/";

@@ -40,7 +40,7 @@ export class SlidePane {
   readonly #notice = h("div", { class: "pane-notice", role: "status", hidden: true });
   #base: number | null;
 
-  constructor(slide: Slide, settings: Settings, name: string) {
+  constructor(stage: Element, slide: Slide, settings: Settings, name: string) {
     this.#slide = slide;
     this.#base = baseMagnification(slide.mpp, slide.magnification);
     const host = h("div", { class: "osd" });
@@ -57,6 +57,8 @@ export class SlidePane {
         h("div", { class: "scale-bar-box" }, this.#barText, this.#bar),
       ),
     );
+    // First into the page: OpenSeadragon takes the size that it finds for the home view.
+    stage.append(this.element);
     this.viewer = OpenSeadragon(viewerOptions(host, slide, this.#base));
     const canvas = this.viewer.canvas;
     canvas.setAttribute("role", "application");

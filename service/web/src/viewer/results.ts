@@ -10,9 +10,22 @@ import type { ViewerState } from "./state";
 export interface ResultActions {
   readonly start: (pipeline: string) => void;
   readonly cancel: (job: Job) => void;
+  readonly reveal: () => void;
 }
 
 export function showResults(host: HTMLElement, state: ViewerState, actions: ResultActions): void {
+  if (state.hidden) {
+    fill(
+      host,
+      h(
+        "p",
+        { class: "notice-line" },
+        "Blind first read: the model's answer appears when you have chosen a diagnosis.",
+      ),
+      h("button", { class: "button", onclick: actions.reveal }, "Show it now"),
+    );
+    return;
+  }
   if (state.pipelines.length === 0) {
     fill(
       host,

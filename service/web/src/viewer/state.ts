@@ -22,10 +22,13 @@ export interface ViewerState {
   /** Which of the two choices the controls change. */
   active: 0 | 1;
   hotspot: number | null;
+  /** The model's answer is hidden until the reader has decided. */
+  hidden: boolean;
 }
 
 /** The result whose hotspots are listed: that of the active view, else the first there is. */
 export function hotspotResult(state: ViewerState): SlideResult | null {
+  if (state.hidden) return null;
   const chosen = state.choices[state.active] ?? state.choices[0];
   const result = chosen && state.results.get(chosen.pipeline);
   return result ?? [...state.results.values()][0] ?? null;

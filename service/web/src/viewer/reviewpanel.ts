@@ -1,0 +1,402 @@
+import { getHistory, messageOf } from "../api/client";
+import type { SlideResult } from "../api/types";
+import { pipelineTitle } from "../pure/format";
+import { contradicted, type Review } from "../pure/review";
+import { recall, remember } from "../settings";
+import { openDialog } from "../ui/dialog";
+import { fill, h, setText } from "../ui/dom";
+import { icon } from "../ui/icons";
+import { toast } from "../ui/notice";
+import type { ReviewStore } from "./reviewstore";
+
+const NAME_KEY = "wholeslide.reviewer";
+
+export interface ReviewPanelOptions {
+  readonly store: ReviewStore;
+  readonly results: () => Iterable<SlideResult>;
+  /** Classes to choose a diagnosis from. */
+  readonly classes: () => readonly string[];
+  /** Whether the model's answer is hidden now. */
+  readonly isHidden: () => boolean;
+  readonly setBlind: (on: boolean) => void;
+  readonly blind: () => boolean;
+}
+
+/** The reader's decision on the slide: diagnosis, comment, signature, amendment. */
+export class ReviewPanel {
+  readonly element = h("div", { class: "review" });
+  readonly #options: ReviewPanelOptions;
+  readonly #status = h("span", { class: "quiet save-state", role: "status" });
+  readonly #name: HTMLInputElement;
+  readonly #comment: HTMLTextAreaElement;
+  readonly #diagnosis = h("div", {
+    class: "segments wrap",
+    role: "group",
+    "aria-label": "Diagnosis",
+  });
+  readonly #actions = h("div", { class: "review-actions" });
+  readonly #signed = h("div", { class: "signed", hidden: true });
+  readonly #form: HTMLElement;
+  #amending = false;
+
+  constructor(options: ReviewPanelOptions) {
+    this.#options = options;
+    const { store } = options;
+    this.#name = h("input", {
+      type: "text",
+      id: "reviewer",
+      autocomplete: "name",
+      maxlength: 200,
+      value: parseName(recall(NAME_KEY)),
+      onchange: () => remember(NAME_KEY, this.#name.value.trim()),
+    });
+    this.#comment = h("textarea", {
+      id: "review-comment",
+      rows: 2,
+      maxlength: 4000,
+      onchange: () => {
+        if (!this.#amending) store.change({ fields: { comment: this.#comment.value } });
+      },
+    });
+    const blind = h("input", {
+      type: "checkbox",
+      checked: options.blind(),
+      onchange: () => options.setBlind(blind.checked),
+    });
+    this.#form = h(
+      "div",
+      { class: "review-form" },
+      h(
+        "div",
+        { class: "field" },
+        h("span", { class: "field-label" }, "Diagnosis"),
+        this.#diagnosis,
+      ),
+      h("div", { class: "field" }, h("label", { for: "review-comment" }, "Comment"), this.#comment),
+      h("div", { class: "field" }, h("label", { for: "reviewer" }, "Reviewer"), this.#name),
+    );
+    fill(
+      this.element,
+      this.#signed,
+      this.#form,
+      h("div", { class: "row" }, this.#actions, this.#status),
+      h("label", { class: "inline" }, blind, "Blind first read: hide the model until I decide"),
+    );
+    this.show();
+  }
+
+  show(): void {
+    const { store } = this.#options;
+    const review = store.current;
+    const saved = store.saved;
+    const isSigned = saved.status === "signed";
+    const states = {
+      saved: saved.version > 0 ? "Saved" : "",
+      saving: "Saving…",
+      away: "Not saved: the service is away. It is kept here and sent later.",
+      refused: `Not saved: ${store.problem}`,
+    };
+    setText(this.#status, states[store.saveState]);
+    this.#form.hidden = isSigned && !this.#amending;
+    this.#signed.hidden = !isSigned;
+    if (isSigned) this.#showSigned(saved);
+    if (document.activeElement !== this.#comment && !this.#amending) {
+      this.#comment.value = review.comment;
+    }
+    this.#showDiagnosis(this.#amending ? this.#amended : review.diagnosis);
+    this.#showActions(isSigned);
+  }
+
+  #amended: string | null = null;
+
+  #choose(name: string): void {
+    if (this.#amending) {
+      this.#amended = name;
+      this.show();
+      return;
+    }
+    const { store } = this.#options;
+    const blind = this.#options.isHidden();
+    store.change({ fields: { diagnosis: name, ...(blind ? { blind: true } : {}) } });
+  }
+
+  #showDiagnosis(chosen: string | null): void {
+    const focused = this.#diagnosis.contains(document.activeElement)
+      ? document.activeElement?.textContent
+      : null;
+    const names = this.#classes(chosen);
+    fill(
+      this.#diagnosis,
+      names.map((name) =>
+        h(
+          "button",
+          {
+            type: "button",
+            "aria-pressed": name === chosen ? "true" : "false",
+            onclick: () => this.#choose(name),
+          },
+          name,
+        ),
+      ),
+    );
+    for (const button of this.#diagnosis.querySelectorAll("button")) {
+      if (button.textContent === focused) button.focus();
+    }
+  }
+
+  #showActions(isSigned: boolean): void {
+    const key = `${isSigned}/${this.#amending}`;
+    if (this.#actions.dataset["key"] === key) return;
+    this.#actions.dataset["key"] = key;
+    const button = (label: string, primary: boolean, act: () => void) =>
+      h(
+        "button",
+        { type: "button", class: primary ? "button primary" : "button", onclick: act },
+        label,
+      );
+    const history = button("History", false, () => void this.#showHistory());
+    if (isSigned && !this.#amending) {
+      fill(
+        this.#actions,
+        button("Amend", false, () => {
+          this.#amending = true;
+          this.#amended = this.#options.store.saved.diagnosis;
+          this.#comment.value = this.#options.store.saved.comment;
+          this.show();
+        }),
+        history,
+      );
+    } else if (this.#amending) {
+      fill(
+        this.#actions,
+        button("Sign amendment", true, () => this.askSign()),
+        button("Keep as it is", false, () => this.#endAmending()),
+      );
+    } else
+      fill(
+        this.#actions,
+        button("Sign off", true, () => this.askSign()),
+        history,
+      );
+  }
+
+  #endAmending(): void {
+    this.#amending = false;
+    this.show();
+  }
+
+  #showSigned(saved: Review): void {
+    const when = saved.saved_at ? new Date(saved.saved_at).toLocaleString() : "";
+    fill(
+      this.#signed,
+      h(
+        "p",
+        {},
+        icon("check", 16),
+        h("strong", {}, saved.diagnosis ?? ""),
+        ` · ${saved.amends === null ? "signed" : "amended"} by ${saved.reviewer}`,
+      ),
+      h("p", { class: "quiet" }, `${when}${saved.blind ? " · blind first read" : ""}`),
+      saved.contradicts.length > 0 &&
+        h(
+          "p",
+          {},
+          `Contradicts ${saved.contradicts.map(pipelineTitle).join(" and ")}: ${saved.reason}`,
+        ),
+      saved.contradicts.length === 0 &&
+        saved.reason !== "" &&
+        h("p", {}, `Reason: ${saved.reason}`),
+      saved.comment !== "" && h("p", {}, saved.comment),
+      h("a", { href: `#/slides/${saved.slide_id}/report` }, "Report to print"),
+    );
+  }
+
+  /** The signature: diagnosis, name, and the reason where one is due. */
+  askSign(): void {
+    const { store } = this.#options;
+    if (store.saved.status === "signed" && !this.#amending) {
+      toast("This review is signed. Amend it to change the diagnosis.");
+      return;
+    }
+    const chosen = this.#amending ? this.#amended : store.current.diagnosis;
+    const parts = signatureParts(this.#classes(chosen), chosen, this.#name.value, this.#amending);
+    const update = () => {
+      const against = contradicted(parts.diagnosis(), this.#options.results());
+      parts.require(against, this.#amending);
+    };
+    const form = h(
+      "form",
+      {
+        class: "signature",
+        onchange: update,
+        onsubmit: (event: Event) => {
+          event.preventDefault();
+          const diagnosis = parts.diagnosis();
+          if (diagnosis) {
+            void this.#sign(dialog, parts.failure, parts.name.value, diagnosis, parts.reason.value);
+          }
+        },
+      },
+      parts.elements,
+    );
+    update();
+    const dialog = openDialog(this.#amending ? "Sign the amendment" : "Sign off", [form]);
+    const first = form.querySelector<HTMLElement>("input:checked") ?? form.querySelector("input");
+    (chosen === null ? first : parts.name.value ? parts.reason : parts.name)?.focus();
+  }
+
+  #classes(chosen: string | null): string[] {
+    return [...new Set([...this.#options.classes(), ...(chosen ? [chosen] : [])])];
+  }
+
+  async #sign(
+    dialog: HTMLDialogElement,
+    failure: HTMLElement,
+    reviewer: string,
+    diagnosis: string,
+    reason: string,
+  ): Promise<void> {
+    const { store } = this.#options;
+    this.#name.value = reviewer.trim();
+    remember(NAME_KEY, reviewer.trim());
+    const done = await store.sign({
+      fields: {
+        status: "signed",
+        reviewer: reviewer.trim(),
+        diagnosis,
+        reason: reason.trim(),
+        comment: this.#comment.value,
+      },
+    });
+    if (done) {
+      dialog.close();
+      this.#endAmending();
+      return;
+    }
+    failure.hidden = false;
+    setText(failure, store.problem || "The signature did not reach the service. Try again.");
+  }
+
+  async #showHistory(): Promise<void> {
+    try {
+      const versions = await getHistory(this.#options.store.saved.slide_id);
+      openDialog("History of this review", [
+        versions.length === 0
+          ? h("p", { class: "quiet" }, "Nothing was saved yet.")
+          : historyList(versions),
+      ]);
+    } catch (error) {
+      toast(`The history did not come: ${messageOf(error)}`, "error");
+    }
+  }
+}
+
+interface SignatureParts {
+  readonly elements: readonly HTMLElement[];
+  readonly name: HTMLInputElement;
+  readonly reason: HTMLTextAreaElement;
+  readonly failure: HTMLElement;
+  readonly diagnosis: () => string | null;
+  readonly require: (against: readonly string[], amending: boolean) => void;
+}
+
+function signatureParts(
+  classes: readonly string[],
+  chosen: string | null,
+  reviewer: string,
+  amending: boolean,
+): SignatureParts {
+  const radios = classes.map((value) =>
+    h("input", {
+      type: "radio",
+      name: "diagnosis",
+      value,
+      required: true,
+      checked: value === chosen,
+    }),
+  );
+  const name = h("input", {
+    type: "text",
+    id: "sign-name",
+    required: true,
+    maxlength: 200,
+    value: reviewer,
+  });
+  const reason = h("textarea", { id: "sign-reason", rows: 3, maxlength: 4000 });
+  const reasonLabel = amending ? "Reason for the amendment" : "Reason";
+  const reasonField = h("div", {}, h("label", { for: "sign-reason" }, reasonLabel), reason);
+  const warning = h("p", { class: "warning", hidden: true });
+  const failure = h("p", { class: "failure", role: "alert", hidden: true });
+  return {
+    name,
+    reason,
+    failure,
+    diagnosis: () => radios.find((radio) => radio.checked)?.value ?? null,
+    require: (against, amended) => {
+      const needed = against.length > 0 || amended;
+      reason.required = needed;
+      reasonField.hidden = !needed;
+      warning.hidden = against.length === 0;
+      const names = against.map((p) => pipelineTitle(p).toLowerCase()).join(" and ");
+      fill(warning, icon("alert", 15), `This contradicts ${names}.`);
+    },
+    elements: [
+      h(
+        "fieldset",
+        { class: "diagnoses" },
+        h("legend", {}, "Diagnosis"),
+        radios.map((radio) => h("label", { class: "inline" }, radio, radio.value)),
+      ),
+      warning,
+      h("div", {}, h("label", { for: "sign-name" }, "Reviewer"), name),
+      reasonField,
+      failure,
+      h(
+        "div",
+        { class: "actions end" },
+        h("button", { type: "submit", class: "button primary" }, "Sign"),
+      ),
+    ],
+  };
+}
+
+function historyList(versions: readonly Review[]): HTMLElement {
+  return h(
+    "ol",
+    { class: "history" },
+    versions.map((review) =>
+      h(
+        "li",
+        {},
+        h(
+          "strong",
+          {},
+          `${review.version}. ${review.status}${review.amends === null ? "" : ` (amends ${review.amends})`}`,
+        ),
+        h(
+          "span",
+          {},
+          `${review.diagnosis ?? "no diagnosis"} · ${review.hotspots.length} hotspots decided · ${review.reviewer || "no name"}`,
+        ),
+        h(
+          "span",
+          { class: "quiet" },
+          review.saved_at ? new Date(review.saved_at).toLocaleString() : "",
+        ),
+        review.reason !== "" && h("span", {}, `Reason: ${review.reason}`),
+        review.comment !== "" && h("span", {}, review.comment),
+      ),
+    ),
+  );
+}
+
+function parseName(text: string | null): string {
+  if (text === null) return "";
+  try {
+    const name: unknown = JSON.parse(text);
+    return typeof name === "string" ? name : "";
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    return "";
+  }
+}
