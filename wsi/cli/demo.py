@@ -84,7 +84,8 @@ def _make_slides(folder: Path) -> list[Path]:
 def _train_models(slides: Path, models: Path) -> None:
     """One small model for each pipeline, unless an earlier run has made them."""
     from wsi.models.card import CARD_FILE
-    from wsi.training.patch import PatchTrainer, PatchTraining
+    from wsi.training.patch import PatchTrainer
+    from wsi.training.patch_config import PatchTraining
     from wsi.training.slide_patches import annotated_patches
     from wsi.training.sources import InMemory
     from wsi.training.tables import read_table

@@ -57,6 +57,7 @@ def train() -> None:
 @click.option("--patch-px", type=int, default=224, show_default=True)
 @click.option("--batch-size", type=int)
 @click.option("--balance", type=click.Choice(["none", "loss", "sampler"]))
+@click.option("--hard-negatives", type=float, help="Extra weight of false alarms, such as 3.")
 @click.option("--average", type=float, help="Polyak averaging of the weights, such as 0.99.")
 @click.option(
     "--unlabelled",
@@ -84,7 +85,8 @@ def train_patch(
 ) -> None:
     """Train the patch classifier from ready patches or from annotated slides."""
     from wsi.training.loop import TrainingStopped
-    from wsi.training.patch import PatchTrainer, PatchTraining
+    from wsi.training.patch import PatchTrainer
+    from wsi.training.patch_config import PatchTraining
     from wsi.training.sources import InMemory, TablePatches
     from wsi.training.tables import read_table
 

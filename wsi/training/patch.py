@@ -1,26 +1,25 @@
 """Training the patch classifier."""
 
-import hashlib
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 from torch.nn import functional
 
 from wsi.errors import ConfigError, DatasetError
 from wsi.evaluation.metrics import classification_metrics
+from wsi.models.aggregators import BACKGROUND
 from wsi.models.backbones import build_backbone
 from wsi.models.bundle import save_bundle
-from wsi.models.card import IMAGENET_MEAN, IMAGENET_STD, ModelCard
+from wsi.models.card import ModelCard
 from wsi.models.runtime import autocast, fast_dtype, resolve_device, to_input, tune_allocator
 from wsi.progress import Progress, no_progress
-from wsi.training.augment import AugmentSpec, augment
+from wsi.training.augment import augment
 from wsi.training.checkpoints import (
     load_checkpoint,
     pack_optimizer,
@@ -29,6 +28,7 @@ from wsi.training.checkpoints import (
     unpack_optimizer,
     without_prefix,
 )
+from wsi.training.distributed import join_world
 from wsi.training.loop import (
     TrainingStopped,
     mix_seed,
@@ -38,52 +38,9 @@ from wsi.training.loop import (
     stop_on_signal,
     warmup_cosine,
 )
+from wsi.training.patch_config import PatchTraining
+from wsi.training.patch_predict import data_digest, normalize, predict
 from wsi.training.sources import PatchSource
-
-Balance = Literal["none", "loss", "sampler"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PatchTraining:
-    """Everything that decides the result of a training, besides the data.
-
-    Attributes:
-        name: of the model.
-        classes: in the order of the labels.
-        mpp: micrometres per pixel of the patches.
-        input_px: side of a patch.
-        architecture, weights: see ``wsi.models.backbones.build_backbone``.
-        balance: against class imbalance: weights in the loss, a weighted sampler, or nothing.
-        average: share of the old weights kept at each step in the running average that is
-            validated and saved (Polyak averaging); 0 switches it off.
-        patience: epochs without a better validation figure before stopping; 0 never stops early.
-        precision: ``auto`` takes bfloat16 where the hardware has it.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    mpp: float
-    input_px: int
-    architecture: str = "resnet18"
-    weights: str | None = None
-    epochs: int = 10
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.05
-    label_smoothing: float = 0.0
-    balance: Balance = "loss"
-    average: float = 0.0
-    patience: int = 0
-    seed: int = 0
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    device: str = "auto"
-    augmentation: AugmentSpec = field(default_factory=AugmentSpec)
-
-    def __post_init__(self) -> None:
-        if len(self.classes) < 2:
-            raise ConfigError(f"a classifier needs at least two classes, got {self.classes}")
-        if self.epochs < 1 or self.batch_size < 1 or not self.learning_rate > 0:
-            raise ConfigError("epochs, batch size and learning rate must be positive")
 
 
 @dataclass
@@ -128,6 +85,7 @@ class PatchTrainer:
         self._tell, self._on_epoch = progress, on_epoch
         tune_allocator()
         self._device = resolve_device(config.device)
+        self._world = join_world(self._device)
         self._dtype = (
             fast_dtype(self._device)
             if config.precision == "auto"
@@ -150,6 +108,10 @@ class PatchTrainer:
             scarce = config.classes[int(counts.argmin())]
             raise DatasetError(f"class {scarce!r} has {counts.min()} training patches; give more")
         self._class_weights = counts.sum() / (len(counts) * counts)
+        self._normal = normal_classes(config.classes)
+        #: how much of a false alarm each training patch was, in [0, 1], before this epoch and now
+        self._alarm_n = np.zeros(len(train.labels_n), np.float32)
+        self._noted_n = self._alarm_n.copy()
 
     @property
     def history(self) -> list[dict[str, float]]:
@@ -170,8 +132,11 @@ class PatchTrainer:
         with stop_on_signal() as asked:
             while self._state.epoch < self.config.epochs and not self._has_stalled():
                 self._run_epoch(asked)
-        card = self._save_bundle()
-        self._remove_checkpoint()
+        card = self._card()
+        if self._world.is_main:
+            card = save_bundle(self._out, card, self._best)
+            shutil.rmtree(self._checkpoint, ignore_errors=True)
+        self._world.wait()
         return card
 
     def _has_stalled(self) -> bool:
@@ -182,10 +147,12 @@ class PatchTrainer:
         """Which patches this epoch sees, in which order."""
         rng = np.random.default_rng(mix_seed(self.config.seed, epoch))
         labels = self._train.labels_n
+        if self.config.balance != "sampler" and not self.config.hard_negatives:
+            return rng.permutation(len(labels))
+        weights = 1 + self.config.hard_negatives * self._alarm_n.astype(np.float64)
         if self.config.balance == "sampler":
-            weights = self._class_weights[labels]
-            return rng.choice(len(labels), len(labels), p=weights / weights.sum())
-        return rng.permutation(len(labels))
+            weights = weights * self._class_weights[labels]
+        return rng.choice(len(labels), len(labels), p=weights / weights.sum())
 
     def _run_epoch(self, asked: Callable[[], bool]) -> None:
         config, state = self.config, self._state
@@ -196,40 +163,57 @@ class PatchTrainer:
         losses = []
         self.network.train()
         remaining = batches[state.step :]
-        for indices, pixels in zip(remaining, read_ahead(remaining, self._train.read), strict=True):
+        shares = [self._world.share(batch) for batch in remaining]
+        for batch, indices, pixels in zip(
+            remaining, shares, read_ahead(shares, self._train.read), strict=True
+        ):
             rate = warmup_cosine(state.epoch * steps + state.step, config.epochs * steps, steps)
             set_learning_rate(self._optimizer, config.learning_rate * rate)
-            losses.append(self._step(pixels, self._train.labels_n[indices]))
+            losses.append(self._step(pixels, indices, batch))
             state.step += 1
             self._tell("training", (state.epoch + state.step / steps) / config.epochs)
-            if asked():
+            if self._world.any(asked()):
                 self._save()
                 raise TrainingStopped(f"stopped; --resume continues in epoch {state.epoch + 1}")
         self._finish_epoch(float(np.mean(losses)) if losses else float("nan"))
 
-    def _step(self, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> float:
-        config = self.config
-        generator = seeded(config.seed, self._state.epoch, self._state.step, 1)
+    def _step(
+        self, pixels: NDArray[np.uint8], indices: NDArray[np.int64], batch: NDArray[np.int64]
+    ) -> float:
+        """One update from this process's share of a batch; its part of the loss."""
+        config, labels = self.config, self._train.labels_n
+        generator = seeded(config.seed, self._state.epoch, self._state.step, 1, *self._world_seed())
         images = to_input(pixels, (0.0,) * 3, (1.0,) * 3, self._device)
         images = normalize(augment(images, config.augmentation, generator))
-        weight = (
-            torch.tensor(self._class_weights, dtype=torch.float32, device=self._device)
-            if config.balance == "loss"
-            else None
-        )
         with autocast(self._device, self._dtype):
-            logits = self.network(images.contiguous(memory_format=torch.channels_last))
-        loss = functional.cross_entropy(
-            logits.float(),
-            torch.from_numpy(labels).to(self._device),
-            weight=weight,
+            logits = self.network(images.contiguous(memory_format=torch.channels_last)).float()
+        each = functional.cross_entropy(
+            logits,
+            torch.from_numpy(labels[indices]).to(self._device),
+            reduction="none",
             label_smoothing=config.label_smoothing,
         )
+        weights = self._class_weights if config.balance == "loss" else np.ones(len(config.classes))
+        # The weights of the whole batch divide, so that the processes' parts add up to its mean.
+        part = torch.from_numpy(weights[labels[indices]] / weights[labels[batch]].sum())
+        loss = (each * part.to(each)).sum()
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        self._world.sum_gradients(self.network.parameters())
         self._optimizer.step()
         self._average()
+        self._note_alarms(logits.detach(), indices)
         return float(loss.detach())
+
+    def _world_seed(self) -> tuple[int, ...]:
+        """Each process draws for itself; one alone draws as if there were no others."""
+        return (self._world.rank,) if self._world.size > 1 else ()
+
+    def _note_alarms(self, logits: torch.Tensor, indices: NDArray[np.int64]) -> None:
+        """How much disease was seen in normal patches."""
+        disease = 1 - logits.softmax(1)[:, list(self._normal)].sum(1).cpu().numpy()
+        normal = np.isin(self._train.labels_n[indices], self._normal)
+        self._noted_n[indices] = np.where(normal, disease, 0).clip(0, 1)
 
     def _average(self) -> None:
         keep = self.config.average
@@ -245,9 +229,15 @@ class PatchTrainer:
 
     def _finish_epoch(self, loss: float) -> None:
         state, config = self._state, self.config
+        self._world.average_buffers(self.network)
+        news = self._world.merge_rows(self._noted_n - self._alarm_n)
+        self._alarm_n = (self._alarm_n + news).clip(0, 1)
+        self._noted_n = self._alarm_n.copy()
         judged = build_backbone(config.architecture, len(config.classes)).to(self._device)
         judged.load_state_dict(self._averaged)
-        probabilities = predict(judged, self._validation, config, self._device, self._dtype)
+        probabilities = predict(
+            judged, self._validation, len(config.classes), self._device, self._dtype, self._world
+        )
         figures = classification_metrics(
             self._validation.labels_n, probabilities, config.classes, prefix="validation"
         )
@@ -258,10 +248,15 @@ class PatchTrainer:
         state.history.append({"epoch": state.epoch + 1, "loss": loss, **figures})
         state.epoch, state.step = state.epoch + 1, 0
         self._save()
-        self._on_epoch(state.history[-1])
+        if self._world.is_main:
+            self._on_epoch(state.history[-1])
 
     def _save(self) -> None:
+        if not self._world.is_main:
+            return
         tensors = {
+            "alarm": torch.from_numpy(self._alarm_n),
+            "noted": torch.from_numpy(self._noted_n),
             **prefixed("network", self.network.state_dict()),
             **prefixed("averaged", self._averaged),
             **prefixed("best", self._best),
@@ -284,15 +279,13 @@ class PatchTrainer:
         self._averaged = without_prefix("averaged", tensors)
         self._best = without_prefix("best", tensors)
         unpack_optimizer(self._optimizer, tensors)
+        self._alarm_n, self._noted_n = tensors["alarm"].numpy(), tensors["noted"].numpy()
         self._state = _Progress(**state["progress"])
 
-    def _remove_checkpoint(self) -> None:
-        shutil.rmtree(self._checkpoint, ignore_errors=True)
-
-    def _save_bundle(self) -> ModelCard:
+    def _card(self) -> ModelCard:
         best = self._state.history[self._state.best_epoch]
         config = self.config
-        card = ModelCard(
+        return ModelCard(
             name=config.name,
             pipeline="patch",
             architecture=config.architecture,
@@ -315,42 +308,12 @@ class PatchTrainer:
                 "history": self._state.history,
             },
         )
-        return save_bundle(self._out, card, self._best)
 
 
-def normalize(images: torch.Tensor) -> torch.Tensor:
-    """(N, 3, H, W) in [0, 1] with ImageNet's mean and deviation."""
-    mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(1, 3, 1, 1)
-    std = torch.tensor(IMAGENET_STD, device=images.device).view(1, 3, 1, 1)
-    return (images - mean) / std
-
-
-def predict(
-    network: nn.Module,
-    source: PatchSource,
-    config: PatchTraining,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> NDArray[np.float32]:
-    """(N, classes) float32 probabilities of all patches of a source."""
-    network.eval()
-    count = len(source.labels_n)
-    batches = np.array_split(np.arange(count), max(1, -(-count // 128)))
-    parts = []
-    for pixels in read_ahead(batches, source.read):
-        with torch.inference_mode(), autocast(device, dtype):
-            logits = network(to_input(pixels, IMAGENET_MEAN, IMAGENET_STD, device))
-        parts.append(logits.float().softmax(1).cpu().numpy())
-    return np.concatenate(parts)
-
-
-def data_digest(*sources: PatchSource) -> str:
-    """Names the training data: the patches' descriptions and labels, in order."""
-    digest = hashlib.sha256()
-    for source in sources:
-        for index, label in enumerate(source.labels_n):
-            digest.update(f"{source.describe(index)}\t{label}\n".encode())
-    return digest.hexdigest()
+def normal_classes(classes: tuple[str, ...]) -> tuple[int, ...]:
+    """Indices of the classes that are no disease: background, and the first of the others."""
+    others = [index for index, name in enumerate(classes) if name != BACKGROUND]
+    return tuple(index for index in range(len(classes)) if index not in others[1:])
 
 
 def _identity(config: PatchTraining) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from wsi.errors import ConfigError, DatasetError
 from wsi.models.bundle import load_bundle
 from wsi.testing.slides import synthetic_patches
 from wsi.training.loop import TrainingStopped
-from wsi.training.patch import PatchTrainer, PatchTraining
+from wsi.training.patch import PatchTrainer
+from wsi.training.patch_config import PatchTraining
 
 CLASSES = ("background", "benign", "cancer")
 CONFIG = PatchTraining(
@@ -45,12 +46,12 @@ class Patches:
 
 @pytest.fixture(scope="module")
 def train() -> Patches:
-    return Patches(192, 1)
+    return Patches(96, 1)
 
 
 @pytest.fixture(scope="module")
 def validation() -> Patches:
-    return Patches(60, 2)
+    return Patches(30, 2)
 
 
 def test_it_learns_to_tell_synthetic_tissue_apart(
@@ -66,12 +67,22 @@ def test_it_learns_to_tell_synthetic_tissue_apart(
     assert [path.name for path in tmp_path.iterdir()] == ["m"], "no checkpoint is left behind"
 
 
-@pytest.mark.parametrize("balance", ["loss", "sampler"])
-@pytest.mark.parametrize("stop_after", [3, 7])
+@pytest.mark.parametrize(
+    ("options", "stop_after"),
+    [
+        ({"balance": "loss"}, 4),
+        ({"balance": "sampler"}, 5),
+        ({"hard_negatives": 3.0}, 5),
+    ],
+)
 def test_a_resumed_training_ends_bit_for_bit_like_an_unbroken_one(
-    train: Patches, validation: Patches, tmp_path: Path, balance: str, stop_after: int
+    train: Patches,
+    validation: Patches,
+    tmp_path: Path,
+    options: dict[str, object],
+    stop_after: int,
 ) -> None:
-    config = dataclasses.replace(CONFIG, balance=balance)
+    config = dataclasses.replace(CONFIG, **options)  # type: ignore[arg-type]
     PatchTrainer(config, train, validation, tmp_path / "unbroken").run()
     steps = 0
 
@@ -88,6 +99,28 @@ def test_a_resumed_training_ends_bit_for_bit_like_an_unbroken_one(
     PatchTrainer(config, train, validation, broken).run(resume=True)
     one, other = (load_bundle(tmp_path / name)[1] for name in ("unbroken", "broken"))
     assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_false_alarms_are_seen_more_often(
+    train: Patches, validation: Patches, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(CONFIG, hard_negatives=50.0)
+    trainer = PatchTrainer(config, train, validation, tmp_path / "m")
+    normal = np.flatnonzero(train.labels_n < 2)
+    trainer._alarm_n[normal[:4]] = 1.0
+    seen = np.concatenate([trainer._order(epoch) for epoch in range(20)])
+    counts = np.bincount(seen, minlength=len(train.labels_n))
+    assert counts[normal[:4]].min() > 5 * counts[normal[4:]].mean()
+
+
+def test_only_normal_patches_can_be_false_alarms(
+    train: Patches, validation: Patches, tmp_path: Path
+) -> None:
+    trainer = PatchTrainer(CONFIG, train, validation, tmp_path / "m")
+    trainer._note_alarms(torch.tensor([[0.0, 0, 9], [0, 0, 9]]), np.array([1, 2]))
+    assert train.labels_n[1:3].tolist() == [1, 2]
+    assert trainer._noted_n[1] > 0.99
+    assert trainer._noted_n[2] == 0
 
 
 def test_resuming_with_other_settings_is_refused(

@@ -1,0 +1,106 @@
+"""Feature tables: a line a slide, with its label and numbers to tell it by."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi.errors import DatasetError
+from wsi.evaluation.score_table import need_columns, number_of, read_lines
+from wsi.models.aggregators import FEATURES
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureTable:
+    """Slides by their features.
+
+    Attributes:
+        source: for messages.
+        names_n: (N,) of slides.
+        patients_n: (N,) of patients; the slide's own name where the table names none.
+        by_patient: whether the table names patients.
+        labels_n: (N,) index into the classes; ``None`` where the table has no labels.
+        features: F names.
+        values_nf: (N, F) float64.
+    """
+
+    source: str
+    names_n: NDArray[np.str_]
+    patients_n: NDArray[np.str_]
+    by_patient: bool
+    labels_n: NDArray[np.int64] | None
+    features: tuple[str, ...]
+    values_nf: NDArray[np.float64]
+
+    def digest(self) -> str:
+        """Names the data: slides, labels and features."""
+        digest = hashlib.sha256("\t".join(self.features).encode())
+        labels = self.labels_n if self.labels_n is not None else np.full(len(self.names_n), -1)
+        for name, label, values in zip(self.names_n, labels, self.values_nf, strict=True):
+            digest.update(f"\n{name}\t{label}\t".encode() + values.tobytes())
+        return digest.hexdigest()
+
+
+def read_features(
+    paths: Sequence[Path],
+    classes: Sequence[str],
+    *,
+    label: str | None = "tumor",
+    name: str = "name",
+    patient: str | None = None,
+    features: Sequence[str] = FEATURES,
+) -> FeatureTable:
+    """Read one or several tables as one.
+
+    Args:
+        paths: CSV files with a header; columns may come in any order, others are passed over.
+        classes: names; the table says the name or its index.
+        label: column of the class; ``None`` reads a table without labels.
+        name: column of the slide's name.
+        patient: column of the patient.
+        features: columns of numbers.
+
+    Raises:
+        DatasetError: a column is missing, a cell is wrong, or a slide comes twice.
+    """
+    lines = []
+    for path in paths:
+        found = read_lines(path)
+        need_columns(found, [c for c in (name, label, patient, *features) if c], str(path))
+        lines += [(line, f"{path}, line {n}") for n, line in enumerate(found, start=2)]
+    names = [line[name] for line, _ in lines]
+    seen: dict[str, str] = {}
+    for slide, (_, where) in zip(names, lines, strict=True):
+        if slide in seen:
+            raise DatasetError(f"{where}: {slide} was there already: {seen[slide]}")
+        seen[slide] = where
+    return FeatureTable(
+        source=", ".join(path.name for path in paths),
+        names_n=np.array(names, np.str_),
+        patients_n=np.array([line[patient] if patient else line[name] for line, _ in lines]),
+        by_patient=patient is not None,
+        labels_n=np.array([class_index(line[label], classes, where) for line, where in lines])
+        if label
+        else None,
+        features=tuple(features),
+        values_nf=np.array(
+            [[number_of(line[f], f"{where}, {f}") for f in features] for line, where in lines]
+        ),
+    )
+
+
+def class_index(text: str, classes: Sequence[str], where: str) -> int:
+    """A class by name or index.
+
+    Raises:
+        DatasetError: there is no such class.
+    """
+    text = text.strip()
+    if text in classes:
+        return list(classes).index(text)
+    if text.isdigit() and int(text) < len(classes):
+        return int(text)
+    raise DatasetError(f"{where}: label {text!r} is none of the classes {', '.join(classes)}")
