@@ -27,7 +27,7 @@ def write_result(name: str, line: str, figures: dict[str, Any]) -> None:
         "benchmark": name,
         "summary": line,
         "cores": os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count(),
-        "load_before": round(os.getloadavg()[0], 1),
+        "load_average_1_min": round(os.getloadavg()[0], 1),
         "machine": platform.machine(),
         "python": platform.python_version(),
         "wholeslide": version("wholeslide"),
