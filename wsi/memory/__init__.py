@@ -13,7 +13,7 @@ from wsi.memory.mode import (
 )
 from wsi.memory.network import EmbeddingHead, Stage, StagedNetwork, stage_network
 from wsi.memory.norms import NormKind
-from wsi.memory.plan import MemoryPlan, plan
+from wsi.memory.plan import MemoryPlan, calibrate, plan
 from wsi.memory.pooling import PoolingKind
 from wsi.memory.source import BackgroundSource, ImageSource, Rect, TensorSource, read_ahead
 from wsi.memory.tiling import Group
@@ -39,6 +39,7 @@ __all__ = [
     "StagedNetwork",
     "StepResult",
     "TensorSource",
+    "calibrate",
     "make_mode",
     "plan",
     "read_ahead",

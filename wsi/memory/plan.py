@@ -1,5 +1,7 @@
 """Which memory mode, groups and tiles to use: the fastest that fits, with the numbers shown."""
 
+import copy
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +13,7 @@ from wsi.memory.costs import OFFLOAD_GROUP_BYTES, Budget, Candidate, CostModel, 
 from wsi.memory.mode import Measured, MemoryMode, RunOptions, make_mode
 from wsi.memory.network import StagedNetwork
 from wsi.memory.profile import profile_network
+from wsi.memory.source import TensorSource
 from wsi.memory.tiling import cut_stages
 
 WORKING_BYTES = tuple(int(gib * 2**30) for gib in (0.125, 0.25, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 16, 32))
@@ -126,6 +129,22 @@ def plan(
         seconds=best.seconds,
         budget=budget,
     )
+
+
+def calibrate(network: StagedNetwork, run: RunOptions, side: int = 768) -> Speed:
+    """Measure the machine's speed by in-core steps of a copy of ``network`` on ``side`` px.
+
+    Only the arithmetic is measured; link and disk keep their assumed rates.
+    """
+    copied = copy.deepcopy(network)
+    source = TensorSource(torch.zeros(1, 3, side, side))
+    mode = make_mode("in_core", dataclasses.replace(run, progress=None))
+    flop = 3 * sum(p.flop for p in profile_network(network, (side, side), dtype=run.autocast))
+    seconds = [
+        mode.step(copied, source, lambda logits: logits.sum()).measured.seconds for _ in range(3)
+    ]
+    assumed = Speed.assumed(run.device, run.autocast or network.dtype)
+    return dataclasses.replace(assumed, flop_per_s=flop / min(seconds))
 
 
 def _candidates(model: CostModel, mode: str | None) -> Iterator[Candidate]:

@@ -7,9 +7,11 @@ from wsi.errors import MemoryPlanError
 from wsi.memory import (
     MemoryPlan,
     NormKind,
+    RunOptions,
     Speed,
     StagedNetwork,
     TensorSource,
+    calibrate,
     make_mode,
     plan,
     stage_network,
@@ -139,3 +141,12 @@ def test_a_faster_machine_needs_fewer_seconds() -> None:
         for flop in (1e11, 1e12)
     )
     assert slow == pytest.approx(10 * fast, rel=0.05)
+
+
+def test_calibration_leaves_the_network_alone_and_gives_a_rate() -> None:
+    net = network(18, norm="batch").train()
+    before = net.get_buffer("stages.1.body.bn1.running_mean").clone()
+    speed = calibrate(net, RunOptions(), side=96)
+    assert speed.flop_per_s > 0
+    assert all(p.grad is None for p in net.parameters())
+    assert torch.equal(net.get_buffer("stages.1.body.bn1.running_mean"), before)

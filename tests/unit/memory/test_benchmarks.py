@@ -1,0 +1,67 @@
+"""The benchmark scripts run at a tiny size on a CPU and write figures that make sense."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+def _run(script: str, out: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / script), *arguments, "--out", str(out)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_update_benchmark_writes_ratio_and_peak(tmp_path: Path) -> None:
+    _run(
+        "whole_slide_update.py",
+        tmp_path,
+        "--size",
+        "192",
+        "--crop",
+        "96",
+        "--crops",
+        "1",
+        "--share",
+        "1.0",
+        "--memory",
+        "2",
+    )
+    figures = json.loads((tmp_path / "whole_slide_update_192.json").read_text())
+    (update,) = figures["updates"]
+    assert update["ratio"] == pytest.approx(
+        update["update_s"] / update["same_pixels_as_crops_s"], rel=0.2
+    )
+    assert 0.1 < update["peak_rss_gb_so_far"] < 8
+    assert "| 1.0 |" in (tmp_path / "whole_slide_update_192.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_gpu_benchmark_runs_every_mode_without_a_gpu(tmp_path: Path) -> None:
+    _run(
+        "whole_slide_gpu.py",
+        tmp_path,
+        "--device",
+        "cpu",
+        "--size",
+        "96",
+        "--reference",
+        "96",
+        "--minutes",
+        "0.2",
+    )
+    rows = json.loads((tmp_path / "whole_slide_gpu_96.json").read_text())["rows"]
+    assert {"in_core", "tiled", "offload"} <= {row["mode"] for row in rows if "mode" in row}
+    assert all(row["images_per_s"] > 0 for row in rows if "mode" in row)
