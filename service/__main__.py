@@ -19,6 +19,8 @@ def main() -> None:
         host=settings.host,
         port=settings.port,
         log_config=None,
+        # service.middleware logs requests, with their ids.
+        access_log=False,
         # Watchers of jobs hold connections open; they must not hold up a stop.
         timeout_graceful_shutdown=5,
     )

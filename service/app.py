@@ -1,22 +1,28 @@
 """The application: ``create_app(settings)``."""
 
 import logging
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
+from service.auth import endpoints as access
+from service.auth.gate import Gate
+from service.auth.repository import AuditLog, KeyRepository
 from service.batches import endpoints as batches
 from service.batches.repository import BatchRepository
-from service.context import Context
+from service.context import Context, guard
 from service.database import migrate
 from service.errors import install_error_handlers
 from service.health import endpoints as health
+from service.health import metrics
 from service.jobs import endpoints as jobs
 from service.jobs.reconciler import Reconciler
+from service.middleware import AuditTrail, BodyLimit, SecurityHeaders
 from service.models import endpoints as models
 from service.models.catalog import ModelCatalog
 from service.results import endpoints as results
@@ -30,6 +36,7 @@ from service.slides.repository import SlideRepository
 from service.slides.staging import remove_abandoned
 from service.tiles import endpoints as tiles
 from service.tiles.open_slides import OpenSlides
+from wsi.errors import ConfigError
 from wsi.jobs import CeleryBells, SqlJobStore, create_engine
 
 _log = logging.getLogger(__name__)
@@ -39,7 +46,16 @@ PAGE = Path(__file__).parent / "web" / "dist"
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The API and, where it was built, the page. The database is migrated when the app starts."""
+    """The API and, where it was built, the page. The database is migrated when the app starts.
+
+    Raises:
+        ConfigError: it is to listen beyond loopback without asking for keys.
+    """
+    if settings.auth == "off" and settings.is_open_to_others:
+        raise ConfigError(
+            f"WSI_HOST={settings.host} is open to others: set WSI_AUTH=on, so that keys are asked "
+            "for"
+        )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -60,8 +76,11 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     install_error_handlers(app)
-    api = APIRouter(prefix=PREFIX)
-    for domain in (health, slides, tiles, models, jobs, batches, results, reviews):
+    app.add_middleware(AuditTrail)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, uploads=(f"{PREFIX}/slides",))
+    app.add_middleware(SecurityHeaders, open_paths=(f"{PREFIX}/docs",))
+    api = APIRouter(prefix=PREFIX, dependencies=[Depends(guard)])
+    for domain in (health, metrics, slides, tiles, models, jobs, batches, results, reviews, access):
         api.include_router(domain.router)
     app.include_router(api)
     if PAGE.is_dir():
@@ -86,6 +105,12 @@ def _start(settings: Settings) -> Context:
         sweep_s=settings.sweep_s,
     )
     reconciler.start()
+    keys, audit = KeyRepository(engine), AuditLog(engine)
+    first = keys.make_first() if settings.auth == "on" else None
+    if first:
+        # To the terminal and never to the log.
+        sys.stdout.write(f"\nThe first key (admin), shown this once: {first}\n\n")
+        sys.stdout.flush()
     return Context(
         settings=settings,
         engine=engine,
@@ -96,6 +121,9 @@ def _start(settings: Settings) -> Context:
         models=ModelCatalog(settings.models),
         results=ResultReader(),
         reviews=ReviewRepository(engine),
+        keys=keys,
+        audit=audit,
+        gate=Gate(keys, audit, enabled=settings.auth == "on"),
         open_slides=OpenSlides(settings.open_slides),
         reconciler=reconciler,
     )

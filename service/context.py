@@ -6,6 +6,8 @@ from typing import Annotated
 import sqlalchemy as sa
 from fastapi import Depends, Request
 
+from service.auth.gate import ANYBODY, Gate
+from service.auth.repository import AuditLog, KeyRepository
 from service.batches.repository import BatchRepository
 from service.jobs.reconciler import Reconciler
 from service.models.catalog import ModelCatalog
@@ -31,6 +33,9 @@ class Context:
     models: ModelCatalog
     results: ResultReader
     reviews: ReviewRepository
+    keys: KeyRepository
+    audit: AuditLog
+    gate: Gate
     open_slides: OpenSlides
     reconciler: Reconciler
 
@@ -42,3 +47,14 @@ def get_context(request: Request) -> Context:
 
 
 Ctx = Annotated[Context, Depends(get_context)]
+
+
+async def guard(request: Request) -> None:
+    """Lets a request through that may pass; leaves a note for the audit log either way."""
+    gate = get_context(request).gate
+    template = request.scope["route"].path
+    request.state.audit = gate.note(request, template, ANYBODY)
+    who = await gate.who(request)
+    request.state.principal = who
+    request.state.audit = gate.note(request, template, who)
+    gate.check(request, template, who)

@@ -38,6 +38,14 @@ class ForbiddenPathError(errors.WsiError):
     """A path outside the folders that may be registered."""
 
 
+class UnauthorizedError(errors.WsiError):
+    """No key, or none that is valid."""
+
+
+class ForbiddenError(errors.WsiError):
+    """Somebody who may not do this."""
+
+
 class NotFinishedError(errors.WsiError):
     """The job has no result (yet)."""
 
@@ -69,6 +77,8 @@ STATUS: Mapping[type[Exception], tuple[HTTPStatus, str]] = {
     DiskFullError: (HTTPStatus.INSUFFICIENT_STORAGE, "disk_full"),
     BadRequestError: (HTTPStatus.BAD_REQUEST, "bad_request"),
     ForbiddenPathError: (HTTPStatus.FORBIDDEN, "forbidden_path"),
+    UnauthorizedError: (HTTPStatus.UNAUTHORIZED, "unauthorized"),
+    ForbiddenError: (HTTPStatus.FORBIDDEN, "forbidden"),
     NotFinishedError: (HTTPStatus.CONFLICT, "not_finished"),
     StaleError: (HTTPStatus.PRECONDITION_FAILED, "stale"),
     PreconditionMissingError: (HTTPStatus.PRECONDITION_REQUIRED, "precondition_required"),
@@ -120,7 +130,10 @@ def _known(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, OperationalError | InterfaceError):
         # The driver's text names hosts and statements, which are no business of a client.
         return problem(status, kind, "the database did not answer; try again", headers=_RETRY)
-    headers = _RETRY if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+    headers = {
+        HTTPStatus.SERVICE_UNAVAILABLE: _RETRY,
+        HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": "Bearer"},
+    }.get(status, {})
     return problem(status, getattr(error, "kind", kind), str(error), headers=headers, **more)
 
 

@@ -1,7 +1,8 @@
 """What the environment says to the service. Read once, at the edge."""
 
+import ipaddress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -27,6 +28,9 @@ class Settings(BaseSettings):
         check_timeout_s, check_memory_bytes: limits for the process that checks a new slide.
         open_slides: how many slides are kept open for tiles.
         max_attempts: a job that loses its worker this often fails.
+        auth: ``on``: every request needs a key (the first one is printed at the first start);
+            ``off`` is possible on loopback alone.
+        max_body_bytes: limit for bodies that are no slides.
         sweep_s: seconds between two looks for lost and forgotten jobs.
     """
 
@@ -47,6 +51,8 @@ class Settings(BaseSettings):
     check_memory_bytes: int = Field(default=4 * GIB, gt=0)
     open_slides: int = Field(default=16, gt=0)
     max_attempts: int = Field(default=3, gt=0)
+    auth: Literal["on", "off"] = "off"
+    max_body_bytes: int = Field(default=16 << 20, gt=0)
     sweep_s: float = Field(default=5.0, gt=0)
 
     @field_validator("slide_roots", mode="before")
@@ -55,6 +61,16 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(Path(part) for part in value.split(":") if part)
         return value
+
+    @property
+    def is_open_to_others(self) -> bool:
+        """Whether the API listens beyond loopback."""
+        if self.host == "localhost":
+            return False
+        try:
+            return not ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return True
 
     @property
     def database(self) -> str:

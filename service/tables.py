@@ -64,4 +64,32 @@ batch_items = sa.Table(
     sa.Index("ix_batch_items_job", "job_id"),
 )
 
-__all__ = ["batch_items", "batches", "metadata", "reviews", "slides"]
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("role", sa.String(16), nullable=False),
+    # SHA-256 of the secret, which is stored nowhere.
+    sa.Column("digest", sa.String(64), nullable=False, unique=True),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    # Of a session of the page.
+    sa.Column("expires_at", UtcDateTime),
+    sa.Column("revoked_at", UtcDateTime),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("key_id", sa.String(36)),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("role", sa.String(16), nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("status", sa.Integer, nullable=False),
+    sa.Column("client", sa.Text, nullable=False),
+)
+
+__all__ = ["api_keys", "audit", "batch_items", "batches", "metadata", "reviews", "slides"]

@@ -44,7 +44,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def client(settings: Settings) -> Iterator[TestClient]:
     with TestClient(
-        create_app(settings), base_url="http://test/api/v1/", raise_server_exceptions=False
+        create_app(settings), base_url="http://localhost/api/v1/", raise_server_exceptions=False
     ) as client:
         yield client
 

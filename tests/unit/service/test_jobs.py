@@ -114,8 +114,8 @@ def test_the_result_is_what_the_worker_stored(
     assert body["probabilities"] == stored.probabilities
     assert (body["job_id"], body["slide_id"], body["outcome"]) == (done, slide_id, "scored")
     for url in body["urls"]["heatmaps"]["probability"].values():
-        assert client.get(f"http://test{url}").status_code == 200
-    assert client.get("http://test" + body["urls"]["hotspots"]).status_code == 200
+        assert client.get(f"http://localhost{url}").status_code == 200
+    assert client.get("http://localhost" + body["urls"]["hotspots"]).status_code == 200
 
 
 def test_a_slide_shows_its_newest_result(client: TestClient, done: str, slide_id: str) -> None:

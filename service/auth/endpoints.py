@@ -1,0 +1,155 @@
+"""Keys, sessions of the page, and the audit log."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.auth.gate import COOKIE, Principal
+from service.auth.repository import Key
+from service.auth.rules import Role
+from service.context import Ctx
+from service.errors import UnauthorizedError
+
+router = APIRouter(tags=["access"])
+
+_SESSION = timedelta(hours=12)
+RoleName = Literal["viewer", "pathologist", "operator", "admin"]
+
+
+class KeyIn(BaseModel):
+    """A key to make."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1, max_length=100)
+    role: RoleName
+
+
+class KeyOut(BaseModel):
+    """A key without its secret."""
+
+    id: str
+    name: str
+    role: str
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+class NewKeyOut(KeyOut):
+    """A new key. ``secret`` is shown this once."""
+
+    secret: str
+
+
+class SessionIn(BaseModel):
+    """A key, to be exchanged for a session cookie."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: str = Field(max_length=200)
+
+
+class Me(BaseModel):
+    """Who is asking."""
+
+    name: str
+    role: str
+
+
+class AuditOut(BaseModel):
+    """An entry of the audit log."""
+
+    at: datetime
+    who: str
+    role: str
+    action: str
+    target: str
+    status: int
+    client: str
+
+
+@router.post("/session")
+def open_session(wish: SessionIn, request: Request, response: Response, context: Ctx) -> Me:
+    """Exchange a key for a cookie that scripts cannot read; it lasts twelve hours."""
+    key = context.keys.find(wish.key.strip())
+    if key is None or key.expires_at is not None:
+        raise UnauthorizedError("this key is not valid")
+    _, secret = context.keys.make(key.name, key.role, lasts=_SESSION)
+    response.set_cookie(
+        COOKIE,
+        secret,
+        max_age=int(_SESSION.total_seconds()),
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+    return Me(name=key.name, role=key.role.name.lower())
+
+
+@router.get("/session")
+def get_session(request: Request) -> Me:
+    """Who is asking, and with which role."""
+    who: Principal = request.state.principal
+    return Me(name=who.name, role=who.role.name.lower())
+
+
+@router.delete("/session", status_code=204)
+def close_session(request: Request, response: Response, context: Ctx) -> None:
+    """End the session of this browser."""
+    key = context.keys.find(request.cookies.get(COOKIE, ""))
+    if key is not None and key.expires_at is not None:
+        context.keys.revoke(key.id)
+    response.delete_cookie(COOKIE)
+
+
+@router.get("/keys")
+def list_keys(context: Ctx) -> list[KeyOut]:
+    """All keys, without their secrets."""
+    return [_key_out(key) for key in context.keys.list()]
+
+
+@router.post("/keys", status_code=201)
+def make_key(wish: KeyIn, context: Ctx) -> NewKeyOut:
+    """A new key. Its secret is in the answer and nowhere else."""
+    key, secret = context.keys.make(wish.name, Role[wish.role.upper()])
+    return NewKeyOut(**_key_out(key).model_dump(), secret=secret)
+
+
+@router.delete("/keys/{key_id}", status_code=204)
+def revoke_key(key_id: str, context: Ctx) -> None:
+    """End a key."""
+    context.keys.revoke(key_id)
+
+
+@router.get("/audit")
+def read_audit(
+    context: Ctx,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
+) -> list[AuditOut]:
+    """Who saw, changed and exported what, newest first."""
+    entries = context.audit.page(limit=limit, offset=offset)
+    return [
+        AuditOut(
+            at=entry.at,
+            who=entry.who,
+            role=entry.role.lower(),
+            action=entry.action,
+            target=entry.target,
+            status=entry.status,
+            client=entry.client,
+        )
+        for entry in entries
+    ]
+
+
+def _key_out(key: Key) -> KeyOut:
+    return KeyOut(
+        id=key.id,
+        name=key.name,
+        role=key.role.name.lower(),
+        created_at=key.created_at,
+        revoked_at=key.revoked_at,
+    )

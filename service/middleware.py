@@ -1,0 +1,153 @@
+"""What every answer gets and every request must keep to. Plain ASGI: streams stay streams."""
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Mapping
+
+import anyio.to_thread
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.auth.gate import Note
+from service.errors import problem
+from wsi.errors import JobStoreUnavailableError
+
+_log = logging.getLogger("service.requests")
+
+SECURITY_HEADERS: Mapping[str, str] = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    # The viewer sets styles from scripts and draws pictures out of memory.
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
+        "worker-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'"
+    ),
+}
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class SecurityHeaders:
+    """Adds the security headers and a request id to every answer, and logs the request."""
+
+    def __init__(self, app: ASGIApp, open_paths: tuple[str, ...] = ()) -> None:
+        self._app = app
+        self._open_paths = open_paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        status, begun = 0, time.monotonic()
+
+        async def dressed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                for name, value in SECURITY_HEADERS.items():
+                    # The documentation of the API loads its viewer from elsewhere.
+                    if name != "Content-Security-Policy" or scope["path"] not in self._open_paths:
+                        headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, dressed)
+        finally:
+            _log.info(
+                "%s %s %s %d %.3fs",
+                request_id,
+                scope["method"],
+                scope["path"],
+                status,
+                time.monotonic() - begun,
+            )
+
+
+class AuditTrail:
+    """Completes the note that an endpoint's guard left, once the answer's status is known."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = 500
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        finally:
+            note = scope.get("state", {}).get("audit")
+            if note is not None:
+                await self._write(note, status)
+
+    async def _write(self, note: Note, status: int) -> None:
+        try:
+            await anyio.to_thread.run_sync(note.write, status)
+        except (JobStoreUnavailableError, SQLAlchemyError) as error:
+            # The answer is out already; what the log cannot hold must at least be seen.
+            _log.error("audit entry lost: %s by %s (%s): %s", note.action, note.who, status, error)
+
+
+class BodyLimit:
+    """Refuses long bodies where no slide is expected: JSON is read into memory whole."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int, uploads: tuple[str, ...]) -> None:
+        self._app = app
+        self._max = max_bytes
+        self._uploads = uploads
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in self._uploads:
+            await self._app(scope, receive, send)
+            return
+        declared = Headers(scope=scope).get("content-length", "")
+        if declared.isdigit() and int(declared) > self._max:
+            await self._refusal()(scope, receive, send)
+            return
+        # Without a declared length the body is gathered here, where it can be counted.
+        if "transfer-encoding" in Headers(scope=scope):
+            gathered = bytearray()
+            more = True
+            while more:
+                message = await receive()
+                if message["type"] != "http.request":
+                    return
+                gathered += message.get("body", b"")
+                more = message.get("more_body", False)
+                if len(gathered) > self._max:
+                    await self._refusal()(scope, receive, send)
+                    return
+            body: Message | None = {"type": "http.request", "body": bytes(gathered)}
+            original = receive
+
+            async def once() -> Message:
+                nonlocal body
+                if body is not None:
+                    message, body = body, None
+                    return message
+                return await original()
+
+            receive = once
+        await self._app(scope, receive, send)
+
+    def _refusal(self) -> ASGIApp:
+        return problem(413, "too_large", f"the body is over the limit of {self._max} bytes")
