@@ -16,7 +16,6 @@ def _asked(command: Any) -> Any:
             click.option("--patient", help="Column of the patient; intervals resample patients."),
             click.option("--positive", help="Label of positive cases, where labels are not 0, 1."),
             click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder."),
-            click.option("--by", "groups", multiple=True, help="Column to make subgroups by."),
             click.option("--specificity", type=float, default=0.95, show_default=True),
             click.option("--sensitivity", type=float, default=0.95, show_default=True),
             click.option("--threshold", type=float, default=0.5, show_default=True),
@@ -37,6 +36,7 @@ def evaluate() -> None:
 @click.argument("table", type=click.Path(path_type=Path))
 @click.option("--label", required=True, help="Column of the truth.")
 @click.option("--score", "scores", multiple=True, required=True, help="Column of scores.")
+@click.option("--by", "groups", multiple=True, help="Column to make subgroups by.")
 @_asked
 @errors_in_one_line
 def evaluate_scores(
@@ -97,3 +97,86 @@ def report(
                 f"DeLong p {pair.delong.p_value:.3g}"
             )
     click.echo(str(written))
+
+
+@evaluate.command("aggregator")
+@click.option(
+    "--features",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    required=True,
+    help="CSV of heatmap features.",
+)
+@click.option("--model", type=click.Path(path_type=Path), required=True, help="Bundle.")
+@click.option("--label", default="tumor", show_default=True, help="Column of the class.")
+@click.option("--no-labels", is_flag=True, help="The table has no labels: only score its slides.")
+@_asked
+@errors_in_one_line
+def evaluate_aggregator(
+    features: tuple[Path, ...],
+    model: Path,
+    label: str,
+    no_labels: bool,
+    patient: str | None,
+    positive: str | None,
+    out: Path,
+    **options: Any,
+) -> None:
+    """Score a table of heatmap features with a trained aggregator, and evaluate the scores.
+
+    OUT gets predictions.csv and, where the table has labels, the report.
+    """
+    from wsi.evaluation.score_table import ScoreTable
+    from wsi.models.aggregators.stored import load_aggregator
+    from wsi.models.aggregators.trees import HeatmapTrees
+    from wsi.training.features import read_features
+
+    card, aggregator = load_aggregator(model)
+    if not isinstance(aggregator, HeatmapTrees):
+        raise ConfigError(f"{model}: this aggregator does not read heatmap features")
+    classes = aggregator.classes
+    wanted = positive or classes[1]
+    if wanted not in classes:
+        raise ConfigError(f"--positive {wanted}: the classes are {', '.join(classes)}")
+    table = read_features(
+        features,
+        classes,
+        label=None if no_labels else label,
+        patient=patient,
+        features=aggregator.features,
+    )
+    values_nk = aggregator.trees.probabilities_nk(table.values_nf)
+    _write_predictions(out / "predictions.csv", table.names_n, table.labels_n, values_nk, classes)
+    if table.labels_n is None:
+        click.echo(f"{len(values_nk)} slides scored: {out / 'predictions.csv'}")
+        return
+    scores = ScoreTable(
+        source=table.source,
+        labels_n=table.labels_n == classes.index(wanted),
+        scores={f"{card.name} ({wanted})": values_nk[:, classes.index(wanted)]},
+        patients_n=table.patients_n,
+        by_patient=table.by_patient,
+        groups={},
+    )
+    if card.training.get("data_digest") == table.digest():
+        click.echo("wsi: these are the slides that the model was trained on", err=True)
+    more = {"model": card.name, "model_digest": card.weights_sha256, "positive": wanted}
+    report(scores, out, more=more, **options)
+
+
+def _write_predictions(
+    path: Path, names_n: Any, labels_n: Any, values_nk: Any, classes: tuple[str, ...]
+) -> None:
+    """A line a slide: name, class where known, probability of each class."""
+    import csv
+    import io
+
+    from wsi.evaluation.write import write_text
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["name", "label", *(f"p_{name}" for name in classes)])
+    for index, (name, values) in enumerate(zip(names_n, values_nk, strict=True)):
+        label = "" if labels_n is None else classes[labels_n[index]]
+        writer.writerow([name, label, *(f"{value:.6f}" for value in values)])
+    write_text(path, text.getvalue())

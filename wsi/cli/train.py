@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from wsi.cli.console import errors_in_one_line, progress_bar
+from wsi.cli.train_aggregator import train_aggregator
 from wsi.errors import ConfigError
 
 _CLASSES = "background,benign,cancer"
@@ -42,6 +43,9 @@ def _shared(command: Any) -> Any:
 @click.group()
 def train() -> None:
     """Train a model on your own slides."""
+
+
+train.add_command(train_aggregator)
 
 
 @train.command("patch")

@@ -1,17 +1,32 @@
-"""From patch probabilities to a slide's probabilities, without anything trained."""
+"""Aggregation without anything trained: mean, maximum, top-k."""
 
-from typing import Protocol
+import sys
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wsi.errors import ConfigError
+from wsi.models.aggregators.base import SlideCall, SlideEvidence, slide_classes
 
-BACKGROUND = "background"
 
+class TopK:
+    """Mean of the ``k`` highest patch scores of each disease class (Campanella 2019 uses k = 1).
 
-class SlideAggregator(Protocol):
-    """Turns the patches of a slide into the slide's class probabilities."""
+    ``k = 1`` is max pooling, a large ``k`` mean pooling. The first class that is not background
+    is the normal one: it gets what the disease classes leave.
+    """
+
+    needs_embeddings = False
+
+    def __init__(self, k: int = 10) -> None:
+        if k < 1:
+            raise ConfigError(f"top-k needs k of at least 1, got {k}")
+        self.k = k
+
+    def aggregate(self, evidence: SlideEvidence) -> SlideCall:
+        return SlideCall(
+            probabilities=self.slide_probabilities(evidence.probabilities_nc, evidence.classes)
+        )
 
     def slide_probabilities(
         self, probabilities_nc: NDArray[np.float32], classes: tuple[str, ...]
@@ -22,24 +37,6 @@ class SlideAggregator(Protocol):
             probabilities_nc: (N patches, C classes) in [0, 1]; N is at least 1.
             classes: the C class names.
         """
-        ...
-
-
-class TopK:
-    """Mean of the ``k`` highest patch scores of each disease class (Campanella 2019 uses k = 1).
-
-    ``k = 1`` is max pooling, a large ``k`` mean pooling. The first class that is not background
-    is the normal one: it gets what the disease classes leave.
-    """
-
-    def __init__(self, k: int = 10) -> None:
-        if k < 1:
-            raise ConfigError(f"top-k needs k of at least 1, got {k}")
-        self.k = k
-
-    def slide_probabilities(
-        self, probabilities_nc: NDArray[np.float32], classes: tuple[str, ...]
-    ) -> dict[str, float]:
         normal, *diseases = slide_classes(classes)
         scores = {}
         for name in diseases:
@@ -52,13 +49,13 @@ class TopK:
         return {normal: none / total, **{name: p / total for name, p in scores.items()}}
 
 
-def slide_classes(classes: tuple[str, ...]) -> tuple[str, ...]:
-    """The classes that a slide can have: a slide is never "background".
+def pooling(kind: str, k: int = 10) -> TopK:
+    """Pooling by name: ``mean``, ``max`` or ``top-k``.
 
     Raises:
-        ConfigError: fewer than two remain.
+        ConfigError: there is no such pooling.
     """
-    names = tuple(name for name in classes if name != BACKGROUND)
-    if len(names) < 2:
-        raise ConfigError(f"a slide needs at least two classes besides background, got {classes}")
-    return names
+    sizes = {"mean": sys.maxsize, "max": 1, "top-k": k}
+    if kind not in sizes:
+        raise ConfigError(f"no pooling {kind!r}; there are: {', '.join(sizes)}")
+    return TopK(sizes[kind])

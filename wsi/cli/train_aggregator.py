@@ -1,0 +1,153 @@
+"""``wsi train aggregator``: from patches to a slide, learned."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wsi.cli.console import errors_in_one_line, progress_bar
+from wsi.errors import ConfigError
+
+_TREES = ("random-forest", "gradient-boosting")
+_ATTENTION = ("gated-attention", "clam")
+_ONLY_TREES = ("trees", "max_depth", "min_samples_leaf", "folds", "repeats", "heatmap_mpp")
+_ONLY_ATTENTION = (
+    "epochs", "hidden", "attention", "dropout", "patience", "label_smoothing", "batch_size",
+)  # fmt: skip
+
+
+@click.command("aggregator")
+@click.option("--kind", type=click.Choice([*_TREES, *_ATTENTION]), required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Bundle.")
+@click.option(
+    "--classes", default="normal,tumor", show_default=True, help="Of slides, normal first."
+)
+@click.option(
+    "--patch-model",
+    type=click.Path(path_type=Path),
+    help="Patch bundle to join with: --out then is a patch model that uses the aggregator.",
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--learning-rate", type=float)
+@click.option("--features", type=click.Path(path_type=Path), multiple=True, help="Trees: CSV.")
+@click.option("--label", default="tumor", show_default=True, help="Trees: column of the class.")
+@click.option("--patient", help="Trees: column of the patient.")
+@click.option("--trees", type=int)
+@click.option("--max-depth", type=int)
+@click.option("--min-samples-leaf", type=int)
+@click.option(
+    "--heatmap-mpp", type=float, help="Micrometres per cell of the maps behind the features."
+)
+@click.option("--folds", type=int, help="Of the cross-validation for the model card.")
+@click.option("--repeats", type=int, help="Of the cross-validation; 0 leaves it out.")
+@click.option(
+    "--table",
+    type=click.Path(path_type=Path),
+    help="Attention: CSV of bags: path, label, patient, split.",
+)
+@click.option("--root", type=click.Path(path_type=Path), help="Attention: folder of the bags.")
+@click.option(
+    "--ratings", type=click.Path(path_type=Path), help="Attention: CSV slide, rater, label."
+)
+@click.option("--epochs", type=int)
+@click.option("--batch-size", type=int, help="Bags in one update.")
+@click.option("--hidden", type=int)
+@click.option("--attention", type=int)
+@click.option("--dropout", type=float)
+@click.option("--label-smoothing", type=float)
+@click.option("--patience", type=int, help="Stop after so many epochs without gain.")
+@click.option("--resume", is_flag=True, help="Attention: continue from the checkpoint.")
+@errors_in_one_line
+def train_aggregator(
+    kind: str,
+    out: Path,
+    classes: str,
+    patch_model: Path | None,
+    features: tuple[Path, ...],
+    label: str,
+    patient: str | None,
+    table: Path | None,
+    root: Path | None,
+    ratings: Path | None,
+    resume: bool,
+    **options: Any,
+) -> None:
+    """Train a slide-level aggregator.
+
+    Random forest and gradient boosting learn from tables of heatmap features (--features), gated
+    attention and CLAM from bags of patch embeddings (--table).
+    """
+    names = tuple(name.strip() for name in classes.split(","))
+    given = {key: value for key, value in options.items() if value is not None}
+    of_trees = kind in _TREES
+    strange = [key for key in (_ONLY_ATTENTION if of_trees else _ONLY_TREES) if key in given]
+    if strange:
+        raise ConfigError(f"{kind} has no option --{strange[0].replace('_', '-')}")
+    # Joined in a last step: the aggregator alone is kept beside it until then.
+    alone = out.with_name(f".{out.name}.aggregator") if patch_model else out
+    if of_trees:
+        if not features:
+            raise ConfigError(f"{kind} learns from feature tables: give --features A.csv")
+        metrics = _train_trees(kind, alone, names, features, label, patient, given)
+    else:
+        if not table:
+            raise ConfigError(f"{kind} learns from bags of embeddings: give --table BAGS.csv")
+        metrics = _train_attention(kind, alone, names, table, root, ratings, resume, given)
+    if patch_model:
+        _join(patch_model, alone, out)
+    click.echo(f"{out}: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+
+
+def _train_trees(
+    kind: str,
+    out: Path,
+    names: tuple[str, ...],
+    features: tuple[Path, ...],
+    label: str,
+    patient: str | None,
+    given: dict[str, Any],
+) -> dict[str, float]:
+    from wsi.training.aggregator import TreeTraining, train_trees
+    from wsi.training.features import read_features
+
+    config = TreeTraining(name=out.name, kind=kind, classes=names, **given)  # type: ignore[arg-type]
+    read = read_features(features, names, label=label, patient=patient)
+    return dict(train_trees(read, config, out).metrics)
+
+
+def _train_attention(
+    kind: str,
+    out: Path,
+    names: tuple[str, ...],
+    table: Path,
+    root: Path | None,
+    ratings: Path | None,
+    resume: bool,
+    given: dict[str, Any],
+) -> dict[str, float]:
+    from wsi.training.attention import AttentionTrainer, AttentionTraining
+    from wsi.training.bags import read_bags, soft_labels
+    from wsi.training.loop import TrainingStopped
+
+    config = AttentionTraining(name=out.name, kind=kind, classes=names, **given)  # type: ignore[arg-type]
+    bags = read_bags(table, root or table.parent, names)
+    reliability = None
+    if ratings:
+        bags, reliability = soft_labels(bags, ratings, names)
+    with progress_bar(out.name) as tell:
+        trainer = AttentionTrainer(config, bags, out, progress=tell, about_labels=reliability)
+        try:
+            return dict(trainer.run(resume=resume).metrics)
+        except TrainingStopped as stopped:
+            click.echo(f"wsi: {stopped}", err=True)
+            sys.exit(143)
+
+
+def _join(patch_model: Path, alone: Path, out: Path) -> None:
+    import shutil
+
+    from wsi.models.aggregators.stored import join_bundles
+
+    join_bundles(patch_model, alone, out)
+    shutil.rmtree(alone)
