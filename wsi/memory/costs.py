@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -129,13 +130,15 @@ class CostModel:
     budget: Budget
     speed: Speed
     profiles: list[StageProfile]
+    training: bool = True
     fixed_bytes: int = field(init=False)
 
     def __post_init__(self) -> None:
         weights = sum(p.numel() * p.element_size() for p in self.network.parameters())
         # Weights, gradients and, folded or cast, a copy of the weights; the framework itself.
+        copies = 3 if self.training else 2
         framework = 600e6 if self.budget.on_cuda else 750e6
-        self.fixed_bytes = int(3 * weights + framework)
+        self.fixed_bytes = int(copies * weights + framework)
 
     @property
     def _slack(self) -> float:
@@ -150,9 +153,13 @@ class CostModel:
         """The activation after ``stop`` stages."""
         return self.profiles[stop - 1].out_elements * self.dtype.itemsize
 
-    def seconds(self, flop: float) -> float:
-        """Time of ``flop`` operations."""
-        return flop / self.speed.flop_per_s
+    def seconds(self, forward_flop: float, passes: int) -> float:
+        """Time of a stage that runs forward and, in training, as often as ``passes`` forwards."""
+        return forward_flop * (passes if self.training else 1) / self.speed.flop_per_s
+
+    def kept(self, profile: StageProfile) -> int:
+        """What a stage keeps for backward."""
+        return profile.saved_bytes if self.training else 0
 
     def _too_large(self, first: int = 0) -> str | None:
         if first == len(self.profiles):
@@ -167,11 +174,11 @@ class CostModel:
     def in_core(self) -> Candidate:
         """Everything on the device."""
         rows = tuple(
-            PlanRow(p.label, "in-core", "whole", p.saved_bytes, self.seconds(3 * p.flop))
+            PlanRow(p.label, "in-core", "whole", self.kept(p), self.seconds(p.flop, 3))
             for p in self.profiles
         )
         peak = self.fixed_bytes + self.image_bytes
-        peak += sum(p.saved_bytes for p in self.profiles)
+        peak += sum(self.kept(p) for p in self.profiles)
         peak += max(p.live_bytes for p in self.profiles)
         host = self.image_bytes if self.budget.on_cuda else 0
         total = sum(row.seconds for row in rows)
@@ -185,8 +192,8 @@ class CostModel:
         rows = []
         for p in self.profiles:
             # Copies run beside the compute, in forward and backward each.
-            forward = max(self.seconds(p.flop), p.saved_bytes / link)
-            backward = max(self.seconds(2 * p.flop), p.saved_bytes / link)
+            forward = max(self.seconds(p.flop, 1), p.saved_bytes / link)
+            backward = max(self.seconds(p.flop, 2), p.saved_bytes / link)
             rows.append(
                 PlanRow(
                     p.label,
@@ -205,6 +212,21 @@ class CostModel:
         total = sum(row.seconds for row in rows)
         return Candidate(
             "offload", options, tuple(rows), peak, host, disk, total, self._too_large()
+        )
+
+    def unified(self) -> Candidate:
+        """Everything in managed memory, over device and host; only where it is asked for."""
+        whole = self.in_core()
+        need, device = whole.device_bytes, self.budget.device_bytes
+        refusal = whole.refusal or (None if device is not None else "it needs a CUDA device")
+        inside = need if device is None else min(need, device)
+        options: dict[str, Any] = {"limit_bytes": need}
+        rows = tuple(
+            PlanRow(r.label, "unified", r.tile, r.device_bytes, r.seconds) for r in whole.rows
+        )
+        moved = 2 * (need - inside) / self.speed.link_bytes_per_s
+        return Candidate(
+            "unified", options, rows, inside, need - inside, 0, whole.seconds + moved, refusal
         )
 
     # -- tiled
@@ -232,7 +254,7 @@ class CostModel:
     def tile_bytes(self, group: Group) -> int:
         """Peak of one tile's replay on the device."""
         profiles = self.profiles[group.first : group.stop]
-        whole = sum(p.saved_bytes for p in profiles) + 2 * max(p.live_bytes for p in profiles)
+        whole = sum(self.kept(p) for p in profiles) + 2 * max(p.live_bytes for p in profiles)
         if group.tile_px is None:
             return int(whole * self._slack)
         own = chain([s.reach for s in self.network.stage_list[group.first : group.stop]])
@@ -266,30 +288,37 @@ class CostModel:
         share = 1.0 if side is None else min(1.0, (side + halo) ** 2 / math.prod(self.size))
         return largest * share > MAX_ELEMENTS
 
-    def tiled(self, working_bytes: int, tail: int, place: Place) -> Candidate:
+    def tiled(
+        self, working_bytes: int, tail: int, place: Place, *, merged: bool = False
+    ) -> Candidate:
         """Groups of tiles up to stage ``tail``, in-core from there.
 
         Args:
             working_bytes: most that one tile's replay may take.
             tail: first stage that runs in-core; the number of stages for none.
             place: of the boundaries.
+            merged: one group of all tiled stages: more halo, no boundary inside.
         """
         ranges = [(a, b) for a, b in cut_stages(self.network) if b <= tail]
+        if merged:
+            ranges = [(0, tail)]
         groups = tuple(self._choose_tile(a, b, working_bytes) for a, b in ranges)
         rows: list[PlanRow] = []
         for group in groups:
             overhead, tile = self.tile_overhead(group), self.tile_bytes(group)
             text = "whole" if group.tile_px is None else f"{group.tile_px} px"
             rows.extend(
-                PlanRow(p.label, "tiled", text, tile, self.seconds(4 * p.flop * overhead))
+                PlanRow(p.label, "tiled", text, tile, self.seconds(p.flop * overhead, 4))
                 for p in self.profiles[group.first : group.stop]
             )
         rows.extend(
-            PlanRow(p.label, "in-core", "whole", p.saved_bytes, self.seconds(3 * p.flop))
+            PlanRow(p.label, "in-core", "whole", self.kept(p), self.seconds(p.flop, 3))
             for p in self.profiles[tail:]
         )
         device, kept = self._tiled_peaks(groups, tail)
-        moves = 4 * sum(self.boundary_bytes(g.stop) for g in groups)  # write, read, and gradients
+        moves = (4 if self.training else 2) * sum(
+            self.boundary_bytes(g.stop) for g in groups
+        )  # write, read, and gradients
         transfer = moves / self.speed.disk_bytes_per_s if place == "disk" else 0.0
         if place == "host" and self.budget.on_cuda:
             transfer = moves / self.speed.link_bytes_per_s
@@ -321,9 +350,13 @@ class CostModel:
             sum(kept[:index]) + kept[index] + (kept[index - 1] if index else 0)
             for index in range(len(groups))
         ]
+        if not self.training:
+            during = [a + b for a, b in pairwise([0, *kept])]
         rest = self.profiles[tail:]
         device = max(self.tile_bytes(group) for group in groups)
         if rest:
-            whole = sum(p.saved_bytes for p in rest) + 2 * max(p.live_bytes for p in rest)
+            whole = sum(self.kept(p) for p in rest) + 2 * max(p.live_bytes for p in rest)
             device = max(device, whole + 2 * kept[-1])
-        return self.fixed_bytes + device, max(sum(kept) + (0 if rest else kept[-1]), *during)
+        if self.training:
+            during.append(sum(kept) + (0 if rest else kept[-1]))
+        return self.fixed_bytes + device, max(during)

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from wsi.errors import MemoryPlanError
+from wsi.errors import ConfigError, MemoryPlanError
 from wsi.memory.costs import OFFLOAD_GROUP_BYTES, Budget, Candidate, CostModel, PlanRow, Speed
-from wsi.memory.mode import Measured, MemoryMode, RunOptions, make_mode
+from wsi.memory.mode import MODES, Measured, MemoryMode, RunOptions, make_mode
 from wsi.memory.network import StagedNetwork
 from wsi.memory.profile import profile_network
 from wsi.memory.source import TensorSource
@@ -95,8 +95,9 @@ def plan(
     dtype: torch.dtype | None = None,
     speed: Speed | None = None,
     mode: str | None = None,
+    training: bool = True,
 ) -> MemoryPlan:
-    """The fastest way to train on images of this size within the budgets. Needs no GPU.
+    """The fastest way to run images of this size within the budgets. Needs no GPU.
 
     Args:
         network: on any device, the meta device too; its train flag counts.
@@ -107,15 +108,20 @@ def plan(
         batch: images together.
         dtype: compute dtype as in ``RunOptions.autocast``.
         speed: of the machine, ``calibrate`` measures it; ``None`` assumes one.
-        mode: only this mode; ``None`` chooses.
+        mode: only this mode; ``None`` chooses among in_core, tiled and offload.
+        training: plan ``step``; else ``infer``, which keeps nothing for backward.
 
     Raises:
+        ConfigError: no such mode.
         MemoryPlanError: nothing fits; with each mode's need and the largest image that fits.
     """
+    if mode is not None and mode not in MODES:
+        raise ConfigError(f"no memory mode {mode!r}; there are: {', '.join(MODES)}")
     budget = Budget(device_bytes=device_budget, host_bytes=host_budget, disk_bytes=disk_budget)
-    best, closest = _best(network, input_size, budget, batch, dtype, speed, mode)
+    asked = _Request(network, budget, batch, dtype, speed, mode, training)
+    best, closest = _best(asked, input_size)
     if best is None:
-        advice = _largest_that_fits(network, input_size, budget, batch, dtype, speed, mode)
+        advice = _largest_that_fits(asked, input_size)
         raise MemoryPlanError(_refusal(input_size, budget, closest, advice))
     return MemoryPlan(
         mode=best.mode,
@@ -147,6 +153,19 @@ def calibrate(network: StagedNetwork, run: RunOptions, side: int = 768) -> Speed
     return dataclasses.replace(assumed, flop_per_s=flop / min(seconds))
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What was asked of ``plan``, all but the image's size."""
+
+    network: StagedNetwork
+    budget: Budget
+    batch: int
+    dtype: torch.dtype | None
+    speed: Speed | None
+    mode: str | None
+    training: bool
+
+
 def _candidates(model: CostModel, mode: str | None) -> Iterator[Candidate]:
     if mode in (None, "in_core"):
         yield model.in_core()
@@ -160,35 +179,32 @@ def _candidates(model: CostModel, mode: str | None) -> Iterator[Candidate]:
             for tail in tails:
                 for working in WORKING_BYTES:
                     yield model.tiled(working, tail, place)
-    if mode in (None, "offload"):
+                    if not model.training:
+                        yield model.tiled(working, tail, place, merged=True)
+    if mode == "unified":
+        yield model.unified()
+    if mode in (None, "offload") and model.training:
         for group_bytes in OFFLOAD_GROUP_BYTES:
             yield model.offload(group_bytes)
 
 
-def _best(
-    network: StagedNetwork,
-    size: tuple[int, int],
-    budget: Budget,
-    batch: int,
-    dtype: torch.dtype | None,
-    speed: Speed | None,
-    mode: str | None,
-) -> tuple[Candidate | None, list[Candidate]]:
+def _best(asked: _Request, size: tuple[int, int]) -> tuple[Candidate | None, list[Candidate]]:
     """The fastest candidate that fits, and of each mode the one nearest to fitting."""
-    compute = dtype or network.dtype
-    device = "cuda" if budget.on_cuda else "cpu"
+    network, budget = asked.network, asked.budget
+    compute = asked.dtype or network.dtype
     model = CostModel(
         network,
         size,
-        batch,
+        asked.batch,
         compute,
         budget,
-        speed or Speed.assumed(device, compute),
-        profile_network(network, size, batch=batch, dtype=dtype),
+        asked.speed or Speed.assumed("cuda" if budget.on_cuda else "cpu", compute),
+        profile_network(network, size, batch=asked.batch, dtype=asked.dtype),
+        asked.training,
     )
     best: Candidate | None = None
     closest: dict[str, Candidate] = {}
-    for candidate in _candidates(model, mode):
+    for candidate in _candidates(model, asked.mode):
         if candidate.fits(budget) and (best is None or candidate.seconds < best.seconds):
             best = candidate
         rival = closest.get(candidate.mode)
@@ -201,22 +217,14 @@ def _need(candidate: Candidate) -> tuple[bool, int]:
     return candidate.refusal is not None, candidate.device_bytes + candidate.host_bytes
 
 
-def _largest_that_fits(
-    network: StagedNetwork,
-    size: tuple[int, int],
-    budget: Budget,
-    batch: int,
-    dtype: torch.dtype | None,
-    speed: Speed | None,
-    mode: str | None,
-) -> int:
+def _largest_that_fits(asked: _Request, size: tuple[int, int]) -> int:
     """The longest side of an image of the same shape that fits, to about 3 %; 0 for none."""
     low, high = 0.0, 1.0
     longest = max(size)
     while high - low > 0.03 * high and high * longest > 64:
         middle = (low + high) / 2
         smaller = (max(1, round(size[0] * middle)), max(1, round(size[1] * middle)))
-        fits = _best(network, smaller, budget, batch, dtype, speed, mode)[0] is not None
+        fits = _best(asked, smaller)[0] is not None
         low, high = (middle, high) if fits else (low, middle)
     return int(low * longest)
 

@@ -119,7 +119,8 @@ class Tiled:
             kept = top.whole().cpu() if keep_embedding else None
         top.close()
         # Results leave inference mode, so that Grad-CAM may differentiate through them.
-        kept = None if kept is None else kept.clone()
+        if kept is not None and kept.is_inference():
+            kept = kept.clone()
         self.run.report(1.0)
         return Inference(logits.cpu().clone(), kept, meter.read(work.counters))
 
@@ -181,7 +182,8 @@ class Tiled:
 
     def _boundary(self, shape: tuple[int, int, int, int], dtype: torch.dtype) -> Boundary:
         options, device = self.options, self.run.torch_device
-        return make_boundary(options.boundaries, shape, dtype, device, options.scratch)
+        with torch.inference_mode(False):  # results of ``infer`` are handed on without a copy
+            return make_boundary(options.boundaries, shape, dtype, device, options.scratch)
 
     def _like(self, boundary: Boundary) -> Boundary:
         return self._boundary(boundary.shape, boundary.dtype)

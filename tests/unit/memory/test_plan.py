@@ -3,7 +3,7 @@ import torch
 from torchvision.models import resnet50
 
 from tests.unit.memory.networks import image, loss, network, relative_error
-from wsi.errors import MemoryPlanError
+from wsi.errors import ConfigError, MemoryPlanError
 from wsi.memory import (
     MemoryPlan,
     NormKind,
@@ -150,3 +150,46 @@ def test_calibration_leaves_the_network_alone_and_gives_a_rate() -> None:
     assert speed.flop_per_s > 0
     assert all(p.grad is None for p in net.parameters())
     assert torch.equal(net.get_buffer("stages.1.body.bn1.running_mean"), before)
+
+
+def test_inference_needs_less_memory_and_time_than_training() -> None:
+    sizes = [(10_000, 10_000), (40_000, 40_000)]
+    for size in sizes:
+        update, scan = (
+            plan(
+                _resnet50(),
+                size,
+                None,
+                10 * GB,
+                disk_budget=100 * GB,
+                dtype=torch.bfloat16,
+                training=training,
+            )
+            for training in (True, False)
+        )
+        assert scan.seconds < update.seconds / 2
+        assert scan.disk_bytes <= update.disk_bytes
+    assert plan(_resnet50(), (8_000, 8_000), None, 12 * GB, training=False).mode == "in_core"
+
+
+def test_a_plan_for_inference_runs() -> None:
+    net = network(18)
+    source = TensorSource(image(300, 401))
+    wanted = make_mode("in_core").infer(net, source)
+    chosen = plan(net, (300, 401), None, 2 * GB, mode="tiled", training=False)
+    found = chosen.make_mode().infer(net, source)
+    torch.testing.assert_close(found.logits_nc, wanted.logits_nc, rtol=1e-10, atol=0)
+    assert found.embedding is not None
+    assert not found.embedding.is_inference()
+
+
+def test_unified_is_planned_only_where_asked_and_only_for_a_gpu() -> None:
+    asked = plan(
+        _resnet50("batch"), (6_000, 6_000), 16 * GB, 64 * GB, dtype=torch.bfloat16, mode="unified"
+    )
+    assert asked.mode == "unified"
+    assert asked.options["limit_bytes"] == asked.device_bytes + asked.host_bytes
+    with pytest.raises(MemoryPlanError, match="unified: it needs a CUDA device"):
+        plan(_resnet50(), (1_000, 1_000), None, 64 * GB, mode="unified")
+    with pytest.raises(ConfigError, match="there are: in_core"):
+        plan(_resnet50(), (1_000, 1_000), None, 64 * GB, mode="magic")
