@@ -128,6 +128,17 @@ def test_blind_first_read_hides_the_model_until_a_diagnosis_is_chosen(tab: Tab, 
     expect(tab.page.locator(".hotspot")).to_have_count(0)
     expect(tab.page.get_by_role("switch", name="Show heatmap")).to_be_hidden()
     tab.picture("blind")
+    # The next slide that is opened is blind from the first moment on.
+    seen: list[str] = []
+    tab.page.expose_function("noteBars", lambda what: seen.append(what))
+    tab.page.add_init_script(
+        "new MutationObserver(() => document.querySelector('.bars') && noteBars('bars'))"
+        ".observe(document, { childList: true, subtree: true })"
+    )
+    tab.page.reload()
+    expect(tab.page.get_by_text("Blind first read: the model's answer")).to_be_visible()
+    tab.page.wait_for_load_state("networkidle")
+    assert seen == []
     choose(tab, "cancer")
     expect(tab.page.locator(".bars")).to_have_count(2)
     expect(tab.page.locator(".hotspot")).to_have_count(2)

@@ -195,6 +195,7 @@ def test_side_by_side_locks_two_views_of_the_two_pipelines(tab: Tab, fake: Fake)
     expect(titles).to_have_text(
         ["Patch · Probability · cancer", "Whole slide · Probability · cancer"]
     )
+    settle(tab)  # The halved view has its new size.
     tab.page.keyboard.press("3")
     powers = tab.page.locator(".power")
     expect(powers).to_have_text(["10×", "10×"])
@@ -316,4 +317,4 @@ def test_unknown_slide_leads_back_to_the_worklist(tab: Tab) -> None:
     tab.open("#/slides/nothing")
     expect(tab.page.get_by_text("This slide is not here")).to_be_visible()
     tab.page.get_by_role("link", name="Back to the worklist").click()
-    expect(tab.page.get_by_role("heading", name="Worklist")).to_be_visible()
+    expect(tab.page.get_by_role("heading", name="Worklist", exact=True)).to_be_visible()

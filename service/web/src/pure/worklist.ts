@@ -1,4 +1,4 @@
-import type { Slide } from "../api/types";
+import type { Job, ResultSummary, Slide } from "../api/types";
 import { slideSuspicion, suspicion } from "./suspicion";
 
 /** What the worklist shows and in which order. */
@@ -97,4 +97,24 @@ export function visibleRows(
   const first = Math.max(0, Math.floor(scrollTop / rowHeight) - overscan);
   const last = Math.min(count, Math.ceil((scrollTop + height) / rowHeight) + overscan);
   return [Math.min(first, count), Math.max(last, Math.min(first, count))];
+}
+
+/** The slide as it looks with this job as its pipeline's newest. */
+export function withJob(slide: Slide, job: Job): Slide {
+  const before = slide.results.find((result) => result.pipeline === job.pipeline);
+  const result: ResultSummary = {
+    job_id: job.id,
+    pipeline: job.pipeline,
+    model: job.model,
+    status: job.status,
+    progress: job.progress,
+    stage: job.stage,
+    outcome: null,
+    probabilities: {},
+    classes: before?.classes ?? [],
+    error: job.error,
+    finished_at: job.finished_at,
+  };
+  const others = slide.results.filter((other) => other.pipeline !== job.pipeline);
+  return { ...slide, results: [...others, result] };
 }

@@ -10,21 +10,21 @@ import {
   setMpp,
   startJob,
 } from "../api/client";
-import type { Job, Model, ResultSummary, Slide } from "../api/types";
+import type { Job, Model, Slide } from "../api/types";
 import type { Place } from "../place";
-import { pipelineTitle } from "../pure/format";
 import {
   filterSlides,
   type Order,
   pipelineNames,
   type StateFilter,
   sortSlides,
+  withJob,
 } from "../pure/worklist";
-import { askMpp, openDialog } from "../ui/dialog";
+import { askMpp } from "../ui/dialog";
 import { fill, h, isTyping, setText } from "../ui/dom";
 import { icon } from "../ui/icons";
-import { showKeySheet } from "../ui/keysheet";
 import { stateCard, toast } from "../ui/notice";
+import { askPipelines, showWorklistKeys } from "./dialogs";
 import { SlideTable } from "./table";
 import { Uploads } from "./upload";
 
@@ -347,59 +347,8 @@ class WorklistPage {
     if (text !== null) setText(this.#banner, text);
   }
 
-  /** Ask which pipelines shall score the slides. */
   #askStart(slides: readonly Slide[] = this.#table.selectedSlides()): void {
-    const pipelines = [...new Set(this.#models.map((model) => model.pipeline))];
-    if (pipelines.length === 0) {
-      toast("No model is installed, so nothing can be scored yet.", "error");
-      return;
-    }
-    const boxes = pipelineNames([], pipelines).map((name) => {
-      const newest = this.#models.find((model) => model.pipeline === name);
-      const box = h("input", { type: "checkbox", value: name, checked: true });
-      return {
-        box,
-        row: h(
-          "label",
-          { class: "pick" },
-          box,
-          h(
-            "span",
-            {},
-            h("strong", {}, pipelineTitle(name)),
-            h("span", { class: "quiet" }, newest ? `${newest.name} · ${newest.architecture}` : ""),
-          ),
-        ),
-      };
-    });
-    const dialog = openDialog(
-      slides.length === 1 ? `Score ${slides[0]?.name}` : `Score ${slides.length} slides`,
-      [
-        h(
-          "div",
-          { class: "picks" },
-          boxes.map(({ row }) => row),
-        ),
-        h(
-          "div",
-          { class: "actions end" },
-          h(
-            "button",
-            {
-              class: "button primary",
-              onclick: () => {
-                const wanted = boxes.filter(({ box }) => box.checked).map(({ box }) => box.value);
-                dialog.close();
-                void this.#start(slides, wanted);
-              },
-            },
-            icon("play", 16),
-            "Start",
-          ),
-        ),
-      ],
-    );
-    dialog.querySelector<HTMLElement>(".primary")?.focus();
+    askPipelines(slides, this.#models, (pipelines) => void this.#start(slides, pipelines));
   }
 
   #onKey(event: KeyboardEvent): void {
@@ -416,36 +365,4 @@ class WorklistPage {
     } else return;
     event.preventDefault();
   }
-}
-
-function showWorklistKeys(): void {
-  showKeySheet([
-    [["↑", "↓"], "previous row, next row (also k and j)"],
-    [["Home", "End"], "first row, last row"],
-    [["Enter"], "open the slide"],
-    [["x"], "select or unselect the row"],
-    [["g"], "score the slide"],
-    [["/"], "search; Enter opens the first match"],
-    [["?"], "this sheet"],
-  ]);
-}
-
-/** The slide as it looks with this job as its pipeline's newest. */
-function withJob(slide: Slide, job: Job): Slide {
-  const before = slide.results.find((result) => result.pipeline === job.pipeline);
-  const result: ResultSummary = {
-    job_id: job.id,
-    pipeline: job.pipeline,
-    model: job.model,
-    status: job.status,
-    progress: job.progress,
-    stage: job.stage,
-    outcome: null,
-    probabilities: {},
-    classes: before?.classes ?? [],
-    error: job.error,
-    finished_at: job.finished_at,
-  };
-  const others = slide.results.filter((other) => other.pipeline !== job.pipeline);
-  return { ...slide, results: [...others, result] };
 }

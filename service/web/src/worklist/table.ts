@@ -371,7 +371,9 @@ function stateOf(slide: Slide): HTMLElement {
   const state = slideState(slide);
   const failed = slide.results.find((result) => result.status === "FAILED");
   const running = slide.results.find((result) => result.status === "RUNNING");
-  const detail = state === "failed" ? failed?.error : state === "running" ? running?.stage : null;
+  // The row says which slide it is; the reason need not say it again.
+  const reason = failed?.error?.replace(`${slide.name}: `, "");
+  const detail = state === "failed" ? reason : state === "running" ? running?.stage : null;
   return h(
     "div",
     { class: `state ${state}` },

@@ -1,0 +1,140 @@
+import type { Slide } from "../api/types";
+import { mppText, pixels } from "../pure/format";
+import { h } from "../ui/dom";
+import { type IconName, icon } from "../ui/icons";
+import { showKeyHelp } from "./keys";
+import type { Mode } from "./state";
+
+/** The page around the views: bar, panel, status. */
+
+export interface FrameParts {
+  readonly slide: Slide;
+  readonly stage: HTMLElement;
+  readonly toolbar: HTMLElement;
+  readonly results: HTMLElement;
+  readonly heatmap: HTMLElement;
+  readonly hotspots: HTMLElement;
+  readonly review: HTMLElement;
+  readonly reading: HTMLElement;
+  readonly giveMpp: () => void;
+  readonly toggleMode: (mode: Mode) => void;
+}
+
+export class Frame {
+  readonly element: HTMLElement;
+  readonly #parts: FrameParts;
+  readonly #modeButtons = new Map<Mode, HTMLButtonElement>();
+  #facts: HTMLElement;
+
+  constructor(parts: FrameParts) {
+    this.#parts = parts;
+    this.#facts = slideFacts(parts.slide, parts.giveMpp);
+    const section = (title: string, content: Node) =>
+      h("section", { class: "panel-section" }, h("h2", {}, title), content);
+    this.element = h(
+      "div",
+      { class: "viewer-page" },
+      this.#topbar(),
+      h("main", { class: "stage-box" }, parts.stage, parts.toolbar),
+      h(
+        "aside",
+        { class: "panel", "aria-label": "Results and heatmaps", tabindex: "-1" },
+        section("Result", parts.results),
+        section("Heatmap", parts.heatmap),
+        section("Hotspots", parts.hotspots),
+        section("Review", parts.review),
+      ),
+      h(
+        "footer",
+        { class: "statusbar" },
+        h("span", {}, "Research use only – not a medical device."),
+        parts.reading,
+      ),
+    );
+  }
+
+  showSlide(slide: Slide): void {
+    const facts = slideFacts(slide, this.#parts.giveMpp);
+    this.#facts.replaceWith(facts);
+    this.#facts = facts;
+  }
+
+  showMode(mode: Mode): void {
+    for (const [name, button] of this.#modeButtons) {
+      button.setAttribute("aria-pressed", name === mode ? "true" : "false");
+    }
+  }
+
+  showBlind(on: boolean): void {
+    this.element.classList.toggle("blind", on);
+  }
+
+  #topbar(): HTMLElement {
+    const { slide } = this.#parts;
+    return h(
+      "header",
+      { class: "topbar" },
+      h(
+        "a",
+        { class: "icon-button", href: "#/", "aria-label": "Back to the worklist" },
+        icon("back"),
+      ),
+      h("div", { class: "slide-title" }, h("h1", {}, slide.name), this.#facts),
+      h(
+        "div",
+        { class: "topbar-actions" },
+        this.#modeButton("side", "Side by side", "s", "split"),
+        this.#modeButton("swipe", "Swipe", "d", "swipe"),
+        h(
+          "a",
+          {
+            class: "icon-button",
+            href: `#/slides/${slide.id}/report`,
+            "aria-label": "Report to print",
+            title: "Report to print",
+          },
+          icon("print"),
+        ),
+        h(
+          "button",
+          {
+            class: "icon-button",
+            "aria-label": "Keyboard help",
+            title: "Keyboard help (?)",
+            onclick: showKeyHelp,
+          },
+          icon("help"),
+        ),
+      ),
+    );
+  }
+
+  #modeButton(mode: Mode, label: string, key: string, name: IconName): HTMLElement {
+    const button = h(
+      "button",
+      {
+        class: "button",
+        "aria-pressed": "false",
+        "aria-label": label,
+        title: `${label} (${key})`,
+        onclick: () => this.#parts.toggleMode(mode),
+      },
+      icon(name, 16),
+      h("span", { class: "wide-only" }, label),
+    );
+    this.#modeButtons.set(mode, button);
+    return button;
+  }
+}
+
+function slideFacts(slide: Slide, giveMpp: () => void): HTMLElement {
+  return h(
+    "p",
+    { class: "slide-facts" },
+    h("span", {}, `${pixels(slide.width, slide.height)} px`),
+    slide.mpp === null
+      ? h("button", { class: "link", onclick: giveMpp }, "resolution unknown – set it")
+      : h("span", {}, mppText(slide.mpp)),
+    h("span", {}, slide.vendor),
+  );
+}

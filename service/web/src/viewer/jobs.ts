@@ -1,0 +1,127 @@
+import {
+  ApiError,
+  cancelJob,
+  followJob,
+  getResult,
+  listJobs,
+  messageOf,
+  setMpp,
+  startJob,
+} from "../api/client";
+import { isFinal, type Job } from "../api/types";
+import { pipelineTitle } from "../pure/format";
+import { askMpp } from "../ui/dialog";
+import { toast } from "../ui/notice";
+import type { ViewerState } from "./state";
+
+export interface JobEvents {
+  /** A job moved. */
+  readonly moved: () => void;
+  /** A result came, or could not be had. */
+  readonly result: () => Promise<void>;
+  /** The reader gave the slide's resolution. */
+  readonly mpp: (mpp: number) => void;
+}
+
+/** The jobs of one slide: started, watched, stopped; their results fetched when they are there. */
+export class SlideJobs {
+  readonly #state: ViewerState;
+  readonly #signal: AbortSignal;
+  readonly #events: JobEvents;
+
+  constructor(state: ViewerState, signal: AbortSignal, events: JobEvents) {
+    this.#state = state;
+    this.#signal = signal;
+    this.#events = events;
+  }
+
+  async load(): Promise<void> {
+    const { jobs, slide } = this.#state;
+    const { items } = await listJobs(`slide_id=${slide.id}`);
+    // Newest first: the first of each pipeline counts.
+    for (const job of items) if (!jobs.has(job.pipeline)) jobs.set(job.pipeline, job);
+    this.#events.moved();
+    const waiting: Promise<void>[] = [];
+    for (const [pipeline, job] of jobs) {
+      if (!isFinal(job.status)) this.#follow(job);
+      // The last result stays in sight while a newer job runs or after it failed.
+      const done =
+        job.status === "SUCCEEDED"
+          ? job
+          : items.find((j) => j.pipeline === pipeline && j.status === "SUCCEEDED");
+      if (done) waiting.push(this.#loadResult(done));
+    }
+    await Promise.all(waiting);
+  }
+
+  async start(pipeline: string): Promise<void> {
+    try {
+      const job = await startJob(this.#state.slide.id, pipeline, null);
+      this.#state.jobs.set(pipeline, job);
+      this.#follow(job);
+      this.#events.moved();
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      if (error.kind !== "mpp") toast(error.message, "error");
+      else if (await this.giveMpp(error.message)) await this.start(pipeline);
+    }
+  }
+
+  async cancel(job: Job): Promise<void> {
+    try {
+      this.#state.jobs.set(job.pipeline, await cancelJob(job.id));
+      this.#events.moved();
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      toast(error.message, "error");
+    }
+  }
+
+  /** Ask for the slide's resolution; returns whether it is known now. */
+  async giveMpp(reason: string): Promise<boolean> {
+    const mpp = await askMpp(this.#state.slide.name, reason);
+    if (mpp === null) return false;
+    try {
+      await setMpp(this.#state.slide.id, mpp);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      toast(error.message, "error");
+      return false;
+    }
+    this.#state.slide = { ...this.#state.slide, mpp };
+    this.#events.mpp(mpp);
+    return true;
+  }
+
+  #follow(job: Job): void {
+    const onChange = (now: Job) => {
+      const before = this.#state.jobs.get(job.pipeline);
+      // A newer job of this pipeline has taken its place.
+      if (before && before.id !== now.id) return;
+      this.#state.jobs.set(job.pipeline, now);
+      this.#events.moved();
+      if (now.status === "SUCCEEDED") void this.#loadResult(now);
+    };
+    followJob(job.id, onChange, this.#signal).catch((error: unknown) =>
+      toast(`The job's progress did not come: ${messageOf(error)}`, "error"),
+    );
+  }
+
+  async #loadResult(job: Job): Promise<void> {
+    const { results, pipelines } = this.#state;
+    try {
+      results.set(job.pipeline, await getResult(job.id));
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      const name = pipelineTitle(job.pipeline).toLowerCase();
+      toast(`The ${name} result did not come: ${error.message}`, "error");
+    }
+    if (this.#signal.aborted) return;
+    // The order of the pipelines, whichever came first.
+    const rank = (name: string) => pipelines.indexOf(name);
+    const sorted = [...results.values()].sort((a, b) => rank(a.pipeline) - rank(b.pipeline));
+    results.clear();
+    for (const result of sorted) results.set(result.pipeline, result);
+    await this.#events.result();
+  }
+}

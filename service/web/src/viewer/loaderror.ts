@@ -1,0 +1,26 @@
+import { ApiError, isAway, messageOf } from "../api/client";
+import { fill, h } from "../ui/dom";
+import { stateCard } from "../ui/notice";
+
+/** In place of a slide that could not be opened: why, and what to do. */
+export function showLoadError(root: Element, error: unknown, retry: () => Promise<void>): void {
+  const back = h("a", { class: "button", href: "#/" }, "Back to the worklist");
+  const missing = error instanceof ApiError && error.status === 404;
+  const card = missing
+    ? stateCard(
+        "This slide is not here",
+        "It was deleted, or the address is wrong.",
+        [back],
+        "error",
+      )
+    : stateCard(
+        isAway(error) ? "The service is away" : "The slide could not be opened",
+        `${messageOf(error)}${isAway(error) ? " This page keeps trying." : ""}`,
+        [
+          h("button", { class: "button primary", onclick: () => void retry() }, "Try again now"),
+          back,
+        ],
+        "error",
+      );
+  fill(root, card);
+}

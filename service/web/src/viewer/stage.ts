@@ -1,0 +1,161 @@
+import { ApiError } from "../api/client";
+import type { Hotspot } from "../api/types";
+import { kindTitle, pipelineTitle } from "../pure/format";
+import { h } from "../ui/dom";
+import type { LayerChoice } from "./choice";
+import { HeatmapCache } from "./layers";
+import { type PointerReading, SlidePane } from "./pane";
+import { hotspotResult, type Mode, type ViewerState } from "./state";
+import { SwipeHandle } from "./swipe";
+
+export interface StageEvents {
+  /** The reader works in this view now. */
+  readonly active: (view: 0 | 1) => void;
+  readonly pointer: (reading: PointerReading | null) => void;
+}
+
+/** The views of the slide: one, two locked ones, or one with a divider; and what each draws. */
+export class Stage {
+  readonly element = h("div", { class: "stage" });
+  readonly #state: ViewerState;
+  readonly #events: StageEvents;
+  readonly #heatmaps: HeatmapCache;
+  readonly #panes: SlidePane[] = [];
+  readonly #swipe: SwipeHandle;
+  #leader = 0;
+
+  constructor(state: ViewerState, events: StageEvents) {
+    this.#state = state;
+    this.#events = events;
+    this.#heatmaps = new HeatmapCache(state.settings);
+    this.#swipe = new SwipeHandle((share) => {
+      const pane = this.#panes[0];
+      if (!pane) return;
+      pane.content.divider = share;
+      pane.redraw();
+    });
+  }
+
+  /** Once the element is in the page. */
+  open(): void {
+    this.#addPane(`Slide ${this.#state.slide.name}`);
+  }
+
+  destroy(): void {
+    for (const pane of this.#panes.splice(0)) pane.destroy();
+  }
+
+  /** The view that keys and buttons move. */
+  get pane(): SlidePane | undefined {
+    return this.#panes[this.#leader] ?? this.#panes[0];
+  }
+
+  setMpp(mpp: number): void {
+    for (const pane of this.#panes) pane.setMpp(mpp);
+  }
+
+  setMode(mode: Mode): void {
+    this.#leader = 0;
+    this.element.classList.toggle("two", mode === "side");
+    if (mode === "side" && this.#panes.length === 1) this.#addPane("Second view, locked");
+    if (mode !== "side") for (const pane of this.#panes.splice(1)) pane.destroy();
+    const first = this.#panes[0];
+    if (!first) return;
+    first.content.divider = mode === "swipe" ? 0.5 : null;
+    if (mode === "swipe") this.#swipe.attach(first.element);
+    else this.#swipe.detach();
+  }
+
+  showHotspot(spot: Hotspot): void {
+    this.#leader = 0;
+    this.#panes[0]?.showHotspot(spot);
+  }
+
+  /** A choice was made: say so where its heatmap cannot be had. */
+  async check(view: 0 | 1): Promise<void> {
+    const choice = this.#state.choices[view];
+    const result = choice && this.#state.results.get(choice.pipeline);
+    const pane = this.#panes[this.#state.mode === "side" ? view : 0];
+    if (!choice || !result) return;
+    try {
+      await this.#heatmaps.get(result, choice);
+      pane?.notify(null);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      pane?.notify(`The heatmap “${choiceTitle(choice)}” is missing: ${error.message}`);
+    }
+    await this.fill();
+  }
+
+  /** Give each view the layers that it shall draw. */
+  async fill(): Promise<void> {
+    const [left, right] = await Promise.all(this.#state.choices.map((c) => this.#layer(c)));
+    const { mode, choices } = this.#state;
+    const [first, second] = this.#panes;
+    if (first) {
+      first.content.left = left ?? null;
+      first.content.right = mode === "swipe" ? (right ?? null) : null;
+      first.setTitle(mode === "side" ? choiceTitle(choices[0]) : null);
+    }
+    if (second) {
+      second.content.left = right ?? null;
+      second.setTitle(choiceTitle(choices[1]));
+    }
+    this.#swipe.setTitles(choiceTitle(choices[0]), choiceTitle(choices[1]));
+    this.redraw();
+  }
+
+  /** Colour again with the settings of now. */
+  recolour(): void {
+    this.#heatmaps.recolour();
+    this.redraw();
+  }
+
+  redraw(): void {
+    const { overlay, held, hidden, settings, hotspot } = this.#state;
+    const spots = hotspotResult(this.#state)?.hotspots ?? [];
+    for (const pane of this.#panes) {
+      pane.content.visible = overlay && !held && !hidden;
+      pane.content.outlines = settings.outlines;
+      pane.content.hotspots = spots;
+      pane.content.current = hotspot;
+      pane.redraw();
+    }
+  }
+
+  async #layer(choice: LayerChoice | null) {
+    const result = choice && this.#state.results.get(choice.pipeline);
+    if (!choice || !result || result.outcome === "no_tissue") return null;
+    try {
+      return await this.#heatmaps.get(result, choice);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      return null; // `check` told the reader when it was chosen.
+    }
+  }
+
+  #addPane(name: string): void {
+    const index = this.#panes.length;
+    const pane = new SlidePane(this.element, this.#state.slide, this.#state.settings, name);
+    this.#panes.push(pane);
+    pane.onMove = () => {
+      if (this.#leader !== index) return;
+      for (const other of this.#panes) if (other !== pane) other.follow(pane);
+    };
+    pane.onActive = () => {
+      this.#leader = index;
+      if (this.#state.mode === "side") this.#events.active(index === 1 ? 1 : 0);
+    };
+    pane.onPointer = (reading) => this.#events.pointer(reading);
+    pane.onFailure = (text) => pane.notify(text);
+    pane.viewer.addOnceHandler("open", () => {
+      const leader = this.#panes[this.#leader];
+      if (leader && leader !== pane) pane.follow(leader);
+    });
+  }
+}
+
+function choiceTitle(choice: LayerChoice | null): string {
+  if (!choice) return "Bare slide";
+  return `${pipelineTitle(choice.pipeline)} · ${kindTitle(choice.kind)} · ${choice.className}`;
+}
