@@ -1,4 +1,4 @@
-import { ApiError, getLayout, getSlide, isAway, listModels, messageOf, pause } from "../api/client";
+import { ApiError, getLayout, getSlide, isAway, listModels, pause } from "../api/client";
 import type { Model, Slide } from "../api/types";
 import type { Place } from "../place";
 import type { TileLayout } from "../pure/dzi";
