@@ -1,6 +1,7 @@
 """The terminal's side of the command line: progress, tables, errors in one line."""
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from rich.progress import (
 )
 
 from wsi.errors import WsiError
+from wsi.progress import no_progress
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,6 +43,11 @@ def errors_in_one_line(command: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
+def is_main_process() -> bool:
+    """Whether this process speaks for those that torchrun started together."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def quiet_libraries() -> None:
     """What a library logs about a bad file, our own error says better."""
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
@@ -53,6 +60,9 @@ def progress_bar(title: str) -> Iterator[Callable[[str, float], None]]:
     Yields:
         a ``wsi.progress.Progress``.
     """
+    if not is_main_process():
+        yield no_progress
+        return
     if not sys.stderr.isatty():
         yield _plain(title)
         return

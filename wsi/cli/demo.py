@@ -89,7 +89,8 @@ def _train_models(slides: Path, models: Path) -> None:
     from wsi.training.slide_patches import annotated_patches
     from wsi.training.sources import InMemory
     from wsi.training.tables import read_table
-    from wsi.training.whole_slide import WholeSlideTrainer, WholeSlideTraining
+    from wsi.training.whole_slide import WholeSlideTrainer
+    from wsi.training.whole_slide_config import WholeSlideTraining
 
     patch_bundle, whole_bundle = models / "demo-patch", models / "demo-whole-slide"
     table = slides / "slides.csv"

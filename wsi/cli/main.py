@@ -7,6 +7,7 @@ from wsi.cli.console import quiet_libraries
 from wsi.cli.demo import demo
 from wsi.cli.evaluate import evaluate
 from wsi.cli.inspect import info, models, tissue
+from wsi.cli.plan import plan
 from wsi.cli.processes import serve, worker
 from wsi.cli.train import train
 
@@ -21,5 +22,5 @@ def main() -> None:
     quiet_libraries()
 
 
-for _command in (info, tissue, analyze, train, evaluate, models, serve, worker, demo):
+for _command in (info, tissue, analyze, train, plan, evaluate, models, serve, worker, demo):
     main.add_command(_command)

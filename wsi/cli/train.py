@@ -1,14 +1,19 @@
 """``wsi train patch`` and ``wsi train whole-slide``."""
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-from wsi.cli.console import errors_in_one_line, progress_bar
+from wsi.cli.console import errors_in_one_line, is_main_process, progress_bar
 from wsi.cli.train_aggregator import train_aggregator
 from wsi.errors import ConfigError
+
+if TYPE_CHECKING:
+    from wsi.models.card import ModelCard
 
 _CLASSES = "background,benign,cancer"
 
@@ -33,6 +38,11 @@ def _shared(command: Any) -> Any:
             click.option("--seed", type=int, default=0, show_default=True),
             click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"])),
             click.option("--device", default="auto", show_default=True),
+            click.option(
+                "--tensorboard",
+                type=click.Path(path_type=Path),
+                help="Folder for a TensorBoard log (needs the tensorboard extra).",
+            ),
             click.option("--resume", is_flag=True, help="Continue from the checkpoint."),
         ]
     ):
@@ -85,12 +95,14 @@ def train_patch(
     patch_px: int,
     unlabelled: str | None,
     class_map: tuple[str, ...],
+    tensorboard: Path | None,
     **options: Any,
 ) -> None:
     """Train the patch classifier from ready patches or from annotated slides."""
-    from wsi.training.loop import TrainingStopped
+    from wsi.training.distributed import leave_world
     from wsi.training.patch import PatchTrainer
     from wsi.training.patch_config import PatchTraining
+    from wsi.training.report import write_training_report
     from wsi.training.sources import InMemory, TablePatches
     from wsi.training.tables import read_table
 
@@ -119,13 +131,17 @@ def train_patch(
                     progress=tell,
                 )
             )
-        trainer = PatchTrainer(config, train_set, val_set, out, progress=tell, on_epoch=_epoch)
-        try:
-            card = trainer.run(resume=resume)
-        except TrainingStopped as stopped:
-            click.echo(f"wsi: {stopped}", err=True)
-            sys.exit(143)
-    click.echo(f"{out}: {_figures(dict(card.metrics))}")
+        with _epoch_log(tensorboard) as on_epoch:
+            trainer = PatchTrainer(
+                config, train_set, val_set, out, progress=tell, on_epoch=on_epoch
+            )
+            _run(trainer, out, resume)
+        probabilities = trainer.predict_validation()
+    if is_main_process():
+        report = out / "report.html"
+        write_training_report(report, out.name, val_set, probabilities, names, trainer.history)
+        click.echo(report)
+    leave_world()
 
 
 @train.command("whole-slide")
@@ -137,19 +153,26 @@ def train_patch(
 @click.option("--start", help="Bundle of a patch classifier to start from.")
 @click.option("--norm", help="frozen, batch, group, cell, none.")
 @click.option("--pooling", help="average, max, lse, attention.")
-@click.option("--memory", help="in_core, tiled, offload, unified.")
+@click.option("--memory", help="auto (planned), in_core, tiled, offload, unified.")
 @click.option("--optimizer", type=click.Choice(["adamw", "sgd"]))
 @click.option("--accumulate", type=int, help="Slides in one update.")
 @click.option("--warmup", type=int, help="Updates until the full learning rate.")
 @click.option("--weight-decay", type=float)
 @errors_in_one_line
 def train_whole_slide(
-    table: Path, out: Path, resume: bool, classes: str, root: Path | None, **options: Any
+    table: Path,
+    out: Path,
+    resume: bool,
+    classes: str,
+    root: Path | None,
+    tensorboard: Path | None,
+    **options: Any,
 ) -> None:
     """Train the whole-slide network from slide labels alone."""
-    from wsi.training.loop import TrainingStopped
+    from wsi.training.distributed import leave_world
     from wsi.training.tables import read_table
-    from wsi.training.whole_slide import WholeSlideTrainer, WholeSlideTraining
+    from wsi.training.whole_slide import WholeSlideTrainer
+    from wsi.training.whole_slide_config import WholeSlideTraining
 
     names = tuple(name.strip() for name in classes.split(","))
     given = {key: value for key, value in options.items() if value is not None}
@@ -157,16 +180,12 @@ def train_whole_slide(
         raise ConfigError("give the resolution: --mpp 2, or --fit-px 10000")
     config = WholeSlideTraining(name=out.name, classes=names, **given)
     rows = read_table(table, names)
-    with progress_bar(out.name) as tell:
+    with progress_bar(out.name) as tell, _epoch_log(tensorboard) as on_epoch:
         trainer = WholeSlideTrainer(
-            config, rows, root or table.parent, out, progress=tell, on_epoch=_epoch
+            config, rows, root or table.parent, out, progress=tell, on_epoch=on_epoch
         )
-        try:
-            card = trainer.run(resume=resume)
-        except TrainingStopped as stopped:
-            click.echo(f"wsi: {stopped}", err=True)
-            sys.exit(143)
-    click.echo(f"{out}: {_figures(dict(card.metrics))}")
+        _run(trainer, out, resume)
+    leave_world()
 
 
 def _class_map(entries: tuple[str, ...]) -> dict[str, str | None]:
@@ -175,6 +194,44 @@ def _class_map(entries: tuple[str, ...]) -> dict[str, str | None]:
     if any(not name or not equals for name, equals, _ in pairs):
         raise ConfigError(f"--class-map wants NAME=CLASS, got {', '.join(entries)}")
     return {name: target or None for name, _, target in pairs}
+
+
+class _Trainer(Protocol):
+    def run(self, *, resume: bool) -> "ModelCard": ...
+
+
+def _run(trainer: _Trainer, out: Path, resume: bool) -> None:
+    """Train; a stop by signal exits with 143, as the shell would say of SIGTERM."""
+    from wsi.training.loop import TrainingStopped
+
+    try:
+        card = trainer.run(resume=resume)
+    except TrainingStopped as stopped:
+        click.echo(f"wsi: {stopped}", err=True)
+        sys.exit(143)
+    if is_main_process():
+        click.echo(f"{out}: {_figures(dict(card.metrics))}")
+
+
+@contextmanager
+def _epoch_log(folder: Path | None) -> Iterator[Callable[[dict[str, float]], None]]:
+    """Prints each epoch's figures, and writes them for TensorBoard where a folder is given."""
+    if folder is None:
+        yield _epoch
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ConfigError("--tensorboard needs TensorBoard: pip install tensorboard") from None
+    with SummaryWriter(str(folder)) as writer:
+
+        def on_epoch(figures: dict[str, float]) -> None:
+            _epoch(figures)
+            for name, value in figures.items():
+                if name != "epoch":
+                    writer.add_scalar(name, value, int(figures["epoch"]))
+
+        yield on_epoch
 
 
 def _epoch(figures: dict[str, float]) -> None:

@@ -13,7 +13,15 @@ from torchvision.models import ResNet
 from wsi.errors import ModelError
 from wsi.explanations import find_hotspots, grad_cam, scale_over_slide
 from wsi.geometry import Point
-from wsi.memory import EmbeddingHead, Inference, RunOptions, StagedNetwork, make_mode, stage_network
+from wsi.memory import (
+    EmbeddingHead,
+    Inference,
+    RunOptions,
+    StagedNetwork,
+    plan,
+    stage_network,
+)
+from wsi.memory.machine import memory_budgets
 from wsi.memory.slide_source import SlideSource, fitted_mpp
 from wsi.models.aggregators import slide_classes
 from wsi.models.backbones import build_backbone
@@ -75,10 +83,14 @@ class WholeSlidePipeline:
         )
         progress("network", 0.0)
         networking = perf_counter()
-        inference = make_mode("in_core", self._run).infer(self.network, source)
+        device_bytes, host_bytes = memory_budgets(self._run.torch_device)
+        planned = plan(
+            self.network, source.size, device_bytes, host_bytes, dtype=self._run.autocast
+        )
+        inference = planned.make_mode(self._run).infer(self.network, source)
         timings["network"] = perf_counter() - networking
         progress("heatmaps", 0.0)
-        return self._result(slide, source, tissue, quality, inference, timings)
+        return self._result(slide, source, tissue, quality, inference, planned.mode, timings)
 
     def _result(
         self,
@@ -87,6 +99,7 @@ class WholeSlidePipeline:
         tissue: TissueMask,
         quality: QualityReport,
         inference: Inference,
+        memory_mode: str,
         timings: dict[str, float],
     ) -> SlideResult:
         started = perf_counter()
@@ -113,6 +126,7 @@ class WholeSlidePipeline:
                 "input_px": [source.size[1], source.size[0]],
                 "input_mpp": source.mpp,
                 "tissue_share": float(tissue.mask.mean()),
+                "memory_mode": memory_mode,
                 "peak_host_bytes": inference.measured.peak_host_bytes,
                 "quality": describe_quality(quality),
             },

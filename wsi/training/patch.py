@@ -139,6 +139,18 @@ class PatchTrainer:
         self._world.wait()
         return card
 
+    def predict_validation(self) -> NDArray[np.float32]:
+        """(N, classes) float32 probabilities of the validation patches by the best weights."""
+        return self._predict(self._best)
+
+    def _predict(self, weights: dict[str, torch.Tensor]) -> NDArray[np.float32]:
+        config = self.config
+        network = build_backbone(config.architecture, len(config.classes)).to(self._device)
+        network.load_state_dict(weights)
+        return predict(
+            network, self._validation, len(config.classes), self._device, self._dtype, self._world
+        )
+
     def _has_stalled(self) -> bool:
         waited = self._state.epoch - 1 - self._state.best_epoch
         return bool(self.config.patience) and waited >= self.config.patience
@@ -233,11 +245,7 @@ class PatchTrainer:
         news = self._world.merge_rows(self._noted_n - self._alarm_n)
         self._alarm_n = (self._alarm_n + news).clip(0, 1)
         self._noted_n = self._alarm_n.copy()
-        judged = build_backbone(config.architecture, len(config.classes)).to(self._device)
-        judged.load_state_dict(self._averaged)
-        probabilities = predict(
-            judged, self._validation, len(config.classes), self._device, self._dtype, self._world
-        )
+        probabilities = self._predict(self._averaged)
         figures = classification_metrics(
             self._validation.labels_n, probabilities, config.classes, prefix="validation"
         )

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,13 +17,13 @@ from wsi.errors import ConfigError, DatasetError
 from wsi.evaluation.metrics import classification_metrics
 from wsi.memory import (
     MemoryMode,
-    NormKind,
-    PoolingKind,
     RunOptions,
     StagedNetwork,
     make_mode,
+    plan,
     stage_network,
 )
+from wsi.memory.machine import memory_budgets
 from wsi.memory.slide_source import SlideSource, SlideVariant, fitted_mpp
 from wsi.models.backbones import build_backbone, start_from
 from wsi.models.bundle import load_bundle, save_bundle
@@ -41,6 +41,7 @@ from wsi.training.checkpoints import (
     unpack_optimizer,
     without_prefix,
 )
+from wsi.training.distributed import join_world
 from wsi.training.loop import (
     TrainingStopped,
     mix_seed,
@@ -50,62 +51,7 @@ from wsi.training.loop import (
     warmup_cosine,
 )
 from wsi.training.tables import Row
-
-
-@dataclass(frozen=True, kw_only=True)
-class WholeSlideTraining:
-    """Everything that decides the result of a training, besides the data.
-
-    Attributes:
-        name: of the model.
-        classes: slide classes, in the order of the labels; the first is the normal one.
-        mpp: micrometres per pixel to draw slides at; 0 fits each slide to ``input_px``.
-        input_px: longer side of a fitted slide.
-        architecture, weights: see ``wsi.models.backbones.build_backbone``.
-        start: bundle of a patch classifier of the same architecture to start from.
-        norm, pooling: see ``wsi.memory.stage_network``.
-        memory: memory mode, and its options.
-        accumulate: slides whose gradients make one update.
-        warmup: updates until the learning rate is reached.
-        checkpoint_updates: a checkpoint every so many updates, besides the one an epoch.
-        patience: epochs without a better validation figure before stopping; 0 never stops early.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    mpp: float = 0.0
-    input_px: int = 10_000
-    architecture: str = "resnet50"
-    weights: str | None = None
-    start: str | None = None
-    norm: NormKind = "frozen"
-    pooling: PoolingKind = "lse"
-    memory: str = "in_core"
-    memory_options: dict[str, Any] = field(default_factory=dict)
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    epochs: int = 20
-    accumulate: int = 4
-    learning_rate: float = 1e-4
-    weight_decay: float = 0.01
-    warmup: int = 10
-    class_weights: bool = True
-    label_smoothing: float = 0.0
-    checkpoint_updates: int = 10
-    patience: int = 0
-    seed: int = 0
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    device: str = "auto"
-    augmentation: AugmentSpec = field(default_factory=AugmentSpec)
-
-    def __post_init__(self) -> None:
-        if len(self.classes) < 2:
-            raise ConfigError(f"a classifier needs at least two classes, got {self.classes}")
-        if self.epochs < 1 or self.accumulate < 1 or not self.learning_rate > 0:
-            raise ConfigError("epochs, accumulate and learning rate must be positive")
-        if self.mpp <= 0 and self.input_px < 32:
-            raise ConfigError("give the resolution as mpp, or a size of at least 32 px to fit to")
-        if self.weights and self.start:
-            raise ConfigError("start from weights or from a patch classifier, not from both")
+from wsi.training.whole_slide_config import WholeSlideTraining
 
 
 @dataclass
@@ -152,8 +98,14 @@ class WholeSlideTrainer:
         self._check_rows()
         tune_allocator()
         self._device = resolve_device(config.device)
+        self._world = join_world(self._device)
+        if config.accumulate < self._world.size:
+            raise ConfigError(
+                f"an update of {config.accumulate} slide(s) cannot be shared by "
+                f"{self._world.size} processes; raise accumulate"
+            )
         self.network = self._build().to(self._device)
-        self._mode = self._make_mode()
+        self._modes: dict[tuple[int, int], MemoryMode] = {}
         kind = torch.optim.AdamW if config.optimizer == "adamw" else _sgd
         self._optimizer = kind(
             self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -199,7 +151,10 @@ class WholeSlideTrainer:
             norm=config.norm,
         )
 
-    def _make_mode(self) -> MemoryMode:
+    def _mode_for(self, size: tuple[int, int]) -> MemoryMode:
+        """How an image of this size runs: as asked, else planned once for each size."""
+        if size in self._modes:
+            return self._modes[size]
         config = self.config
         dtype = (
             fast_dtype(self._device)
@@ -209,7 +164,19 @@ class WholeSlideTrainer:
         run = RunOptions(
             device=str(self._device), autocast=None if dtype == torch.float32 else dtype
         )
-        return make_mode(config.memory, run, **config.memory_options)
+        if config.memory == "auto":
+            device_bytes, host_bytes = memory_budgets(self._device)
+            planned = plan(
+                self.network,
+                size,
+                (config.device_memory or device_bytes) if device_bytes else None,
+                config.host_memory or host_bytes,
+                dtype=run.autocast,
+            )
+            self._modes[size] = planned.make_mode(run)
+        else:
+            self._modes[size] = make_mode(config.memory, run, **config.memory_options)
+        return self._modes[size]
 
     @property
     def history(self) -> list[dict[str, float]]:
@@ -231,8 +198,11 @@ class WholeSlideTrainer:
         with stop_on_signal() as asked:
             while self._state.epoch < self.config.epochs and not self._has_stalled():
                 self._run_epoch(asked)
-        card = self._save_bundle()
-        shutil.rmtree(self._checkpoint, ignore_errors=True)
+        card = self._card()
+        if self._world.is_main:
+            card = save_bundle(self._out, card, self._best)
+            shutil.rmtree(self._checkpoint, ignore_errors=True)
+        self._world.wait()
         return card
 
     def _has_stalled(self) -> bool:
@@ -251,16 +221,19 @@ class WholeSlideTrainer:
             set_learning_rate(self._optimizer, config.learning_rate * rate)
             self._optimizer.zero_grad(set_to_none=True)
             self.network.train()
-            for offset, index in enumerate(chosen):
+            mine = self._world.share(chosen)
+            for offset, index in enumerate(mine):
                 state.losses.append(self._step(int(index), len(chosen)))
-                done = (state.position + offset + 1) / len(order)
-                self._tell("training", (state.epoch + done) / config.epochs)
+                done = (state.position + (offset + 1) * self._world.size) / len(order)
+                self._tell("training", (state.epoch + min(done, 1.0)) / config.epochs)
+            self._world.sum_gradients(self.network.parameters())
             self._optimizer.step()
             state.position += len(chosen)
             state.updates += 1
-            if asked() or state.updates % config.checkpoint_updates == 0:
+            stopping = self._world.any(asked())
+            if stopping or state.updates % config.checkpoint_updates == 0:
                 self._save()
-            if asked():
+            if stopping:
                 raise TrainingStopped(f"stopped; --resume continues in epoch {state.epoch + 1}")
         self._finish_epoch()
 
@@ -281,7 +254,8 @@ class WholeSlideTrainer:
 
         with open_slide(self._file(row), mpp=row.mpp) as slide:
             source = self._source(slide, row, draw_variant(config.augmentation, generator))
-            return self._mode.step(self.network, source, loss_fn).loss * shares
+            step = self._mode_for(source.size).step(self.network, source, loss_fn)
+        return step.loss * shares
 
     def _source(self, slide: Any, row: Row, variant: SlideVariant | None) -> SlideSource:
         if row.path not in self._tissue:
@@ -296,15 +270,18 @@ class WholeSlideTrainer:
         )
 
     def predict(self, rows: Sequence[Row]) -> NDArray[np.float32]:
-        """(N, classes) float32 probabilities of slides."""
-        values = []
-        for number, row in enumerate(rows):
+        """(N, classes) float32 probabilities of slides, dealt out to the processes."""
+        values = np.zeros((len(rows), len(self.config.classes)), np.float32)
+        mine = self._world.share(np.arange(len(rows)))
+        for number, index in enumerate(mine):
+            row = rows[int(index)]
             with open_slide(self._file(row), mpp=row.mpp) as slide:
                 source = self._source(slide, row, None)
-                inference = self._mode.infer(self.network, source, keep_embedding=False)
-            values.append(inference.logits_nc.float().softmax(1).cpu().numpy()[0])
-            self._tell("validation", (number + 1) / len(rows))
-        return np.stack(values)
+                mode = self._mode_for(source.size)
+                inference = mode.infer(self.network, source, keep_embedding=False)
+            values[index] = inference.logits_nc.float().softmax(1).cpu().numpy()[0]
+            self._tell("validation", (number + 1) / len(mine))
+        return self._world.merge_rows(values)
 
     def _finish_epoch(self) -> None:
         state = self._state
@@ -326,9 +303,12 @@ class WholeSlideTrainer:
         )
         state.epoch, state.position, state.losses = state.epoch + 1, 0, []
         self._save()
-        self._on_epoch(state.history[-1])
+        if self._world.is_main:
+            self._on_epoch(state.history[-1])
 
     def _save(self) -> None:
+        if not self._world.is_main:
+            return
         tensors = {
             **prefixed("network", self.network.state_dict()),
             **prefixed("best", self._best),
@@ -358,7 +338,7 @@ class WholeSlideTrainer:
     def _identity(self) -> dict[str, Any]:
         return {**asdict(self.config), "classes": list(self.config.classes)}
 
-    def _save_bundle(self) -> ModelCard:
+    def _card(self) -> ModelCard:
         config = self.config
         best = self._state.history[self._state.best_epoch]
         digest = hashlib.sha256(
@@ -366,7 +346,7 @@ class WholeSlideTrainer:
                 f"{r.path}\t{r.label}\t{r.split}\n" for r in (*self._train, *self._validation)
             ).encode()
         )
-        card = ModelCard(
+        return ModelCard(
             name=config.name,
             pipeline="whole-slide",
             architecture=config.architecture,
@@ -383,7 +363,6 @@ class WholeSlideTrainer:
                 "history": self._state.history,
             },
         )
-        return save_bundle(self._out, card, self._best)
 
 
 def draw_variant(spec: AugmentSpec, generator: torch.Generator) -> SlideVariant:

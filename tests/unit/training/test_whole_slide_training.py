@@ -15,7 +15,8 @@ from wsi.testing.models import untrained_patch_bundle
 from wsi.testing.slides import synthetic_slide
 from wsi.training.loop import TrainingStopped
 from wsi.training.tables import Row
-from wsi.training.whole_slide import WholeSlideTrainer, WholeSlideTraining
+from wsi.training.whole_slide import WholeSlideTrainer
+from wsi.training.whole_slide_config import WholeSlideTraining
 
 CONFIG = WholeSlideTraining(
     name="m",

@@ -1,0 +1,63 @@
+"""``wsi plan``: what training a network on whole slides would need, with no GPU at hand."""
+
+import click
+
+from wsi.cli.console import errors_in_one_line
+
+
+@click.command()
+@click.option("--size", type=int, required=True, help="Longer side of the slide in pixels.")
+@click.option("--height", type=int, help="Other side; the same unless given.")
+@click.option("--device-memory", help="Of the GPU, such as 16GB; without it a CPU is planned for.")
+@click.option("--host-memory", help="Of the machine, such as 64GB. [default: what is free]")
+@click.option("--disk", default="0", help="Scratch space, such as 500GB.")
+@click.option("--architecture", default="resnet50", show_default=True)
+@click.option(
+    "--norm", default="frozen", show_default=True, help="frozen, batch, group, cell, none."
+)
+@click.option("--pooling", default="lse", show_default=True, help="average, max, lse, attention.")
+@click.option("--mode", help="Only this mode: in_core, tiled, offload, unified.")
+@click.option("--precision", type=click.Choice(["bfloat16", "float32"]), default="bfloat16")
+@errors_in_one_line
+def plan(
+    size: int,
+    height: int | None,
+    device_memory: str | None,
+    host_memory: str | None,
+    disk: str,
+    architecture: str,
+    norm: str,
+    pooling: str,
+    mode: str | None,
+    precision: str,
+) -> None:
+    """Print how one training update would run: mode, tiles, memory and seconds, stage by stage."""
+    from typing import cast
+
+    import torch
+    from torchvision.models import ResNet
+
+    from wsi.memory import plan as make_plan
+    from wsi.memory import stage_network
+    from wsi.memory.machine import memory_budgets, parse_bytes
+    from wsi.models.backbones import build_backbone
+
+    host = parse_bytes(host_memory) if host_memory else memory_budgets(torch.device("cpu"))[1]
+    # Shapes are all a plan needs: no weights are made on the meta device.
+    with torch.device("meta"):
+        network = stage_network(
+            cast(ResNet, build_backbone(architecture, 2)),
+            classes=2,
+            norm=norm,  # type: ignore[arg-type]
+            pooling=pooling,  # type: ignore[arg-type]
+        )
+    planned = make_plan(
+        network,
+        (height or size, size),
+        parse_bytes(device_memory) if device_memory else None,
+        host,
+        disk_budget=parse_bytes(disk) if disk != "0" else 0,
+        dtype=torch.bfloat16 if precision == "bfloat16" else None,
+        mode=mode,
+    )
+    click.echo(planned.table())
