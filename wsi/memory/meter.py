@@ -1,5 +1,7 @@
 """Wall time and peak memory of a call, as the operating system and torch count them."""
 
+import ctypes
+import functools
 import resource
 import sys
 import time
@@ -13,6 +15,21 @@ def peak_host_bytes() -> int:
     """Most memory that this process ever had resident."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
+
+
+def trim_heap() -> None:
+    """Give free heap pages back to the system, where the C library is glibc; else nothing.
+
+    With trimming tuned off, which a CPU needs to be fast, holes between tiles of unlike sizes add
+    up: a second update peaked 2.8 GB above the first. Once a group of tiles costs little.
+    """
+    if sys.platform == "linux" and hasattr(_c_library(), "malloc_trim"):
+        _c_library().malloc_trim(ctypes.c_size_t(0))
+
+
+@functools.cache
+def _c_library() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
 class Meter:

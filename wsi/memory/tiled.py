@@ -18,7 +18,7 @@ from torch import Tensor
 
 from wsi.memory.background import Mask, Twin, TwinGradient, make_twin
 from wsi.memory.boundary import Boundary, MemoryBoundary, Place, make_boundary
-from wsi.memory.meter import Meter
+from wsi.memory.meter import Meter, trim_heap
 from wsi.memory.mode import (
     Inference,
     LossFunction,
@@ -188,6 +188,11 @@ class Tiled:
     def _like(self, boundary: Boundary) -> Boundary:
         return self._boundary(boundary.shape, boundary.dtype)
 
+    def _tidy(self, outs: list[Rect]) -> None:
+        """Before a group of several tiles: drop the holes that the last one left in the heap."""
+        if len(outs) > 1 and self.run.torch_device.type == "cpu":
+            trim_heap()
+
     def _tick(self, work: _Pass, flop: float) -> None:
         work.done_flop += flop
         self.run.report(work.done_flop / work.total_flop)
@@ -229,6 +234,7 @@ class Tiled:
             else:
                 outs.append(part)
         area = sum(out.area for out in outs)
+        self._tidy(outs)
         with torch.inference_mode():
             for out, cells in zip(outs, self._inputs(work, index, below, outs), strict=True):
                 with autocast(self.run):
@@ -305,6 +311,7 @@ class Tiled:
         result = gradient if below is None else self._like(below)
         touched = np.zeros(runner.in_size if below is not None else (0, 0), dtype=bool)
         area = sum(out.area for out in outs)
+        self._tidy(outs)
         for out, cells in zip(outs, self._inputs(work, index, below, outs), strict=True):
             cells.requires_grad_(below is not None)
             with torch.enable_grad(), autocast(self.run):
