@@ -10,7 +10,8 @@ from wsi.cli.console import errors_in_one_line
 @click.option("--height", type=int, help="Other side; the same unless given.")
 @click.option("--device-memory", help="Of the GPU, such as 16GB; without it a CPU is planned for.")
 @click.option("--host-memory", help="Of the machine, such as 64GB. [default: what is free]")
-@click.option("--disk", default="0", help="Scratch space, such as 500GB.")
+@click.option("--disk", help="Scratch space, such as 500GB. [default: none]")
+@click.option("--inference", is_flag=True, help="Plan scoring instead of training.")
 @click.option("--architecture", default="resnet50", show_default=True)
 @click.option(
     "--norm", default="frozen", show_default=True, help="frozen, batch, group, cell, none."
@@ -24,7 +25,8 @@ def plan(
     height: int | None,
     device_memory: str | None,
     host_memory: str | None,
-    disk: str,
+    disk: str | None,
+    inference: bool,
     architecture: str,
     norm: str,
     pooling: str,
@@ -56,8 +58,9 @@ def plan(
         (height or size, size),
         parse_bytes(device_memory) if device_memory else None,
         host,
-        disk_budget=parse_bytes(disk) if disk != "0" else 0,
+        disk_budget=parse_bytes(disk) if disk else 0,
         dtype=torch.bfloat16 if precision == "bfloat16" else None,
         mode=mode,
+        training=not inference,
     )
     click.echo(planned.table())

@@ -15,6 +15,7 @@ from wsi.errors import ConfigError
 if TYPE_CHECKING:
     from wsi.models.card import ModelCard
 
+_MEMORIES = ("host_memory", "device_memory")
 _CLASSES = "background,benign,cancer"
 
 
@@ -154,6 +155,8 @@ def train_patch(
 @click.option("--norm", help="frozen, batch, group, cell, none.")
 @click.option("--pooling", help="average, max, lse, attention.")
 @click.option("--memory", help="auto (planned), in_core, tiled, offload, unified.")
+@click.option("--host-memory", help="What auto may plan with, such as 8GB. [default: what is free]")
+@click.option("--device-memory", help="Of the GPU, likewise.")
 @click.option("--optimizer", type=click.Choice(["adamw", "sgd"]))
 @click.option("--accumulate", type=int, help="Slides in one update.")
 @click.option("--warmup", type=int, help="Updates until the full learning rate.")
@@ -169,6 +172,7 @@ def train_whole_slide(
     **options: Any,
 ) -> None:
     """Train the whole-slide network from slide labels alone."""
+    from wsi.memory.machine import parse_bytes
     from wsi.training.distributed import leave_world
     from wsi.training.tables import read_table
     from wsi.training.whole_slide import WholeSlideTrainer
@@ -176,6 +180,7 @@ def train_whole_slide(
 
     names = tuple(name.strip() for name in classes.split(","))
     given = {key: value for key, value in options.items() if value is not None}
+    given |= {key: parse_bytes(given[key]) for key in _MEMORIES if key in given}
     if not given.get("mpp") and not given.get("input_px"):
         raise ConfigError("give the resolution: --mpp 2, or --fit-px 10000")
     config = WholeSlideTraining(name=out.name, classes=names, **given)

@@ -1,5 +1,7 @@
 """How much memory this machine has to offer."""
 
+import shutil
+import tempfile
 from pathlib import Path
 
 import torch
@@ -42,6 +44,11 @@ def memory_budgets(device: torch.device) -> tuple[int | None, int]:
         return None, host
     free, _ = torch.cuda.mem_get_info(device)
     return int(free * _SHARE), host
+
+
+def scratch_budget() -> int:
+    """Bytes of the temporary folder's disk that a plan may use where memory does not suffice."""
+    return int(shutil.disk_usage(tempfile.gettempdir()).free * _SHARE)
 
 
 def _free_host() -> int:

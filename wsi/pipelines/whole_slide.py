@@ -21,7 +21,7 @@ from wsi.memory import (
     plan,
     stage_network,
 )
-from wsi.memory.machine import memory_budgets
+from wsi.memory.machine import memory_budgets, scratch_budget
 from wsi.memory.slide_source import SlideSource, fitted_mpp
 from wsi.models.aggregators import slide_classes
 from wsi.models.backbones import build_backbone
@@ -85,7 +85,13 @@ class WholeSlidePipeline:
         networking = perf_counter()
         device_bytes, host_bytes = memory_budgets(self._run.torch_device)
         planned = plan(
-            self.network, source.size, device_bytes, host_bytes, dtype=self._run.autocast
+            self.network,
+            source.size,
+            device_bytes,
+            host_bytes,
+            disk_budget=scratch_budget(),
+            dtype=self._run.autocast,
+            training=False,
         )
         inference = planned.make_mode(self._run).infer(self.network, source)
         timings["network"] = perf_counter() - networking

@@ -23,7 +23,7 @@ from wsi.memory import (
     plan,
     stage_network,
 )
-from wsi.memory.machine import memory_budgets
+from wsi.memory.machine import memory_budgets, scratch_budget
 from wsi.memory.slide_source import SlideSource, SlideVariant, fitted_mpp
 from wsi.models.backbones import build_backbone, start_from
 from wsi.models.bundle import load_bundle, save_bundle
@@ -171,6 +171,7 @@ class WholeSlideTrainer:
                 size,
                 (config.device_memory or device_bytes) if device_bytes else None,
                 config.host_memory or host_bytes,
+                disk_budget=scratch_budget(),
                 dtype=run.autocast,
             )
             self._modes[size] = planned.make_mode(run)
