@@ -1,9 +1,11 @@
 """The application: ``create_app(settings)``."""
 
 import logging
+import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 
@@ -36,6 +38,8 @@ from service.slides.repository import SlideRepository
 from service.slides.staging import remove_abandoned
 from service.tiles import endpoints as tiles
 from service.tiles.open_slides import OpenSlides
+from service.uploads import endpoints as uploads_api
+from service.uploads.partial import PartialUploads
 from wsi.errors import ConfigError
 from wsi.jobs import CeleryBells, SqlJobStore, create_engine
 
@@ -77,10 +81,26 @@ def create_app(settings: Settings) -> FastAPI:
     )
     install_error_handlers(app)
     app.add_middleware(AuditTrail)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, uploads=(f"{PREFIX}/slides",))
+    app.add_middleware(
+        BodyLimit,
+        max_bytes=settings.max_body_bytes,
+        uploads=re.compile(rf"{PREFIX}/(slides|uploads/\w+)"),
+    )
     app.add_middleware(SecurityHeaders, open_paths=(f"{PREFIX}/docs",))
     api = APIRouter(prefix=PREFIX, dependencies=[Depends(guard)])
-    for domain in (health, metrics, slides, tiles, models, jobs, batches, results, reviews, access):
+    for domain in (
+        health,
+        metrics,
+        slides,
+        uploads_api,
+        tiles,
+        models,
+        jobs,
+        batches,
+        results,
+        reviews,
+        access,
+    ):
         api.include_router(domain.router)
     app.include_router(api)
     if PAGE.is_dir():
@@ -105,6 +125,8 @@ def _start(settings: Settings) -> Context:
         sweep_s=settings.sweep_s,
     )
     reconciler.start()
+    uploads = PartialUploads(settings.uploads, timedelta(hours=settings.upload_lasts_h))
+    uploads.remove_expired()
     keys, audit = KeyRepository(engine), AuditLog(engine)
     first = keys.make_first() if settings.auth == "on" else None
     if first:
@@ -121,6 +143,7 @@ def _start(settings: Settings) -> Context:
         models=ModelCatalog(settings.models),
         results=ResultReader(),
         reviews=ReviewRepository(engine),
+        uploads=uploads,
         keys=keys,
         audit=audit,
         gate=Gate(keys, audit, enabled=settings.auth == "on"),

@@ -17,6 +17,7 @@ from service.settings import Settings
 from service.slides.intake import Intake
 from service.slides.repository import SlideRepository
 from service.tiles.open_slides import OpenSlides
+from service.uploads.partial import PartialUploads
 from wsi.jobs import JobStore
 
 
@@ -33,6 +34,7 @@ class Context:
     models: ModelCatalog
     results: ResultReader
     reviews: ReviewRepository
+    uploads: PartialUploads
     keys: KeyRepository
     audit: AuditLog
     gate: Gate

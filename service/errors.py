@@ -38,6 +38,22 @@ class ForbiddenPathError(errors.WsiError):
     """A path outside the folders that may be registered."""
 
 
+class TusVersionError(errors.WsiError):
+    """Another version of the upload protocol."""
+
+
+class OffsetError(errors.WsiError):
+    """The next bytes of an upload do not go where the client thinks."""
+
+
+class UploadBusyError(errors.WsiError):
+    """Two requests write to one upload."""
+
+
+class ChecksumError(errors.WsiError):
+    """Bytes of an upload were changed on their way."""
+
+
 class UnauthorizedError(errors.WsiError):
     """No key, or none that is valid."""
 
@@ -71,12 +87,17 @@ class ReviewError(errors.WsiError):
 
 
 # The first line that fits decides, so children stand before their parents.
-STATUS: Mapping[type[Exception], tuple[HTTPStatus, str]] = {
+STATUS: Mapping[type[Exception], tuple[int, str]] = {
     NotFoundError: (HTTPStatus.NOT_FOUND, "not_found"),
     TooLargeError: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large"),
     DiskFullError: (HTTPStatus.INSUFFICIENT_STORAGE, "disk_full"),
     BadRequestError: (HTTPStatus.BAD_REQUEST, "bad_request"),
     ForbiddenPathError: (HTTPStatus.FORBIDDEN, "forbidden_path"),
+    TusVersionError: (HTTPStatus.PRECONDITION_FAILED, "tus_version"),
+    OffsetError: (HTTPStatus.CONFLICT, "offset"),
+    UploadBusyError: (HTTPStatus.LOCKED, "upload_busy"),
+    # The upload protocol's own status, which HTTP knows nothing of.
+    ChecksumError: (460, "checksum"),
     UnauthorizedError: (HTTPStatus.UNAUTHORIZED, "unauthorized"),
     ForbiddenError: (HTTPStatus.FORBIDDEN, "forbidden"),
     NotFinishedError: (HTTPStatus.CONFLICT, "not_finished"),
@@ -98,6 +119,9 @@ STATUS: Mapping[type[Exception], tuple[HTTPStatus, str]] = {
 }
 
 
+_PHRASES = {status.value: status.phrase for status in HTTPStatus} | {460: "Checksum Mismatch"}
+
+
 def install_error_handlers(app: FastAPI) -> None:
     """Make every error of the app a problem document."""
     for kind in STATUS:
@@ -113,7 +137,7 @@ def problem(
     """A problem document."""
     body = {
         "type": f"urn:wholeslide:problem:{kind}",
-        "title": HTTPStatus(status).phrase,
+        "title": _PHRASES[status],
         "status": int(status),
         "detail": detail,
         "kind": kind,
@@ -130,10 +154,11 @@ def _known(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, OperationalError | InterfaceError):
         # The driver's text names hosts and statements, which are no business of a client.
         return problem(status, kind, "the database did not answer; try again", headers=_RETRY)
-    headers = {
-        HTTPStatus.SERVICE_UNAVAILABLE: _RETRY,
-        HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": "Bearer"},
-    }.get(status, {})
+    headers = _RETRY if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+    if isinstance(error, TusVersionError):
+        headers = {"Tus-Version": "1.0.0"}
+    if isinstance(error, UnauthorizedError):
+        headers = {"WWW-Authenticate": "Bearer"}
     return problem(status, getattr(error, "kind", kind), str(error), headers=headers, **more)
 
 

@@ -110,13 +110,13 @@ class AuditTrail:
 class BodyLimit:
     """Refuses long bodies where no slide is expected: JSON is read into memory whole."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int, uploads: tuple[str, ...]) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, uploads: re.Pattern[str]) -> None:
         self._app = app
         self._max = max_bytes
         self._uploads = uploads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in self._uploads:
+        if scope["type"] != "http" or self._uploads.fullmatch(scope["path"]):
             await self._app(scope, receive, send)
             return
         declared = Headers(scope=scope).get("content-length", "")

@@ -24,6 +24,7 @@ class Settings(BaseSettings):
         models_dir: folder of model bundles.
         slide_roots: folders (separated by ``:``) below which slides may be registered by path.
         max_upload_bytes: larger uploads are refused.
+        upload_lasts_h: hours after which a resumable upload that nobody goes on with is removed.
         max_unpacked_bytes, max_unpacked_files: limits for an uploaded zip.
         check_timeout_s, check_memory_bytes: limits for the process that checks a new slide.
         open_slides: how many slides are kept open for tiles.
@@ -45,6 +46,7 @@ class Settings(BaseSettings):
     models_dir: Path | None = None
     slide_roots: Annotated[tuple[Path, ...], NoDecode] = ()
     max_upload_bytes: int = Field(default=64 * GIB, gt=0)
+    upload_lasts_h: float = Field(default=48.0, gt=0)
     max_unpacked_bytes: int = Field(default=128 * GIB, gt=0)
     max_unpacked_files: int = Field(default=20_000, gt=0)
     check_timeout_s: float = Field(default=120.0, gt=0)
@@ -86,6 +88,11 @@ class Settings(BaseSettings):
     def incoming(self) -> Path:
         """Where uploads grow; only whole, checked slides leave it."""
         return self.data_dir / "incoming"
+
+    @property
+    def uploads(self) -> Path:
+        """Resumable uploads in the middle."""
+        return self.data_dir / "uploads"
 
     @property
     def slides(self) -> Path:

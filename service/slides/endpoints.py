@@ -52,7 +52,7 @@ async def upload_slide(request: Request, response: Response, context: Ctx) -> Sl
         await anyio.to_thread.run_sync(context.intake.require_room, int(length))
     with staging_folder(settings.incoming) as folder:
         upload = await receive(request, folder, max_bytes=settings.max_upload_bytes)
-        mpp = _form_mpp(upload.fields.get("mpp", ""))
+        mpp = form_mpp(upload.fields.get("mpp", ""))
         slide, new = await anyio.to_thread.run_sync(context.intake.take, upload, mpp)
     if not new:
         response.status_code = 200
@@ -104,7 +104,8 @@ def _shown(context: Context, slide: StoredSlide) -> SlideOut:
     return slide_out(slide, context.jobs.newest([slide.id]), context.results)
 
 
-def _form_mpp(text: str) -> float | None:
+def form_mpp(text: str) -> float | None:
+    """A resolution out of a form; ``None`` where it is empty. Raises ``BadRequestError``."""
     if not text.strip():
         return None
     try:

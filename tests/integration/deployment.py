@@ -74,10 +74,12 @@ class Deployment:
         self.processes.append(process)
         return process
 
-    def start_api(self, **more: str) -> tuple[subprocess.Popen[bytes], httpx.Client]:
+    def start_api(
+        self, port: str = "", **more: str
+    ) -> tuple[subprocess.Popen[bytes], httpx.Client]:
         """The API, once it is ready, and a client for it."""
-        port = free_port()
-        process = self.start("service", WSI_PORT=str(port), **more)
+        port = port or str(free_port())
+        process = self.start("service", WSI_PORT=port, **more)
         client = httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1/", timeout=30)
         self.clients.append(client)
 

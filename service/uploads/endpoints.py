@@ -1,0 +1,212 @@
+"""Resumable uploads: tus 1.0 with creation, checksum, termination and expiration.
+
+https://tus.io/protocols/resumable-upload. When the last byte has arrived the slide is checked and
+taken in; ``GET`` on the upload then names it.
+"""
+
+import base64
+import binascii
+import hashlib
+from datetime import datetime
+from email.utils import format_datetime
+from typing import Annotated
+
+import anyio.to_thread
+from fastapi import APIRouter, Depends, Header, Request, Response
+from pydantic import BaseModel
+from starlette.requests import ClientDisconnect
+
+from service.context import Context, Ctx
+from service.errors import BadRequestError, TooLargeError, TusVersionError
+from service.slides.endpoints import form_mpp
+from service.slides.multipart import Upload, clean_name, disk_name
+from service.slides.staging import staging_folder
+from service.uploads.partial import CHECKSUMS, Checksum, Info, PartialUpload
+from wsi.errors import SlideError
+
+VERSION = "1.0.0"
+_BUFFER = 1 << 20
+
+
+def speaks_tus(response: Response, tus_resumable: Annotated[str | None, Header()] = None) -> None:
+    """Refuse other versions of the protocol."""
+    response.headers["Tus-Resumable"] = VERSION
+    if tus_resumable != VERSION:
+        raise TusVersionError(f"send Tus-Resumable: {VERSION}")
+
+
+router = APIRouter(prefix="/uploads", tags=["uploads"])
+Tus = Depends(speaks_tus)
+
+
+class UploadOut(BaseModel):
+    """How far an upload is; ``slide_id`` once its slide was taken in."""
+
+    id: str
+    offset: int
+    length: int
+    expires_at: datetime
+    slide_id: str | None
+
+
+@router.options("", status_code=204)
+def options(response: Response, context: Ctx) -> None:
+    """What this server can do."""
+    response.headers.update(
+        {
+            "Tus-Resumable": VERSION,
+            "Tus-Version": VERSION,
+            "Tus-Extension": "creation,checksum,termination,expiration",
+            "Tus-Checksum-Algorithm": ",".join(CHECKSUMS),
+            "Tus-Max-Size": str(context.settings.max_upload_bytes),
+        }
+    )
+
+
+@router.post("", status_code=201, dependencies=[Tus])
+def create(
+    response: Response,
+    context: Ctx,
+    upload_length: Annotated[int | None, Header(ge=0)] = None,
+    upload_metadata: Annotated[str, Header(max_length=4096)] = "",
+) -> None:
+    """Start an upload. Metadata: ``filename`` and, where the file states none, ``mpp``."""
+    if upload_length is None:
+        raise BadRequestError("Upload-Length is missing; uploads of unknown length are not taken")
+    if upload_length > context.settings.max_upload_bytes:
+        raise TooLargeError(f"the limit is {context.settings.max_upload_bytes} bytes")
+    context.intake.require_room(upload_length)
+    metadata = _metadata(upload_metadata)
+    name = clean_name(metadata.get("filename", metadata.get("name", "")))
+    if not name:
+        raise BadRequestError("Upload-Metadata must hold a filename")
+    upload = context.uploads.create(upload_length, name, form_mpp(metadata.get("mpp", "")))
+    response.headers["Location"] = f"/api/v1/uploads/{upload.id}"
+    _show_expiry(response, context, upload)
+
+
+@router.get("/{upload_id}")
+def get_upload(upload_id: str, context: Ctx) -> UploadOut:
+    """How far an upload is, and its slide at the end."""
+    upload = context.uploads.get(upload_id)
+    info = upload.info
+    return UploadOut(
+        id=upload.id,
+        offset=upload.offset,
+        length=info.length,
+        expires_at=context.uploads.expires_at(upload),
+        slide_id=info.slide_id,
+    )
+
+
+@router.head("/{upload_id}", dependencies=[Tus], include_in_schema=False)
+def head_upload(upload_id: str, response: Response, context: Ctx) -> None:
+    """Where to go on."""
+    upload = context.uploads.get(upload_id)
+    response.headers["Upload-Offset"] = str(upload.offset)
+    response.headers["Upload-Length"] = str(upload.info.length)
+    response.headers["Cache-Control"] = "no-store"
+    _show_expiry(response, context, upload)
+
+
+@router.delete("/{upload_id}", status_code=204, dependencies=[Tus])
+def terminate(upload_id: str, context: Ctx) -> None:
+    """Give an upload up. (A slide that was taken in stays.)"""
+    upload = context.uploads.get(upload_id)
+    with upload.locked():
+        upload.remove()
+
+
+@router.patch("/{upload_id}", status_code=204, dependencies=[Tus])
+async def append(
+    upload_id: str,
+    request: Request,
+    response: Response,
+    context: Ctx,
+    upload_offset: Annotated[int | None, Header(ge=0)] = None,
+    upload_checksum: Annotated[str | None, Header(max_length=200)] = None,
+) -> None:
+    """Send the next bytes. After the last one the slide is checked: 422 says what is wrong."""
+    if request.headers.get("content-type") != "application/offset+octet-stream":
+        raise BadRequestError("Content-Type must be application/offset+octet-stream")
+    if upload_offset is None:
+        raise BadRequestError("Upload-Offset is missing")
+    checksum = Checksum(upload_checksum)
+    upload = context.uploads.get(upload_id)
+    with upload.locked():
+        upload.require_offset(upload_offset)
+        offset = await _write(request, upload, upload_offset, checksum)
+        info = upload.info
+        if offset == info.length and info.slide_id is None:
+            await anyio.to_thread.run_sync(_take, context, upload, info)
+        response.headers["Upload-Offset"] = str(offset)
+        _show_expiry(response, context, upload)
+
+
+async def _write(request: Request, upload: PartialUpload, start: int, checksum: Checksum) -> int:
+    """Bytes of one request to disk; returns the new offset.
+
+    What arrived before a connection broke is kept, so that the client can go on there; unless it
+    came with a checksum that can no longer be compared.
+    """
+    offset, length = start, upload.info.length
+    buffer = bytearray()
+
+    async def flush() -> None:
+        nonlocal offset
+        await anyio.to_thread.run_sync(upload.append, offset, bytes(buffer))
+        checksum.update(bytes(buffer))
+        offset += len(buffer)
+        buffer.clear()
+
+    try:
+        async for chunk in request.stream():
+            buffer += chunk
+            if offset + len(buffer) > length:
+                raise TooLargeError(f"more bytes than the {length} that were announced")
+            if len(buffer) >= _BUFFER:
+                await flush()
+        await flush()
+        checksum.verify()
+    except ClientDisconnect:
+        if checksum.is_given:
+            upload.truncate(start)
+        else:
+            await flush()
+        raise
+    except BaseException:
+        upload.truncate(start)
+        raise
+    return offset
+
+
+def _take(context: Context, upload: PartialUpload, info: Info) -> None:
+    """Check a complete upload and take its slide in; one that is no slide is removed."""
+    with upload.data.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with staging_folder(context.settings.incoming) as folder:
+            path = upload.data.rename(folder / disk_name(info.name))
+            arrived = Upload(path=path, name=info.name, sha256=sha256, size_bytes=info.length)
+            slide, _ = context.intake.take(arrived, info.mpp)
+    except SlideError:
+        upload.remove()
+        raise
+    upload.write_info(Info(**{**vars(info), "slide_id": slide.id}))
+
+
+def _show_expiry(response: Response, context: Context, upload: PartialUpload) -> None:
+    expires_at = context.uploads.expires_at(upload)
+    response.headers["Upload-Expires"] = format_datetime(expires_at, usegmt=True)
+
+
+def _metadata(header: str) -> dict[str, str]:
+    """``key base64value, key base64value`` as text."""
+    found = {}
+    for pair in header.split(","):
+        key, _, value = pair.strip().partition(" ")
+        try:
+            found[key] = base64.b64decode(value, validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            raise BadRequestError(f"Upload-Metadata: {key[:40]!r} is no base64 of text") from None
+    return found
