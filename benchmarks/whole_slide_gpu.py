@@ -6,7 +6,7 @@ For each mode a warm-up update and then timed ones of ResNet-50 in bf16: in_core
 train-mode BatchNorm), tiled (all stages tiled, and late stages in-core, as a plan for the given
 device memory chooses), offload with grouping and prefetch and without either. The reference is
 the in-core pixel rate of the same card at ``--reference`` px in the same run. A mode that does
-not fit is a row that says so. Prints a table and writes JSON beside this script; ``--device cpu
+not fit is a row that says so. Prints a table and writes JSON under results/; ``--device cpu
 --size 512`` tries it without a GPU.
 """
 
@@ -158,7 +158,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--memory", type=float, default=16.0, help="device budget of tiled, GB")
     parser.add_argument("--minutes", type=float, default=9.0, help="for the whole run")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
     end = time.monotonic() + 60 * arguments.minutes
     torch.backends.cudnn.benchmark = (

@@ -6,7 +6,7 @@ In one process and one run: a few 1,000 px crops in-core (the same network, prec
 before and after, then the update on the slide with every pixel tissue, then with about a third of
 it. The ratio is the update's time to that of the same number of pixels as crops. Peak memory is
 the operating system's maximum resident set of the whole process. Writes a JSON file and a table
-beside this script. The allocator is told not to give memory back (the script restarts itself with
+under results/. The allocator is told not to give memory back (the script restarts itself with
 MALLOC_MMAP_MAX_=0 and a huge MALLOC_TRIM_THRESHOLD_), for crops and slide alike.
 """
 
@@ -206,7 +206,7 @@ def main() -> None:
     parser.add_argument("--disk", type=int, default=0, help="scratch space in GB")
     parser.add_argument("--dtype", choices=("bf16", "fp32"), default="bf16")
     parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
     figures = measure(arguments)
     name = f"whole_slide_update_{arguments.size}"
