@@ -66,3 +66,22 @@ def test_dialogs_have_no_accessibility_violation(tab: Tab, fake: Fake) -> None:
     tab.page.get_by_role("button", name="Set resolution").click()
     expect(tab.page.get_by_role("dialog")).to_be_visible()
     assert violations(tab) == []
+
+
+def test_signature_and_keys_have_no_accessibility_violation(tab: Tab, fake: Fake) -> None:
+    slide = fake.scored_slide("case.svs", 0.98, 0.91)
+    tab.open(f"#/slides/{slide}")
+    expect(tab.page.locator(".hotspot")).to_have_count(2)
+    tab.page.keyboard.press("?")
+    assert violations(tab) == []
+    tab.page.keyboard.press("Escape")
+    tab.page.keyboard.press("e")
+    expect(tab.page.get_by_role("dialog", name="Sign off")).to_be_visible()
+    assert violations(tab) == []
+
+
+def test_report_has_no_accessibility_violation(tab: Tab, fake: Fake) -> None:
+    slide = fake.scored_slide("case.svs", 0.98, 0.91)
+    tab.open(f"#/slides/{slide}/report")
+    expect(tab.page.locator(".report-spots li")).to_have_count(4)
+    assert violations(tab) == []

@@ -203,8 +203,10 @@ class ViewerPage {
   // --- what is shown ------------------------------------------------------------------------
 
   async #choose(view: 0 | 1, choice: LayerChoice | null): Promise<void> {
+    const listed = hotspotResult(this.#state)?.job_id;
     this.#state.choices[view] = choice;
-    this.#state.hotspot = null;
+    // Another list of hotspots begins anew; the same one keeps the reader's place.
+    if (hotspotResult(this.#state)?.job_id !== listed) this.#state.hotspot = null;
     this.#showAll();
     await this.#stage.check(view);
   }
