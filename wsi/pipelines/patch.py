@@ -1,6 +1,7 @@
 """The patch pipeline: tissue, patches, patch classifier, slide-level aggregator."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Self
@@ -12,7 +13,8 @@ from torch.nn import functional
 
 from wsi.errors import DamagedSlideError, ModelError
 from wsi.explanations import HeatmapCanvas, find_hotspots, grad_cam, scale_over_slide
-from wsi.models.aggregators import SlideAggregator, TopK, slide_classes
+from wsi.models.aggregators import SlideAggregator, SlideCall, SlideEvidence, slide_classes
+from wsi.models.aggregators.stored import aggregator_of, split_state
 from wsi.models.backbones import build_backbone
 from wsi.models.bundle import load_bundle
 from wsi.models.card import ModelCard
@@ -37,6 +39,24 @@ _CELLS = 4  # heatmap cells along a patch
 _READ_THREADS = 2
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Scored:
+    """What the classifier says of a slide's patches, those that do not decode left out.
+
+    Attributes:
+        cells_n2: (N, 2) row and column of each patch.
+        embeddings_nd: (N, D); ``None`` where nobody asked for them.
+        probability, cam: heatmaps, being laid; ``cam`` stays empty where it was not asked for.
+    """
+
+    cells_n2: NDArray[np.int32]
+    probabilities_nc: NDArray[np.float32]
+    embeddings_nd: NDArray[np.float32] | None
+    probability: HeatmapCanvas
+    cam: HeatmapCanvas
+    stream: PatchStream
+
+
 class PatchPipeline:
     """Scores a slide patch by patch. Made by ``load``."""
 
@@ -46,8 +66,9 @@ class PatchPipeline:
         self, card: ModelCard, state: Mapping[str, torch.Tensor], device: torch.device
     ) -> None:
         network = build_backbone(card.architecture, len(card.classes))
+        weights, of_aggregator = split_state(state)
         try:
-            network.load_state_dict(state)
+            network.load_state_dict(weights)
         except RuntimeError as error:
             raise ModelError(
                 f"{card.name}: weights do not fit {card.architecture}: {error}"
@@ -57,7 +78,7 @@ class PatchPipeline:
         self._parts: SplitClassifier = split_classifier(network)
         self._device = device
         self._dtype = fast_dtype(device)
-        self._aggregator: SlideAggregator = TopK(int(card.settings.get("top_k", 10)))
+        self._aggregator: SlideAggregator = aggregator_of(card, of_aggregator)
 
     @classmethod
     def load(cls, bundle: Path, device: str) -> Self:
@@ -88,39 +109,73 @@ class PatchPipeline:
         if not len(grid):
             return self._no_tissue(slide, timings)
         scoring = perf_counter()
-        canvases, probabilities_nc, stream = self._score(slide, grid, progress)
+        scored = self._score(
+            slide, grid, progress, embeddings=self._aggregator.needs_embeddings, cam=True
+        )
         timings["patches"] = perf_counter() - scoring
-        if not len(probabilities_nc):
-            raise DamagedSlideError(
-                slide.name, f"none of its {len(grid)} tissue patches decodes; scan or copy it again"
-            )
-        return self._result(
-            slide, tissue, quality, grid, canvases, probabilities_nc, stream, timings
+        return self._result(slide, tissue, quality, grid, scored, timings)
+
+    def evidence(
+        self, slide: SlideReader, store: SlideStore, progress: Progress = no_progress
+    ) -> SlideEvidence | None:
+        """What an aggregator is trained on; ``None`` for a slide without tissue.
+
+        Raises:
+            MppError, DamagedSlideError, AnalysisCancelledError: as ``analyze``.
+        """
+        grid = resolve_grid(slide, self.patch_spec(), tissue_of(slide, store, TissueSpec()))
+        if not len(grid):
+            return None
+        return self._evidence(self._score(slide, grid, progress, embeddings=True, cam=False))
+
+    def _evidence(self, scored: _Scored) -> SlideEvidence:
+        return SlideEvidence(
+            classes=self.card.classes,
+            probabilities_nc=scored.probabilities_nc,
+            embeddings_nd=scored.embeddings_nd,
+            probability_chw=scored.probability.values_chw(),
+            heatmap_mpp=scored.probability.grid.mpp,
         )
 
     def _score(
-        self, slide: SlideReader, grid: PatchGrid, progress: Progress
-    ) -> tuple[tuple[HeatmapCanvas, HeatmapCanvas], NDArray[np.float32], PatchStream]:
+        self,
+        slide: SlideReader,
+        grid: PatchGrid,
+        progress: Progress,
+        *,
+        embeddings: bool,
+        cam: bool,
+    ) -> _Scored:
         classes = len(self.card.classes)
-        probability = HeatmapCanvas(grid, classes, _CELLS)
-        cam = HeatmapCanvas(grid, classes, _CELLS)
+        laid, of_cam = (HeatmapCanvas(grid, classes, _CELLS) for _ in range(2))
         stream = PatchStream(slide, grid, batch_size=_BATCH, threads=_READ_THREADS)
-        scores: list[NDArray[np.float32]] = []
+        parts: list[tuple[NDArray[Any], ...]] = []
         done = 0
         for batch in stream:
-            values_nc, maps_nchw = self._forward(batch, cam.patch_cells)
-            probability.add(batch.cells_n2, values_nc[:, :, None, None])
-            cam.add(batch.cells_n2, maps_nchw)
-            scores.append(values_nc)
+            features, values_nc = self._forward(batch)
+            laid.add(batch.cells_n2, values_nc[:, :, None, None])
+            if cam:
+                of_cam.add(batch.cells_n2, self._grad_cam(features, of_cam.patch_cells))
+            seen = features.mean((2, 3)).cpu().numpy() if embeddings else values_nc[:, :0]
+            parts.append((batch.cells_n2, values_nc, seen))
             done += len(batch.cells_n2)
             progress("patches", (done + len(stream.damaged)) / len(grid))
-        everything = np.concatenate(scores) if scores else np.empty((0, classes), np.float32)
-        return (probability, cam), everything, stream
+        if not done:
+            raise DamagedSlideError(
+                slide.name, f"none of its {len(grid)} tissue patches decodes; scan or copy it again"
+            )
+        cells_n2, values_nc, seen_nd = (np.concatenate(one) for one in zip(*parts, strict=True))
+        return _Scored(
+            cells_n2=cells_n2,
+            probabilities_nc=values_nc,
+            embeddings_nd=seen_nd if embeddings else None,
+            probability=laid,
+            cam=of_cam,
+            stream=stream,
+        )
 
-    def _forward(
-        self, batch: PatchBatch, cells: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(N, C) probabilities and (N, C, cells, cells) Grad-CAM of a batch."""
+    def _forward(self, batch: PatchBatch) -> tuple[torch.Tensor, NDArray[np.float32]]:
+        """Feature maps, float32, and (N, C) probabilities of a batch."""
         images = to_input(batch.pixels_nhwc, self.card.mean, self.card.std, self._device)
         with torch.no_grad(), autocast(self._device, self._dtype):
             features = self._parts.trunk(images)
@@ -128,9 +183,25 @@ class PatchPipeline:
         features = features.float()
         with torch.no_grad():
             values = self._parts.head(features).softmax(1)
+        return features, values.cpu().numpy()
+
+    def _grad_cam(self, features: torch.Tensor, cells: int) -> NDArray[np.float32]:
+        """(N, C, cells, cells) Grad-CAM of a batch."""
         maps = torch.from_numpy(grad_cam(self._parts.head, self._parts.features, features))
         maps = functional.interpolate(maps, size=(cells, cells), mode="bilinear", antialias=True)
-        return values.cpu().numpy(), maps.numpy()
+        return np.asarray(maps.numpy())
+
+    def _attention(self, scored: _Scored, grid: PatchGrid, call: SlideCall) -> list[HeatmapLayer]:
+        """The aggregator's attention as a layer, where it has any; a class that no slide can have
+        gets none of it."""
+        if call.attention_nk is None:
+            return []
+        canvas = HeatmapCanvas(grid, len(self.card.classes), _CELLS)
+        values_nc = np.zeros_like(scored.probabilities_nc)
+        for column, name in enumerate(call.probabilities):
+            values_nc[:, self.card.classes.index(name)] = call.attention_nk[:, column]
+        canvas.add(scored.cells_n2, values_nc[:, :, None, None])
+        return [HeatmapLayer(kind="attention", values_chw=canvas.values_chw())]
 
     def _result(
         self,
@@ -138,34 +209,35 @@ class PatchPipeline:
         tissue: TissueMask,
         quality: QualityReport,
         grid: PatchGrid,
-        canvases: tuple[HeatmapCanvas, HeatmapCanvas],
-        probabilities_nc: NDArray[np.float32],
-        stream: PatchStream,
+        scored: _Scored,
         timings: dict[str, float],
     ) -> SlideResult:
         classes = self.card.classes
-        probability, cam = canvases
-        values_chw = probability.values_chw()
+        evidence = self._evidence(scored)
+        call = self._aggregator.aggregate(evidence)
+        values_chw = evidence.probability_chw
+        assert values_chw is not None
         damaged = tuple(
             DamagedRegion(region=grid.region(p.row, p.column), reason=p.reason)
-            for p in stream.damaged
+            for p in scored.stream.damaged
         )
         lost = f"{len(damaged)} of {len(grid)} patches could not be decoded and were left out"
         return SlideResult(
             **self._identity(slide),
-            probabilities=self._aggregator.slide_probabilities(probabilities_nc, classes),
-            grid=probability.grid,
+            probabilities=call.probabilities,
+            grid=scored.probability.grid,
             layers=(
                 HeatmapLayer(kind="probability", values_chw=values_chw),
-                HeatmapLayer(kind="gradcam", values_chw=scale_over_slide(cam.values_chw())),
+                HeatmapLayer(kind="gradcam", values_chw=scale_over_slide(scored.cam.values_chw())),
+                *self._attention(scored, grid, call),
             ),
             hotspots=find_hotspots(
-                values_chw, probability.grid, classes, wanted=slide_classes(classes)[1:]
+                values_chw, scored.probability.grid, classes, wanted=slide_classes(classes)[1:]
             ),
             damaged=damaged,
             timings_s=timings,
             details={
-                **self._details(tissue, grid, probabilities_nc),
+                **self._details(tissue, grid, scored.probabilities_nc),
                 "quality": describe_quality(quality),
             },
             warnings=(*quality_warnings(quality), *((lost,) if damaged else ())),
