@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from workers.heart import HaltedError, Heart, settle
 from workers.loaded import LoadedPipelines
-from wsi.errors import JobStoreUnavailableError, LeaseLostError, WsiError
+from wsi.errors import JobError, JobStoreUnavailableError, WsiError
 from wsi.jobs import Job, JobStore
 from wsi.slides import open_slide
 from wsi.storage import SlideStore, put_result
@@ -70,7 +70,8 @@ def run_job(
             end = _failure(store, job, error)
         try:
             _settled(end)
-        except LeaseLostError as error:
+        except JobError as error:
+            # Usually a lost lease: another attempt owns the job now.
             _log.warning("what was computed is dropped: %s", error)
     _log.info("job %s attempt %d took %.1f s", job.id, job.attempt, time.monotonic() - started)
 

@@ -57,7 +57,8 @@ def broker_settings(queue_name: str) -> dict[str, Any]:
             # RabbitMQ: `ring` returns only once the broker has the message on disk.
             "confirm_publish": True,
             # Redis: an unacknowledged message comes back after this time. Shorter than a job,
-            # and the message would start again and again.
+            # and the message would start again and again. (Our own worker acknowledges on
+            # arrival there; see workers/celery_app.py.)
             "visibility_timeout": 12 * 3600,
             "socket_timeout": 10,
             "socket_connect_timeout": 5,
