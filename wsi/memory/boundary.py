@@ -7,6 +7,7 @@ back as a channels_last tensor without a transpose.
 import mmap
 import tempfile
 import threading
+import weakref
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -114,6 +115,7 @@ class DiskBoundary:
             self._file = tempfile.TemporaryFile(  # noqa: SIM115 - lives as long as the store
                 dir=folder, buffering=0, prefix="wsi-boundary-"
             )
+            weakref.finalize(self, self._file.close)  # also when a step ends by an error
             self._file.truncate(n * h * w * self._cell_bytes)
         except OSError as error:
             raise MemoryPlanError(

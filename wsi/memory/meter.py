@@ -2,7 +2,6 @@
 
 import ctypes
 import functools
-import resource
 import sys
 import time
 
@@ -12,7 +11,11 @@ from wsi.memory.mode import Measured
 
 
 def peak_host_bytes() -> int:
-    """Most memory that this process ever had resident."""
+    """Most memory that this process ever had resident; 0 on Windows, which has no such count."""
+    if sys.platform == "win32":
+        return 0
+    import resource  # not on Windows
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
 

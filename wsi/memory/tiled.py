@@ -141,10 +141,12 @@ class Tiled:
             gradient = self._like(top)
             head.gradient_into(gradient)
             top.close()
-        mask = self._background_backward(work, gradient)
-        for index in reversed(range(len(work.groups))):
+        first = self._first_trainable(work)
+        mask = self._background_backward(work, gradient, learns=first < len(work.groups))
+        for index in reversed(range(first, len(work.groups))):
             below = boundaries.pop() if index else None
             gradient, mask = self._backward_group(work, index, below, gradient, mask)
+        gradient.close()
         self.run.report(1.0)
         return StepResult(loss, logits, meter.read(work.counters))
 
@@ -277,13 +279,23 @@ class Tiled:
         assert cells.grad is not None
         return loss.item(), logits.detach().cpu(), MemoryBoundary.holding(cells.grad)
 
-    def _background_backward(self, work: _Pass, gradient: Boundary) -> Mask:
+    def _first_trainable(self, work: _Pass) -> int:
+        """The first group with a parameter that learns; their number if none does."""
+        for index, runner in enumerate(work.runners):
+            if any(p.requires_grad for stage in runner.stages for p in stage.parameters()):
+                return index
+        return len(work.groups)
+
+    def _background_backward(self, work: _Pass, gradient: Boundary, *, learns: bool) -> Mask:
         """Take the background's gradients out and send them through the twin.
 
-        Returns where the gradient that is left is not zero: (h, w).
+        Nothing is done where no tiled group ``learns``. Returns where the gradient that is left
+        is not zero: (h, w).
         """
         _, _, height, width = gradient.shape
         mask = np.zeros((height, width), dtype=bool)
+        if not learns:
+            return mask
         collector = None
         if work.twin is not None:
             collector = TwinGradient(work.twin, work.groups[-1].stop)

@@ -139,6 +139,22 @@ def test_gradients_accumulate_over_steps_as_autograd_does() -> None:
     assert relative_error(twice, once) < 1e-10
 
 
+@pytest.mark.parametrize("frozen", [3, 6, 9], ids=["in a group", "a group", "all stages"])
+@pytest.mark.parametrize("background", [True, False])
+def test_stages_that_do_not_learn_get_no_gradient_and_the_rest_theirs(
+    frozen: int, background: bool
+) -> None:
+    source = TensorSource(_slide(701, 1130), BACKGROUND if background else None)
+    gradients = []
+    for mode in (make_mode("in_core"), make_mode("tiled", tile_px=192)):
+        net = network(18)
+        net.stages[:frozen].requires_grad_(False)
+        mode.step(net, source, loss)
+        gradients.append({n: p.grad for n, p in net.named_parameters() if p.grad is not None})
+    assert all(int(n.split(".")[1]) >= frozen for n in gradients[1] if n.startswith("stages"))
+    assert relative_error(gradients[1], gradients[0]) < 1e-10
+
+
 def _slide(height: int, width: int) -> Tensor:
     """Two pieces of tissue on constant background, one of them at the border."""
     x = BACKGROUND.view(1, 3, 1, 1).expand(1, 3, height, width).clone()
