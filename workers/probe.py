@@ -17,8 +17,9 @@ _PORTS = {"amqp": 5672, "amqps": 5671, "redis": 6379, "rediss": 6379}
 def main() -> int:
     """Entry point."""
     settings = Settings()
+    engine = create_engine(settings.database)
     try:
-        if not SqlJobStore(create_engine(settings.database)).is_ready():
+        if not SqlJobStore(engine).is_ready():
             sys.stderr.write("the database has no jobs table yet\n")
             return 1
         if settings.broker_url:
@@ -28,6 +29,8 @@ def main() -> int:
     except (JobStoreUnavailableError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    finally:
+        engine.dispose()
     return 0
 
 
