@@ -10,6 +10,7 @@ import click
 
 from wsi.cli.console import errors_in_one_line, is_main_process, progress_bar
 from wsi.cli.train_aggregator import train_aggregator
+from wsi.cli.train_inputs import train_inputs
 from wsi.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def train() -> None:
 
 
 train.add_command(train_aggregator)
+train.add_command(train_inputs)
 
 
 @train.command("patch")

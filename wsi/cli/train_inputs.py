@@ -1,0 +1,50 @@
+"""``wsi train inputs``: embeddings and heatmap features of slides, for aggregators."""
+
+from pathlib import Path
+
+import click
+
+from wsi.cli.console import errors_in_one_line, progress_bar
+from wsi.errors import ConfigError, DatasetError
+
+
+@click.command("inputs")
+@click.option("--model", type=click.Path(path_type=Path), required=True, help="Patch bundle.")
+@click.option(
+    "--table",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="CSV of slides: path, label, patient, split, mpp.",
+)
+@click.option("--root", type=click.Path(path_type=Path), help="Folder of the table's slides.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder.")
+@click.option("--device", default="auto", show_default=True)
+@errors_in_one_line
+def train_inputs(model: Path, table: Path, root: Path | None, out: Path, device: str) -> None:
+    """Make what aggregators learn from: embeddings, bags.csv and features_SPLIT.csv.
+
+    Labels are slide classes of the model. A slide that fails is reported and left out.
+    """
+    from wsi.models.aggregators import slide_classes
+    from wsi.pipelines._aggregator_inputs import SlideOutcome, write_inputs
+    from wsi.pipelines.base import load_pipeline
+    from wsi.pipelines.patch import PatchPipeline
+    from wsi.training.tables import read_table
+
+    pipeline = load_pipeline("patch", model, device)
+    if not isinstance(pipeline, PatchPipeline):
+        raise ConfigError(f"{model}: not a patch model")
+    rows = read_table(table, slide_classes(pipeline.card.classes))
+
+    def tell(outcome: SlideOutcome) -> None:
+        text = outcome.problem or f"{outcome.row.path}: {outcome.patches} patches"
+        click.echo(text, err=bool(outcome.problem))
+
+    with progress_bar("inputs") as progress:
+        outcomes = write_inputs(
+            pipeline, rows, root or table.parent, out, progress=progress, on_slide=tell
+        )
+    done = sum(not outcome.problem for outcome in outcomes)
+    click.echo(f"{out}: {done} of {len(outcomes)} slides")
+    if done < len(outcomes):
+        raise DatasetError(f"{len(outcomes) - done} of {len(outcomes)} slides were left out")

@@ -1,0 +1,115 @@
+"""What aggregators are trained on, made from slides by a patch model. No pipeline of its own."""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wsi.errors import DatasetError, WsiError
+from wsi.evaluation.write import write_text
+from wsi.models.aggregators import (
+    FEATURES,
+    SlideEvidence,
+    heatmap_features,
+    slide_classes,
+)
+from wsi.pipelines.patch import PatchPipeline
+from wsi.progress import Progress, no_progress
+from wsi.slides import open_slide
+from wsi.storage import SlideStore
+from wsi.training.bags import write_embeddings
+from wsi.training.tables import Row
+
+BAGS_TABLE = "bags.csv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideOutcome:
+    """How it went with one slide.
+
+    Attributes:
+        row: its line in the table.
+        patches: how many were embedded; 0 where it was left out.
+        problem: why it was left out, or empty.
+    """
+
+    row: Row
+    patches: int
+    problem: str = ""
+
+
+def write_inputs(
+    pipeline: PatchPipeline,
+    rows: Sequence[Row],
+    root: Path,
+    out: Path,
+    *,
+    progress: Progress = no_progress,
+    on_slide: Callable[[SlideOutcome], None] = lambda outcome: None,
+) -> list[SlideOutcome]:
+    """Embed slides and describe their heatmaps.
+
+    Writes ``embeddings/NAME.safetensors`` a slide, ``bags.csv`` (for attention) and
+    ``features_train.csv``, ``_val``, ``_test`` (for trees). A slide that fails is left out of the
+    tables, and the others go on.
+
+    Args:
+        rows: labelled slides.
+        root: what their paths are relative to.
+        out: folder to write into.
+
+    Returns:
+        One outcome a slide.
+
+    Raises:
+        DatasetError: two slides have one name, or a file cannot be written.
+    """
+    names = [Path(row.path).stem for row in rows]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DatasetError(f"two slides are called {twice[0]}: their embeddings would be one file")
+    classes = slide_classes(pipeline.card.classes)
+    outcomes, bags = [], []
+    features: dict[str, list[list[str]]] = {}
+    for row, name in zip(rows, names, strict=True):
+        assert row.label is not None
+        evidence, outcome = _one(pipeline, row, root, out / "stores" / f"{name}.zarr", progress)
+        outcomes.append(outcome)
+        on_slide(outcome)
+        if evidence is None or evidence.embeddings_nd is None or evidence.probability_chw is None:
+            continue
+        bag = f"embeddings/{name}.safetensors"
+        write_embeddings(out / bag, evidence.embeddings_nd)
+        label = classes[row.label]
+        bags.append([bag, label, row.patient, row.split])
+        diseases = [evidence.classes.index(one) for one in classes[1:]]
+        found = heatmap_features(evidence.probability_chw[diseases].sum(0))
+        line = [name, label, row.patient, *(repr(found[key]) for key in FEATURES)]
+        features.setdefault(row.split, []).append(line)
+    _write_csv(out / BAGS_TABLE, ["path", "label", "patient", "split"], bags)
+    for split, lines in features.items():
+        header = ["name", "tumor", "patient", *FEATURES]
+        _write_csv(out / f"features_{split}.csv", header, lines)
+    return outcomes
+
+
+def _one(
+    pipeline: PatchPipeline, row: Row, root: Path, store: Path, progress: Progress
+) -> tuple[SlideEvidence | None, SlideOutcome]:
+    try:
+        with open_slide(root / row.path, mpp=row.mpp) as slide:
+            evidence = pipeline.evidence(slide, SlideStore(str(store)), progress)
+    except WsiError as error:
+        return None, SlideOutcome(row=row, patches=0, problem=str(error))
+    if evidence is None:
+        problem = f"{row.path}: no tissue was found on this slide"
+        return None, SlideOutcome(row=row, patches=0, problem=problem)
+    return evidence, SlideOutcome(row=row, patches=len(evidence.probabilities_nc))
+
+
+def _write_csv(path: Path, header: Sequence[str], lines: Sequence[Sequence[object]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(lines)
+    write_text(path, text.getvalue())
