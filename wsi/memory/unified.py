@@ -3,7 +3,8 @@
 What the first published whole-slide training did (Chen et al., 2021), with its three techniques:
 saved activations form groups, a group's pages are asked out as soon as they are saved, and the
 next group's are asked back while one computes. Kept for comparison: ``tiled`` and ``offload`` do
-not depend on page faults.
+not depend on page faults. Backward's own temporaries are made on another thread and stay in plain
+device memory.
 """
 
 import weakref
