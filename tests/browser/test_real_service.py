@@ -44,3 +44,15 @@ def test_uploaded_slide_is_scored_and_its_heatmap_drawn(
                 ".data.some((byte) => byte > 0); }"
             )
             tab.picture("real-service")
+            tab.page.keyboard.press("e")
+            dialog = tab.page.get_by_role("dialog", name="Sign off")
+            dialog.get_by_label("cancer").check()
+            dialog.get_by_label("Reviewer").fill("A. Reader")
+            if dialog.get_by_label("Reason").is_visible():
+                dialog.get_by_label("Reason").fill("seen otherwise")
+            dialog.get_by_role("button", name="Sign", exact=True).click()
+            expect(tab.page.locator(".signed")).to_contain_text("signed by A. Reader")
+            slide_id = tab.page.url.rsplit("/", 1)[1]
+            review = client.get(f"slides/{slide_id}/review").json()
+            assert (review["status"], review["diagnosis"]) == ("signed", "cancer")
+            assert review["model_calls"][0]["model"] == "toy"
