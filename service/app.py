@@ -13,7 +13,8 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from service.auth import endpoints as access
-from service.auth.gate import Gate
+from service.auth import login_page
+from service.auth.gate import COOKIE, Gate
 from service.auth.repository import AuditLog, KeyRepository
 from service.batches import endpoints as batches
 from service.batches.repository import BatchRepository
@@ -24,7 +25,7 @@ from service.health import endpoints as health
 from service.health import metrics
 from service.jobs import endpoints as jobs
 from service.jobs.reconciler import Reconciler
-from service.middleware import AuditTrail, BodyLimit, SecurityHeaders
+from service.middleware import AuditTrail, BodyLimit, SecurityHeaders, SignInFirst
 from service.models import endpoints as models
 from service.models.catalog import ModelCatalog
 from service.results import endpoints as results
@@ -103,6 +104,9 @@ def create_app(settings: Settings) -> FastAPI:
     ):
         api.include_router(domain.router)
     app.include_router(api)
+    if settings.auth == "on":
+        app.include_router(login_page.router)
+        app.add_middleware(SignInFirst, cookie=COOKIE)
     if PAGE.is_dir():
         app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
     return app

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 import anyio.to_thread
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.auth.gate import Note
@@ -72,6 +74,24 @@ class SecurityHeaders:
                 status,
                 time.monotonic() - begun,
             )
+
+
+class SignInFirst:
+    """Sends a browser without a session from the page to the sign-in form.
+
+    A courtesy and no lock: the page holds no data, and the API asks for the key itself.
+    """
+
+    def __init__(self, app: ASGIApp, cookie: str) -> None:
+        self._app = app
+        self._cookie = cookie
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        on_page = scope["type"] == "http" and scope["path"] == "/"
+        if on_page and self._cookie not in Request(scope).cookies:
+            await RedirectResponse("/login", status_code=303)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
 
 
 class AuditTrail:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.auth.gate import COOKIE, Principal
 from service.auth.repository import Key
 from service.auth.rules import Role
-from service.context import Ctx
+from service.context import Context, Ctx
 from service.errors import UnauthorizedError
 
 router = APIRouter(tags=["access"])
@@ -73,7 +73,12 @@ class AuditOut(BaseModel):
 @router.post("/session")
 def open_session(wish: SessionIn, request: Request, response: Response, context: Ctx) -> Me:
     """Exchange a key for a cookie that scripts cannot read; it lasts twelve hours."""
-    key = context.keys.find(wish.key.strip())
+    return start_session(wish.key, request, response, context)
+
+
+def start_session(text: str, request: Request, response: Response, context: Context) -> Me:
+    """Set the cookie of a new session. Raises ``UnauthorizedError``."""
+    key = context.keys.find(text.strip())
     if key is None or key.expires_at is not None:
         raise UnauthorizedError("this key is not valid")
     _, secret = context.keys.make(key.name, key.role, lasts=_SESSION)

@@ -105,13 +105,13 @@ class Gate:
         if not self._enabled:
             # Any page in the user's browser can send requests to loopback: those are refused.
             _refuse_rebound(request)
-            _refuse_forged(request)
+            refuse_forged(request)
             return LOCAL
         kind, _, secret = request.headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or not secret:
             secret = request.cookies.get(COOKIE, "")
             if secret:
-                _refuse_forged(request)
+                refuse_forged(request)
         if not secret:
             return ANYBODY
         key = await anyio.to_thread.run_sync(self._keys.find, secret.strip())
@@ -124,7 +124,7 @@ def _refuse_rebound(request: Request) -> None:
         raise ForbiddenError(f"this service is called localhost, not {request.url.hostname}")
 
 
-def _refuse_forged(request: Request) -> None:
+def refuse_forged(request: Request) -> None:
     """Refuse a change that another site made the browser send (CSRF)."""
     if request.method in _SAFE:
         return

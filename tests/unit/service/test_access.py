@@ -265,3 +265,25 @@ def test_a_long_body_where_no_slide_is_expected_is_refused(
         assert client.post("jobs", content=short, headers=json_type).status_code == 404
         # Slides are counted elsewhere.
         upload(client, slide_file)
+
+
+def test_a_browser_signs_in_with_a_form(guarded: TestClient, keys: dict[Role, str]) -> None:
+    root = "http://localhost"
+    first = guarded.get(f"{root}/", follow_redirects=False)
+    assert (first.status_code, first.headers["location"]) == (303, "/login")
+    assert "<form" in guarded.get(f"{root}/login").text
+    wrong = guarded.post(f"{root}/login", data={"key": "<script>"})
+    assert wrong.status_code == 401
+    assert "This key is not valid" in wrong.text
+    forged = guarded.post(
+        f"{root}/login", data={"key": keys[Role.VIEWER]}, headers={"Origin": "https://evil"}
+    )
+    assert forged.status_code == 403
+    done = guarded.post(f"{root}/login", data={"key": keys[Role.VIEWER]}, follow_redirects=False)
+    assert (done.status_code, done.headers["location"]) == (303, "/")
+    assert guarded.get("slides").status_code == 200
+    assert guarded.get(f"{root}/", follow_redirects=False).status_code != 303
+
+
+def test_without_keys_there_is_no_form(client: TestClient) -> None:
+    assert client.get("http://localhost/login").status_code == 404
