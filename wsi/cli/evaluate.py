@@ -58,6 +58,80 @@ def evaluate_scores(
     report(read, out, **options)
 
 
+@evaluate.command("compare")
+@click.option(
+    "--results",
+    type=(click.Path(path_type=Path), str),
+    multiple=True,
+    required=True,
+    metavar="DIR PIPELINE",
+    help="A folder of wsi analyze and the pipeline in it; give it twice.",
+)
+@click.option("--title", "titles", multiple=True, help="How to call each, in the same order.")
+@click.option("--labels", type=click.Path(path_type=Path), required=True, help="CSV of the truth.")
+@click.option("--slide", default="slide", show_default=True, help="Its column of slides.")
+@click.option("--label", default="label", show_default=True, help="Its column of classes.")
+@click.option("--patient", help="Its column of patients; intervals resample patients.")
+@click.option("--positive", default="cancer", show_default=True, help="Class to score by.")
+@click.option("--model", "models", type=click.Path(path_type=Path), multiple=True,
+              help="Model bundles, in the same order: what training took.")  # fmt: skip
+@click.option("--show", type=int, default=6, show_default=True, help="Slides to show.")
+@click.option("--replicates", type=int, default=2000, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder.")
+@errors_in_one_line
+def evaluate_compare(
+    results: tuple[tuple[Path, str], ...],
+    titles: tuple[str, ...],
+    labels: Path,
+    slide: str,
+    label: str,
+    patient: str | None,
+    positive: str,
+    models: tuple[Path, ...],
+    show: int,
+    replicates: int,
+    out: Path,
+) -> None:
+    """Compare two result sets on the same slides: curves, tests, costs, heatmaps side by side."""
+    from wsi.evaluation.binary import EvaluationSpec
+    from wsi.evaluation.bootstrap import Bootstrap
+    from wsi.evaluation.comparison import compare, write_comparison
+    from wsi.evaluation.result_set import match_results, read_results
+
+    if len(results) != 2 or len(titles) not in (0, 2) or len(models) not in (0, 2):
+        raise ConfigError("--results is given twice; --title and --model twice or not at all")
+    names = titles or (None, None)
+    first, second = (
+        read_results(folder, pipeline, title=title)
+        for (folder, pipeline), title in zip(results, names, strict=True)
+    )
+    matched = match_results(
+        (first, second), labels, positive=positive, slide=slide, label=label, patient=patient
+    )
+    spec = EvaluationSpec(bootstrap=Bootstrap(replicates=replicates))
+    comparison = compare((first, second), matched, spec)
+    training = {
+        one.title: _training(model) for one, model in zip((first, second), models, strict=False)
+    }
+    written = write_comparison(out, comparison, positive, training=training, slides=show)
+    for score in comparison.evaluation.scores:
+        click.echo(f"{score.name}: AUC {score.auc}")
+    for name, reason in matched.left_out.items():
+        click.echo(f"{name}: left out: {reason}", err=True)
+    click.echo(str(written))
+
+
+def _training(bundle: Path) -> dict[str, Any]:
+    """What a model card says of the training's size."""
+    from wsi.models.card import read_card
+
+    training = read_card(bundle).training
+    told = {key: training[key] for key in ("slides", "patches", "patients") if key in training}
+    if "history" in training:
+        told["epochs"] = len(training["history"])
+    return told
+
+
 def report(
     scores: Any,
     out: Path,
