@@ -42,6 +42,7 @@ class Fake:
     refuse_upload: dict[str, Any] | None = None
     upload_mpp: float | None = 0.5
     away: bool = False
+    key: str | None = None
 
     def reset(self) -> None:
         """As after ``Fake()``, keeping the pictures, which are slow to draw."""
@@ -223,6 +224,14 @@ def make_app(fake: Fake, dist: Path) -> FastAPI:
         fake.requests.append(f"{request.method} {request.url.path}")
         if fake.away and request.url.path.startswith("/api"):
             return problem(503, "away", "The service is restarting.")
+        if request.url.path == "/api/v1/session":
+            given = (await request.json())["key"]
+            if given != fake.key:
+                return problem(401, "unauthorized", "this key is not valid")
+            fake.key = None
+            return JSONResponse({"name": "A", "role": "pathologist"})
+        if fake.key and request.url.path.startswith("/api"):
+            return problem(401, "unauthorized", "send a key")
         answer: Response = await call_next(request)
         return answer
 

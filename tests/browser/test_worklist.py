@@ -177,3 +177,17 @@ def test_keyboard_alone_finds_selects_and_opens_a_slide(tab: Tab, fake: Fake) ->
     tab.page.keyboard.type("low")
     tab.page.keyboard.press("Enter")
     expect(tab.page).to_have_url(re.compile("#/slides/slide-1$"))
+
+
+@pytest.mark.usefixtures("console_errors")
+def test_ended_session_asks_for_the_key_and_goes_on(tab: Tab, fake: Fake) -> None:
+    fill_list(fake)
+    fake.key = "wsk_right"
+    tab.open()
+    dialog = tab.page.get_by_role("dialog", name="Sign in")
+    dialog.get_by_label("Access key").fill("wsk_wrong")
+    dialog.get_by_role("button", name="Sign in").click()
+    expect(dialog.get_by_text("this key is not valid")).to_be_visible()
+    dialog.get_by_label("Access key").fill("wsk_right")
+    tab.page.keyboard.press("Enter")
+    expect(tab.page.locator(".slide-row")).to_have_count(4)

@@ -1,7 +1,9 @@
 import "./style.css";
+import { SIGNED_OUT } from "./api/client";
 import type { Place } from "./place";
 import { showReport } from "./report/page";
 import { fill } from "./ui/dom";
+import { askKey } from "./ui/signin";
 import { showViewer } from "./viewer/page";
 import { showWorklist } from "./worklist/page";
 
@@ -20,4 +22,5 @@ function route(): void {
 }
 
 window.addEventListener("hashchange", route);
+window.addEventListener(SIGNED_OUT, () => askKey(route));
 route();

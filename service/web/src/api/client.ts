@@ -19,6 +19,9 @@ export class ApiError extends Error {
   }
 }
 
+/** Raised on the window when the service asks for a key: none was given, or the session ended. */
+export const SIGNED_OUT = "wholeslide:signed-out";
+
 export const isAway = (error: unknown): boolean =>
   error instanceof ApiError && (error.kind === "away" || [502, 503, 504].includes(error.status));
 
@@ -28,6 +31,7 @@ export function messageOf(error: unknown): string {
 
 /** An ApiError out of an answer's body: problem+json, or whatever text came. */
 export function problem(status: number, body: string): ApiError {
+  if (status === 401) dispatchEvent(new Event(SIGNED_OUT));
   try {
     const data: unknown = JSON.parse(body);
     if (data && typeof data === "object") {
@@ -68,6 +72,11 @@ const json = (method: string, body: unknown): RequestInit => ({
   headers: { "Content-Type": "application/json" },
   body: JSON.stringify(body),
 });
+
+/** Exchange a key for a session; the cookie is set by the service and unseen by scripts. */
+export const signIn = async (key: string): Promise<void> => {
+  await ask("/session", json("POST", { key }));
+};
 
 export const listSlides = (limit: number, offset: number): Promise<Page<Slide>> =>
   askJson(`/slides?limit=${limit}&offset=${offset}`);

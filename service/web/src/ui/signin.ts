@@ -1,0 +1,42 @@
+import { messageOf, signIn } from "../api/client";
+import { openDialog } from "./dialog";
+import { h, setText } from "./dom";
+
+/** Ask for an access key. What was not saved stays in the browser meanwhile. */
+export function askKey(done: () => void): void {
+  if (document.querySelector(".sign-in")) return;
+  const field = h("input", {
+    type: "password",
+    id: "access-key",
+    required: true,
+    maxlength: 200,
+    autocomplete: "current-password",
+  });
+  const failure = h("p", { class: "failure", role: "alert", hidden: true });
+  const send = async (event: Event) => {
+    event.preventDefault();
+    try {
+      await signIn(field.value);
+      dialog.close();
+      done();
+    } catch (error) {
+      failure.hidden = false;
+      setText(failure, messageOf(error));
+    }
+  };
+  const form = h(
+    "form",
+    { class: "sign-in", onsubmit: (event: Event) => void send(event) },
+    h("p", {}, "The service asks for a key: none was given, or the session has ended."),
+    h("label", { for: "access-key" }, "Access key"),
+    field,
+    failure,
+    h(
+      "div",
+      { class: "actions end" },
+      h("button", { type: "submit", class: "button primary" }, "Sign in"),
+    ),
+  );
+  const dialog = openDialog("Sign in", [form]);
+  field.focus();
+}
