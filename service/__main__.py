@@ -1,11 +1,14 @@
 """``python -m service``: the API on uvicorn, set up by ``WSI_...`` variables."""
 
 import logging
+import sys
 
 import uvicorn
+from pydantic import ValidationError
 
 from service.app import create_app
 from service.settings import Settings
+from wsi.errors import ConfigError
 
 
 def main() -> None:
@@ -13,9 +16,14 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    settings = Settings()
+    try:
+        settings = Settings()
+        app = create_app(settings)
+    except (ConfigError, ValidationError) as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
     uvicorn.run(
-        create_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,

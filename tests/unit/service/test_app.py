@@ -1,5 +1,6 @@
 """The application as a whole: what it imports, its errors, its database."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -121,3 +122,19 @@ def test_the_openapi_document_names_every_endpoint(settings: Settings) -> None:
     paths = create_app(settings).openapi()["paths"]
     assert "/api/v1/slides" in paths
     assert "multipart/form-data" in str(paths["/api/v1/slides"]["post"]["requestBody"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("WSI_HOST", "0.0.0.0"), ("WSI_PORT", "many"), ("WSI_AUTH", "perhaps")]
+)
+def test_a_setting_that_cannot_work_ends_the_service_with_a_reason(name: str, value: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "service"],
+        env={**os.environ, name: value},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert name.removeprefix("WSI_").lower() in done.stderr.lower()
+    assert "Traceback" not in done.stderr
