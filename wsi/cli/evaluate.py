@@ -132,6 +132,44 @@ def _training(bundle: Path) -> dict[str, Any]:
     return told
 
 
+@evaluate.command("froc")
+@click.option(
+    "--results",
+    type=(click.Path(path_type=Path), str),
+    required=True,
+    metavar="DIR PIPELINE",
+    help="A folder of wsi analyze and the pipeline in it.",
+)
+@click.option("--annotations", type=click.Path(path_type=Path), required=True, help="Folder.")
+@click.option("--lesion", "lesions", multiple=True, required=True, help="Class of annotations.")
+@click.option("--hole", "holes", multiple=True, help="Class of annotations to cut out.")
+@click.option("--positive", default="cancer", show_default=True, help="Class of hotspots.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder.")
+@errors_in_one_line
+def evaluate_froc(
+    results: tuple[Path, str],
+    annotations: Path,
+    lesions: tuple[str, ...],
+    holes: tuple[str, ...],
+    positive: str,
+    out: Path,
+) -> None:
+    """Judge hotspots by annotated lesions: FROC by Camelyon16's definition."""
+    from wsi.evaluation.localization import localize
+    from wsi.evaluation.result_set import read_results
+    from wsi.evaluation.write import write_localization
+
+    read = read_results(*results)
+    found = localize(read, annotations, positive=positive, lesions=lesions, holes=holes)
+    written = write_localization(out, found, read.title)
+    click.echo(f"{read.title}: FROC {found.score}, {found.lesions} lesions, {found.slides} slides")
+    if found.unannotated:
+        few = ", ".join(found.unannotated[:5])
+        count = len(found.unannotated)
+        click.echo(f"{count} slides have no annotation and count as lesion-free: {few}", err=True)
+    click.echo(str(written))
+
+
 def report(
     scores: Any,
     out: Path,

@@ -17,6 +17,7 @@ from scipy import ndimage
 from skimage.measure import label, regionprops
 
 from wsi.errors import DatasetError
+from wsi.evaluation.bootstrap import Bootstrap, Estimate, interval, resample
 
 FROC_RATES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 _WIDEN_UM = 75 / 2
@@ -77,6 +78,16 @@ class Froc:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class _Match:
+    """One slide: the highest confidence of each lesion that was found, those of false positives,
+    and how many lesions there were to find."""
+
+    found: NDArray[np.float64]
+    false: NDArray[np.float64]
+    lesions: int
+
+
 def find_lesions(
     tumour_hw: NDArray[np.bool_], cell_um: float, cell_level0: tuple[float, float]
 ) -> Lesions:
@@ -112,11 +123,44 @@ def froc(slides: Sequence[tuple[Lesions, Detections]]) -> Froc:
     """
     if not slides:
         raise DatasetError("FROC needs at least one slide")
-    parts = [_match(lesions, detections) for lesions, detections in slides]
-    found, false = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
-    total = sum(lesions.count for lesions, _ in slides)
+    return _curve([_match(lesions, detections) for lesions, detections in slides])
+
+
+def froc_interval(
+    slides: Sequence[tuple[Lesions, Detections]],
+    patients_n: NDArray[np.str_],
+    spec: Bootstrap | None = None,
+) -> Estimate:
+    """The FROC score with an interval that resamples patients.
+
+    Args:
+        slides: N of them.
+        patients_n: (N,) whom each is of.
+        spec: how the interval is made.
+    """
+    spec = spec or Bootstrap(replicates=500)
+    score = froc(slides).score
+    if score is None:
+        return Estimate(value=None, note="no slide has a lesion")
+    matches = [_match(lesions, detections) for lesions, detections in slides]
+
+    def drawn(weights_bn: NDArray[np.float64]) -> NDArray[np.float64]:
+        scores = []
+        for weights_n in weights_bn.astype(np.int64):
+            curve = _curve([m for m, w in zip(matches, weights_n, strict=True) for _ in range(w)])
+            scores.append(np.nan if curve.score is None else curve.score)
+        return np.array(scores)
+
+    replicates = resample(patients_n, spec, drawn)
+    return interval(score, replicates, len(np.unique(patients_n)), spec)
+
+
+def _curve(parts: Sequence[_Match]) -> Froc:
+    found = np.concatenate([part.found for part in parts])
+    false = np.concatenate([part.false for part in parts])
+    total = sum(part.lesions for part in parts)
     thresholds = np.unique(np.concatenate([found, false]))[::-1]
-    false_positives = _at_least(false, thresholds) / len(slides)
+    false_positives = _at_least(false, thresholds) / len(parts)
     if not total:
         nothing = np.full(len(thresholds), np.nan)
         note = "no slide has a lesion: sensitivity is not defined"
@@ -140,10 +184,7 @@ def froc(slides: Sequence[tuple[Lesions, Detections]]) -> Froc:
     )
 
 
-def _match(
-    lesions: Lesions, detections: Detections
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Highest confidence of each lesion that was found, and of each false positive."""
+def _match(lesions: Lesions, detections: Detections) -> _Match:
     rows, columns = lesions.labels_hw.shape
     width, height = lesions.cell_level0
     xs = np.floor(detections.xy_n2[:, 0] / width).astype(np.int64)
@@ -156,7 +197,11 @@ def _match(
         for number in np.unique(hit_n[hit_n > 0])
         if int(number) not in lesions.isolated
     ]
-    return np.array(found, np.float64), detections.confidence_n[hit_n == 0].astype(np.float64)
+    return _Match(
+        found=np.array(found, np.float64),
+        false=detections.confidence_n[hit_n == 0].astype(np.float64),
+        lesions=lesions.count,
+    )
 
 
 def _at_least(

@@ -10,6 +10,8 @@ from typing import Any
 from wsi.errors import DatasetError
 from wsi.evaluation import plots
 from wsi.evaluation.binary import ScoreEvaluation
+from wsi.evaluation.froc import FROC_RATES
+from wsi.evaluation.localization import Localization
 from wsi.evaluation.page import heading, page, paragraph, plot, table
 from wsi.evaluation.page import plots as side_by_side
 from wsi.evaluation.report import NOTICE, Evaluation, to_json
@@ -73,6 +75,38 @@ def write_evaluation(
     ]
     write_text(report, page(f"Evaluation of {evaluation.source}", [_preface(evaluation), *parts]))
     return report
+
+
+def write_localization(folder: Path, found: Localization, title: str) -> Path:
+    """Write ``froc.json``, ``froc.html`` and the curve as SVG.
+
+    Returns:
+        The page.
+
+    Raises:
+        DatasetError: a file cannot be written.
+    """
+    svg = plots.froc_plot({title: found.curve})
+    write_text(folder / "figures" / "froc.svg", svg)
+    data = {"notice": NOTICE, "title": title, **to_json(found)}
+    write_text(folder / "froc.json", json.dumps(data, indent=1, allow_nan=False) + "\n")
+    rates = [f"{rate:g}" for rate in FROC_RATES]
+    at_rates = [f"{value:.4f}" for value in found.curve.at_rates]
+    parts = [
+        paragraph(
+            f"{found.lesions} lesions on {found.slides} slides. Score: {found.score} (mean "
+            "sensitivity at the six rates; interval by slide)."
+        ),
+        paragraph(
+            f"{len(found.unannotated)} slides have no annotation and count as free of lesions; "
+            f"{len(found.left_out)} have no heatmap and were left out."
+        ),
+        side_by_side([plot(svg, f"FROC curve of {title}")]),
+        table("Sensitivity by false positives a slide", rates, [at_rates] if at_rates else []),
+    ]
+    written = folder / "froc.html"
+    write_text(written, page(f"Localization by {title}", parts))
+    return written
 
 
 def draw_all(evaluation: Evaluation, scores: ScoreTable) -> dict[str, tuple[str, str]]:
@@ -190,7 +224,7 @@ def _pairs(evaluation: Evaluation) -> str:
         ]
         for pair in evaluation.pairs
     ]
-    header = ["scores", "difference of AUC (interval by patient)", "z", "p (DeLong, two-sided)"]
+    header = ["scores", "difference of AUC (bootstrap interval)", "z", "p (DeLong, two-sided)"]
     return table("Scores compared; DeLong's test takes cases as independent", header, rows)
 
 

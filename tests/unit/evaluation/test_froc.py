@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from wsi.errors import DatasetError
-from wsi.evaluation.froc import Detections, Lesions, find_lesions, froc
+from wsi.evaluation.bootstrap import Bootstrap
+from wsi.evaluation.froc import Detections, Lesions, find_lesions, froc, froc_interval
 from wsi.evaluation.plots import froc_plot
 
 CELL_UM, CELL = 10.0, (4.0, 4.0)
@@ -78,3 +79,18 @@ def test_slides_without_lesions_have_no_score_and_say_so() -> None:
     assert froc_plot({"model": found}).startswith("<?xml")
     with pytest.raises(DatasetError):
         froc([])
+
+
+def test_the_interval_resamples_patients_and_is_a_point_where_all_are_alike() -> None:
+    tumour = slide_with((20, 20, 60, 60), (100, 100, 160, 160))
+    one = (tumour, at((30, 30, 0.9), (5, 180, 0.7), (120, 120, 0.4)))
+    spec = Bootstrap(replicates=30)
+    alike = froc_interval([one] * 4, np.array(["a", "b", "c", "d"]), spec)
+    assert alike.value == alike.low == alike.high == froc([one]).score
+    missed = (tumour, at())
+    found = froc_interval([one, missed, one, missed], np.array(["a", "b", "c", "d"]), spec)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < (found.value or 0) < found.high
+    nothing = froc_interval([(slide_with(), at())], np.array(["a"]), spec)
+    assert nothing.value is None
