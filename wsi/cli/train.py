@@ -74,6 +74,14 @@ train.add_command(train_inputs)
 @click.option("--patch-px", type=int, default=224, show_default=True)
 @click.option("--batch-size", type=int)
 @click.option("--balance", type=click.Choice(["none", "loss", "sampler"]))
+@click.option(
+    "--stain-normalization",
+    type=click.Choice(["none", "macenko"]),
+    default="none",
+    show_default=True,
+    help="Of slides; macenko needs torchstain.",
+)
+@click.option("--compile", is_flag=True, default=None, help="Use torch.compile.")
 @click.option("--hard-negatives", type=float, help="Extra weight of false alarms, such as 3.")
 @click.option("--average", type=float, help="Polyak averaging of the weights, such as 0.99.")
 @click.option(
@@ -112,6 +120,10 @@ def train_patch(
     names = tuple(name.strip() for name in classes.split(","))
     given = {key: value for key, value in options.items() if value is not None}
     config = PatchTraining(name=out.name, classes=names, mpp=mpp, input_px=patch_px, **given)
+    if images and config.stain_normalization != "none":
+        raise ConfigError(
+            "--stain-normalization needs slides: a patch alone shows too little stain"
+        )
     with progress_bar(out.name) as tell:
         if images:
             rows = read_table(table, names)
@@ -131,6 +143,7 @@ def train_patch(
                     size_px=patch_px,
                     unlabelled=unlabelled,
                     class_map=_class_map(class_map),
+                    stain_normalization=config.stain_normalization,
                     progress=tell,
                 )
             )

@@ -1,7 +1,7 @@
 """The patches of a slide as batches of pixels, decoded ahead on threads."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -47,6 +47,7 @@ class PatchStream:
         batch_size: patches in a batch (the last one, and one with damage, may be smaller).
         threads: decoding threads.
         ahead: batches decoded in advance; bounds the memory.
+        change: applied to each patch on the reading threads; keeps its shape and type.
     """
 
     def __init__(
@@ -57,12 +58,14 @@ class PatchStream:
         batch_size: int = 64,
         threads: int = 2,
         ahead: int = 3,
+        change: Callable[[RGB], RGB] | None = None,
     ) -> None:
         self._slide = slide
         self._grid = grid
         self._batch_size = batch_size
         self._threads = threads
         self._ahead = ahead
+        self._change = change
         self.damaged: list[DamagedPatch] = []
 
     def __len__(self) -> int:
@@ -88,11 +91,12 @@ class PatchStream:
 
     def _read(self, row: int, column: int) -> "RGB | DamagedPatch":
         try:
-            return self._slide.read_region(
+            pixels = self._slide.read_region(
                 self._grid.region(int(row), int(column)), self._grid.size
             )
         except DamagedSlideError as error:
             return DamagedPatch(int(row), int(column), error.reason)
+        return self._change(pixels) if self._change else pixels
 
     def _collect(
         self, cells: NDArray[np.int32], reads: "list[Future[RGB | DamagedPatch]]"

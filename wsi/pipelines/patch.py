@@ -1,7 +1,8 @@
 """The patch pipeline: tissue, patches, patch classifier, slide-level aggregator."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Self
@@ -20,10 +21,11 @@ from wsi.models.bundle import load_bundle
 from wsi.models.card import ModelCard
 from wsi.models.runtime import autocast, fast_dtype, resolve_device, to_input
 from wsi.models.split import SplitClassifier, split_classifier
+from wsi.models.stain import change_density, macenko_matrix
 from wsi.patches import PatchBatch, PatchGrid, PatchSpec, PatchStream, resolve_grid
 from wsi.pipelines.base import describe_quality, quality_warnings
 from wsi.progress import Progress, no_progress
-from wsi.slides import SlideReader
+from wsi.slides import RGB, SlideReader
 from wsi.storage import (
     DamagedRegion,
     HeatmapLayer,
@@ -110,7 +112,12 @@ class PatchPipeline:
             return self._no_tissue(slide, timings)
         scoring = perf_counter()
         scored = self._score(
-            slide, grid, progress, embeddings=self._aggregator.needs_embeddings, cam=True
+            slide,
+            grid,
+            self._stain_change(slide, tissue),
+            progress,
+            embeddings=self._aggregator.needs_embeddings,
+            cam=True,
         )
         timings["patches"] = perf_counter() - scoring
         return self._result(slide, tissue, quality, grid, scored, timings)
@@ -123,10 +130,20 @@ class PatchPipeline:
         Raises:
             MppError, DamagedSlideError, AnalysisCancelledError: as ``analyze``.
         """
-        grid = resolve_grid(slide, self.patch_spec(), tissue_of(slide, store, TissueSpec()))
+        tissue = tissue_of(slide, store, TissueSpec())
+        grid = resolve_grid(slide, self.patch_spec(), tissue)
         if not len(grid):
             return None
-        return self._evidence(self._score(slide, grid, progress, embeddings=True, cam=False))
+        change = self._stain_change(slide, tissue)
+        return self._evidence(
+            self._score(slide, grid, change, progress, embeddings=True, cam=False)
+        )
+
+    def _stain_change(self, slide: SlideReader, tissue: TissueMask) -> Callable[[RGB], RGB] | None:
+        """What was done to the stain in training, for this slide."""
+        if self.card.settings.get("stain_normalization", "none") == "none":
+            return None
+        return partial(change_density, matrix_33=macenko_matrix(slide, tissue))
 
     def _evidence(self, scored: _Scored) -> SlideEvidence:
         return SlideEvidence(
@@ -141,6 +158,7 @@ class PatchPipeline:
         self,
         slide: SlideReader,
         grid: PatchGrid,
+        change: Callable[[RGB], RGB] | None,
         progress: Progress,
         *,
         embeddings: bool,
@@ -148,7 +166,7 @@ class PatchPipeline:
     ) -> _Scored:
         classes = len(self.card.classes)
         laid, of_cam = (HeatmapCanvas(grid, classes, _CELLS) for _ in range(2))
-        stream = PatchStream(slide, grid, batch_size=_BATCH, threads=_READ_THREADS)
+        stream = PatchStream(slide, grid, batch_size=_BATCH, threads=_READ_THREADS, change=change)
         parts: list[tuple[NDArray[Any], ...]] = []
         done = 0
         for batch in stream:

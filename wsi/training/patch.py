@@ -95,6 +95,9 @@ class PatchTrainer:
         self.network = build_backbone(
             config.architecture, len(config.classes), weights=config.weights
         ).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if config.compile:
+            # In place: the names of the parameters stay.
+            self.network.compile()
         self._optimizer = torch.optim.AdamW(
             self.network.parameters(),
             lr=config.learning_rate,
@@ -300,6 +303,7 @@ class PatchTrainer:
             classes=config.classes,
             mpp=config.mpp,
             input_px=config.input_px,
+            settings={"stain_normalization": config.stain_normalization},
             metrics={key: value for key, value in best.items() if key.startswith("validation")},
             training={
                 "options": _identity(config),

@@ -7,6 +7,7 @@ from wsi.errors import ConfigError
 from wsi.training.augment import AugmentSpec
 
 Balance = Literal["none", "loss", "sampler"]
+StainNormalization = Literal["none", "macenko"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,9 @@ class PatchTraining:
             is seen, beyond once; 0 leaves the sampling alone.
         average: share of the old weights kept at each step in the running average that is
             validated and saved (Polyak averaging); 0 switches it off.
+        stain_normalization: what was done to the patches' stain, so that the pipeline does the
+            same.
+        compile: have torch.compile make the network faster; needs a C++ compiler on a CPU.
         patience: epochs without a better validation figure before stopping; 0 never stops early.
         precision: ``auto`` takes bfloat16 where the hardware has it.
     """
@@ -42,6 +46,8 @@ class PatchTraining:
     balance: Balance = "loss"
     hard_negatives: float = 0.0
     average: float = 0.0
+    stain_normalization: StainNormalization = "none"
+    compile: bool = False
     patience: int = 0
     seed: int = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

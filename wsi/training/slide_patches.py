@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from wsi.annotations import Annotations, AnnotationSpec, overlaps, read_annotations
 from wsi.errors import ConfigError, DatasetError
 from wsi.models.aggregators import BACKGROUND
+from wsi.models.stain import change_density, macenko_matrix
 from wsi.patches import PatchGrid, PatchSpec, resolve_grid
 from wsi.progress import Progress, no_progress
 from wsi.slides import SlideReader, open_slide
-from wsi.tissue import TissueSpec, find_tissue
+from wsi.tissue import TissueMask, TissueSpec, find_tissue
 from wsi.training.loop import mix_seed
+from wsi.training.patch_config import StainNormalization
 from wsi.training.tables import Row, Split, read_table
 
 _OPEN_SLIDES = 64
@@ -50,12 +52,14 @@ class LabelledSlide:
         path: its file.
         grid: the N patches that have a label.
         labels_n: (N,) index of the class.
+        stain_33: matrix that normalizes its stain, or ``None``; see ``wsi.models.stain``.
     """
 
     row: Row
     path: Path
     grid: PatchGrid
     labels_n: NDArray[np.int64]
+    stain_33: NDArray[np.float32] | None = None
 
 
 class SlidePatches:
@@ -86,8 +90,9 @@ class SlidePatches:
     def _one(self, index: int) -> NDArray[np.uint8]:
         which = int(self._which_n[index])
         row, column = self._cells_n2[index]
-        grid = self._slides[which].grid
-        return self._open(which).read_region(grid.region(int(row), int(column)), grid.size)
+        grid, stain_33 = self._slides[which].grid, self._slides[which].stain_33
+        pixels = self._open(which).read_region(grid.region(int(row), int(column)), grid.size)
+        return pixels if stain_33 is None else change_density(pixels, stain_33)
 
     def describe(self, index: int) -> str:
         slide = self._slides[int(self._which_n[index])]
@@ -103,6 +108,7 @@ def annotated_patches(
     size_px: int,
     unlabelled: str | None = None,
     class_map: Mapping[str, str | None] | None = None,
+    stain_normalization: StainNormalization = "none",
     root: Path | None = None,
     seed: int = 0,
     progress: Progress = no_progress,
@@ -116,6 +122,7 @@ def annotated_patches(
         unlabelled: see ``LabelRules``.
         class_map: names in the annotation files to classes; ``None`` as a value leaves such
             areas out. The classes' own names need no entry.
+        stain_normalization: ``macenko`` brings every slide's stain to the reference's.
         root: the table's folder unless given.
         seed: which patches of glass are taken.
         progress: told about each slide.
@@ -142,10 +149,13 @@ def annotated_patches(
                 if row.annotations
                 else Annotations(row.path, ())
             )
+            tissue = find_tissue(slide, TissueSpec())
             grid, labels_n = label_grid(
-                slide, spec, drawn, classes, rules, seed=mix_seed(seed, number)
+                slide, spec, tissue, drawn, classes, rules, seed=mix_seed(seed, number)
             )
-        found.append(LabelledSlide(row, path, grid, labels_n))
+            macenko = stain_normalization == "macenko"
+            stain_33 = macenko_matrix(slide, tissue) if macenko else None
+        found.append(LabelledSlide(row, path, grid, labels_n, stain_33))
         progress("labelling slides", (number + 1) / len(rows))
     return _of_split(found, "train", table), _of_split(found, "val", table)
 
@@ -160,6 +170,7 @@ def _of_split(found: Sequence[LabelledSlide], split: Split, table: Path) -> Slid
 def label_grid(
     slide: SlideReader,
     spec: PatchSpec,
+    tissue: TissueMask,
     drawn: Annotations,
     classes: tuple[str, ...],
     rules: LabelRules,
@@ -171,6 +182,7 @@ def label_grid(
     Args:
         slide: open slide.
         spec: which patches.
+        tissue: the slide's tissue.
         drawn: the slide's annotations.
         classes: of the classifier.
         rules: how areas make labels.
@@ -184,7 +196,7 @@ def label_grid(
     origins_n2 = np.stack([columns * grid.stride_level0[0], rows * grid.stride_level0[1]], axis=1)
     width, height = grid.patch_level0
     shares_nc = overlaps(drawn, origins_n2, width, height, classes)
-    tissue_n = find_tissue(slide, TissueSpec()).shares(origins_n2, width, height)
+    tissue_n = tissue.shares(origins_n2, width, height)
     labels = np.full(len(grid), -1, np.int64)
     covered = shares_nc.max(1) >= rules.min_share
     labels[covered] = shares_nc[covered].argmax(1)

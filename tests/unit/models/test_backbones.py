@@ -18,6 +18,7 @@ ARCHITECTURES = [
     "mobilenet_v2",
     "mobilenet_v3_small",
     "convnext_tiny",
+    "timm:resnet10t",
     "squeezenet1_1",
 ]
 

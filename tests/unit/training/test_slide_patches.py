@@ -91,3 +91,11 @@ def test_a_split_without_patches_is_refused(table: Path) -> None:
     table.write_text(table.read_text().replace(",val", ",test"))
     with pytest.raises(DatasetError, match="split val"):
         sources(table)
+
+
+def test_patches_of_a_normalized_slide_have_the_reference_stain(table: Path) -> None:
+    plain, _ = sources(table, unlabelled="benign")
+    normal, _ = sources(table, unlabelled="benign", stain_normalization="macenko")
+    np.testing.assert_array_equal(plain.labels_n, normal.labels_n)
+    some = np.flatnonzero(plain.labels_n == 2)[:3]
+    assert not np.array_equal(plain.read(some), normal.read(some))
