@@ -54,7 +54,8 @@ imports: $(INSTALLED)
 
 unit: $(INSTALLED) $(PAGE)
 	$(BIN)/coverage erase
-	$(BIN)/python -m pytest --cov --cov-report=
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=
+	@$(BIN)/coverage combine --quiet --append 2>/dev/null || true
 	$(BIN)/coverage report
 
 clean: ## remove what was built; keeps the virtual environment and your data
