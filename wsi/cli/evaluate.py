@@ -37,6 +37,7 @@ def evaluate() -> None:
 @click.option("--label", required=True, help="Column of the truth.")
 @click.option("--score", "scores", multiple=True, required=True, help="Column of scores.")
 @click.option("--by", "groups", multiple=True, help="Column to make subgroups by.")
+@click.option("--per-patient", is_flag=True, help="A patient is as positive as the worst slide.")
 @_asked
 @errors_in_one_line
 def evaluate_scores(
@@ -47,6 +48,7 @@ def evaluate_scores(
     positive: str | None,
     out: Path,
     groups: tuple[str, ...],
+    per_patient: bool,
     **options: Any,
 ) -> None:
     """Evaluate score columns of TABLE (CSV): curves, operating points, calibration, tests."""
@@ -55,7 +57,30 @@ def evaluate_scores(
     read = read_scores(
         table, label=label, scores=scores, patient=patient, positive=positive, groups=groups
     )
-    report(read, out, **options)
+    report(read.per_patient() if per_patient else read, out, **options)
+
+
+@evaluate.command("raters")
+@click.argument("ratings", type=click.Path(path_type=Path))
+@click.option("--classes", required=True, help="Names, in order: normal,tumor.")
+@click.option("--ordinal", is_flag=True, help="Classes are grades: kappa weighs by distance.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder.")
+@errors_in_one_line
+def evaluate_raters(ratings: Path, classes: str, ordinal: bool, out: Path) -> None:
+    """Agreement and reliability of the raters in RATINGS (CSV: slide, rater, label).
+
+    OUT gets raters.json and soft_labels.csv (Dawid-Skene).
+    """
+    from wsi.training.raters import read_ratings, write_raters
+
+    names = tuple(name.strip() for name in classes.split(","))
+    told = write_raters(read_ratings(ratings, names), out, ordinal=ordinal)
+    for name, rater in told["raters"].items():
+        click.echo(f"{name}: {rater['rated']} slides, reliability {rater['reliability']:.3f}")
+    for pair in told["pairs"]:
+        value = "not available" if pair["kappa"] is None else f"{pair['kappa']:.3f}"
+        click.echo(f"{pair['first']} and {pair['second']}: kappa {value}, {pair['slides']} slides")
+    click.echo(str(out / "soft_labels.csv"))
 
 
 @evaluate.command("compare")
@@ -219,6 +244,7 @@ def report(
     required=True,
     help="CSV of heatmap features.",
 )
+@click.argument("more_features", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--model", type=click.Path(path_type=Path), required=True, help="Bundle.")
 @click.option("--label", default="tumor", show_default=True, help="Column of the class.")
 @click.option("--no-labels", is_flag=True, help="The table has no labels: only score its slides.")
@@ -226,6 +252,7 @@ def report(
 @errors_in_one_line
 def evaluate_aggregator(
     features: tuple[Path, ...],
+    more_features: tuple[Path, ...],
     model: Path,
     label: str,
     no_labels: bool,
@@ -251,7 +278,7 @@ def evaluate_aggregator(
     if wanted not in classes:
         raise ConfigError(f"--positive {wanted}: the classes are {', '.join(classes)}")
     table = read_features(
-        features,
+        (*features, *more_features),
         classes,
         label=None if no_labels else label,
         patient=patient,

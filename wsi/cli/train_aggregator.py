@@ -31,6 +31,7 @@ _ONLY_ATTENTION = (
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--learning-rate", type=float)
 @click.option("--features", type=click.Path(path_type=Path), multiple=True, help="Trees: CSV.")
+@click.argument("more_features", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--label", default="tumor", show_default=True, help="Trees: column of the class.")
 @click.option("--patient", help="Trees: column of the patient.")
 @click.option("--trees", type=int)
@@ -65,6 +66,7 @@ def train_aggregator(
     classes: str,
     patch_model: Path | None,
     features: tuple[Path, ...],
+    more_features: tuple[Path, ...],
     label: str,
     patient: str | None,
     table: Path | None,
@@ -75,9 +77,10 @@ def train_aggregator(
 ) -> None:
     """Train a slide-level aggregator.
 
-    Random forest and gradient boosting learn from tables of heatmap features (--features), gated
-    attention and CLAM from bags of patch embeddings (--table).
+    Random forest and gradient boosting learn from tables of heatmap features (--features A.csv
+    B.csv), gated attention and CLAM from bags of patch embeddings (--table).
     """
+    features = (*features, *more_features)
     names = tuple(name.strip() for name in classes.split(","))
     given = {key: value for key, value in options.items() if value is not None}
     of_trees = kind in _TREES
@@ -86,6 +89,8 @@ def train_aggregator(
         raise ConfigError(f"{kind} has no option --{strange[0].replace('_', '-')}")
     # Joined in a last step: the aggregator alone is kept beside it until then.
     alone = out.with_name(f".{out.name}.aggregator") if patch_model else out
+    if features and not of_trees:
+        raise ConfigError(f"{kind} learns from bags of embeddings, not from feature tables")
     if of_trees:
         if not features:
             raise ConfigError(f"{kind} learns from feature tables: give --features A.csv")

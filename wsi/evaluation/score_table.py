@@ -38,6 +38,30 @@ class ScoreTable:
     def __len__(self) -> int:
         return len(self.labels_n)
 
+    def per_patient(self) -> "ScoreTable":
+        """A case a patient: positive if one slide is, with the highest score of the slides.
+
+        Raises:
+            DatasetError: the table names no patients, or has subgroups, which cut across them.
+        """
+        if not self.by_patient:
+            raise DatasetError(f"{self.source}: cases per patient need a column of patients")
+        if self.groups:
+            raise DatasetError(f"{self.source}: subgroups of slides cannot be had per patient")
+        names, patient_of_n = np.unique(self.patients_n, return_inverse=True)
+        slides = [np.flatnonzero(patient_of_n == index) for index in range(len(names))]
+        return ScoreTable(
+            source=f"{self.source}, per patient",
+            labels_n=np.array([self.labels_n[rows].any() for rows in slides]),
+            scores={
+                name: np.array([values[rows].max() for rows in slides])
+                for name, values in self.scores.items()
+            },
+            patients_n=names,
+            by_patient=True,
+            groups={},
+        )
+
 
 def read_lines(path: Path) -> list[dict[str, str]]:
     """The lines of a CSV file with a header, every cell a string.

@@ -1,7 +1,11 @@
 """Labels by several raters: how reliable each one is, and soft labels that take it into account."""
 
+import csv
+import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi.errors import DatasetError
-from wsi.evaluation.agreement import count_votes, fleiss_kappa
+from wsi.evaluation.agreement import cohen_kappa, count_votes, fleiss_kappa
+from wsi.evaluation.bootstrap import Bootstrap
 from wsi.evaluation.score_table import need_columns, read_lines
+from wsi.evaluation.write import write_text
 from wsi.training.features import class_index
 
 _NOT_RATED = -1
@@ -154,3 +160,51 @@ def describe(ratings: Ratings, consensus: Consensus) -> dict[str, Any]:
     if rated_nr.sum(1).min() == rated_nr.sum(1).max() >= 2:
         told["fleiss_kappa"] = fleiss_kappa(count_votes(ratings.labels_nr, ratings.classes)).value
     return told
+
+
+def write_raters(ratings: Ratings, out: Path, *, ordinal: bool = False) -> dict[str, Any]:
+    """Write ``raters.json`` and ``soft_labels.csv``.
+
+    Args:
+        out: folder.
+        ordinal: classes are grades: Cohen's kappa weighs by the squared distance.
+
+    Returns:
+        What ``raters.json`` holds: ``describe``, and Cohen's kappa of every pair of raters.
+
+    Raises:
+        DatasetError: a file cannot be written.
+    """
+    consensus = dawid_skene(ratings.labels_nr, len(ratings.classes))
+    told = {
+        **describe(ratings, consensus),
+        "kappa": "quadratic weights" if ordinal else "unweighted",
+        "pairs": [
+            _pair(ratings, a, b, ordinal) for a, b in combinations(range(len(ratings.raters)), 2)
+        ],
+    }
+    write_text(out / "raters.json", json.dumps(told, indent=1, allow_nan=False) + "\n")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["slide", *(f"p_{name}" for name in ratings.classes)])
+    for slide, values in zip(ratings.slides, consensus.posterior_nk, strict=True):
+        writer.writerow([slide, *(f"{value:.6f}" for value in values)])
+    write_text(out / "soft_labels.csv", text.getvalue())
+    return told
+
+
+def _pair(ratings: Ratings, a: int, b: int, ordinal: bool) -> dict[str, Any]:
+    """Cohen's kappa of two raters on the slides that both have rated."""
+    labels = ratings.labels_nr[:, [a, b]]
+    labels = labels[(labels >= 0).all(1)]
+    named = {"first": ratings.raters[a], "second": ratings.raters[b], "slides": len(labels)}
+    if not len(labels):
+        return {**named, "kappa": None, "low": None, "high": None, "note": "no slide in common"}
+    found = cohen_kappa(
+        labels[:, 0],
+        labels[:, 1],
+        len(ratings.classes),
+        weights="quadratic" if ordinal else None,
+        bootstrap=Bootstrap(replicates=500),
+    )
+    return {**named, "kappa": found.value, "low": found.low, "high": found.high, "note": found.note}

@@ -52,3 +52,12 @@ def test_one_class_only_is_reported_and_succeeds(tmp_path: Path) -> None:
     assert done.exit_code == 0
     assert "all 2 cases are positive" in done.output
     assert "null" in (tmp_path / "evaluation.json").read_text()
+
+
+def test_cases_can_be_patients(tmp_path: Path) -> None:
+    table = str(write_table(tmp_path))
+    asked = ["--label", "y", "--score", "a", "--patient", "patient", "--per-patient"]
+    out = tmp_path / "out"
+    done = CliRunner().invoke(main, ["evaluate", "scores", table, *asked, "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert json.loads((out / "evaluation.json").read_text())["scores"][0]["cases"] == 4

@@ -250,3 +250,14 @@ def test_a_positive_label_that_no_case_has_is_refused(tmp_path) -> None:  # type
         True,
         False,
     ]
+
+
+def test_a_patient_is_as_positive_as_the_worst_slide(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "t.csv"
+    path.write_text("y,s,p\n0,0.2,a\n1,0.9,a\n0,0.4,b\n0,0.3,b\n")
+    read = read_scores(path, label="y", scores=["s"], patient="p").per_patient()
+    assert read.patients_n.tolist() == ["a", "b"]
+    assert read.labels_n.tolist() == [True, False]
+    assert read.scores["s"].tolist() == [0.9, 0.4]
+    with pytest.raises(DatasetError, match="column of patients"):
+        read_scores(path, label="y", scores=["s"]).per_patient()

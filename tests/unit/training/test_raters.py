@@ -1,12 +1,15 @@
 """Raters whose reliability is planted and must be found again."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from wsi.cli.main import main
 from wsi.errors import DatasetError
-from wsi.training.raters import dawid_skene, describe, read_ratings
+from wsi.training.raters import dawid_skene, describe, read_ratings, write_raters
 
 
 def plant(
@@ -106,3 +109,28 @@ def test_a_rater_who_rates_a_slide_twice_is_refused(tmp_path: Path) -> None:
     path.write_text("slide,rater,label\na,x,1\na,x,0\n")
     with pytest.raises(DatasetError, match="line 3: x has rated a already"):
         read_ratings(path, ("benign", "cancer"))
+
+
+def test_the_command_writes_soft_labels_and_the_kappa_of_each_pair(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    lines = [f"s{i},{who},{i % 2}" for i in range(6) for who in ("x", "y")]
+    path.write_text("\n".join(["slide,rater,label", *lines, "s9,z,1"]) + "\n")
+    out = tmp_path / "out"
+    asked = ["evaluate", "raters", str(path), "--classes", "benign,cancer", "--out", str(out)]
+    done = CliRunner().invoke(main, asked)
+    assert done.exit_code == 0, done.output
+    assert "x and y: kappa 1.000, 6 slides" in done.output
+    assert "x and z: kappa not available, 0 slides" in done.output
+    assert len((out / "soft_labels.csv").read_text().splitlines()) == 8
+    assert json.loads((out / "raters.json").read_text())["raters"]["z"]["rated"] == 1
+
+
+def test_grades_that_are_near_each_other_agree_more_than_those_far_apart(tmp_path: Path) -> None:
+    kappas = []
+    for far in (1, 2):
+        lines = [f"s{i},{who},{(i % 3)}" for i in range(9) for who in "xy"]
+        lines += [f"t{i},x,0" for i in range(3)] + [f"t{i},y,{far}" for i in range(3)]
+        (tmp_path / "r.csv").write_text("\n".join(["slide,rater,label", *lines]) + "\n")
+        ratings = read_ratings(tmp_path / "r.csv", ("g1", "g2", "g3"))
+        kappas.append(write_raters(ratings, tmp_path, ordinal=True)["pairs"][0]["kappa"])
+    assert kappas[0] > kappas[1]

@@ -296,3 +296,17 @@ def test_an_option_of_the_other_kind_is_refused(tmp_path: Path) -> None:
     )
     assert done.exit_code == 2
     assert "no option --epochs" in done.output
+
+
+def test_tables_may_follow_each_other(tmp_path: Path) -> None:
+    lines = write_csv(tmp_path / "all.csv", made_table()).read_text().splitlines()
+    parts = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    for part, start in zip(parts, (1, 31), strict=True):
+        part.write_text("\n".join([lines[0], *lines[start : start + 30]]))
+    asked = ["--kind", "random-forest", "--classes", "benign,cancer", "--trees", "3"]
+    files = ["--features", *(str(part) for part in parts), "--repeats", "0"]
+    done = CliRunner().invoke(
+        main, ["train", "aggregator", *asked, *files, "--out", str(tmp_path / "m")]
+    )
+    assert done.exit_code == 0, done.output
+    assert sum(load_aggregator(tmp_path / "m")[0].training["slides"].values()) == 60
