@@ -31,9 +31,8 @@ from wsi.storage import (
     HeatmapLayer,
     SlideResult,
     SlideStore,
-    quality_of,
-    tissue_of,
 )
+from wsi.storage.tissue_store import quality_of, tissue_of
 from wsi.tissue import QualityReport, QualitySpec, TissueMask, TissueSpec
 
 _BATCH = 32

@@ -31,7 +31,8 @@ from wsi.models.runtime import fast_dtype, resolve_device
 from wsi.pipelines.base import describe_quality, quality_warnings
 from wsi.progress import Progress, no_progress
 from wsi.slides import SlideReader
-from wsi.storage import HeatmapGrid, HeatmapLayer, SlideResult, SlideStore, quality_of, tissue_of
+from wsi.storage import HeatmapGrid, HeatmapLayer, SlideResult, SlideStore
+from wsi.storage.tissue_store import quality_of, tissue_of
 from wsi.tissue import QualityReport, QualitySpec, TissueMask, TissueSpec
 
 

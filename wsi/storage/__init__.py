@@ -1,4 +1,8 @@
-"""Results and derived data of a slide, on Zarr."""
+"""Results and derived data of a slide, on Zarr.
+
+``wsi.storage.tissue_store`` is not re-exported: it brings the image libraries, which an API that
+only reads results can do without.
+"""
 
 from wsi.storage.geojson import hotspots_to_geojson
 from wsi.storage.overlay import colorize, render_overlay
@@ -12,7 +16,6 @@ from wsi.storage.results import (
     SlideResult,
 )
 from wsi.storage.store import Artifact, SlideStore, spec_digest
-from wsi.storage.tissue_store import quality_of, tissue_of
 
 __all__ = [
     "Artifact",
@@ -28,9 +31,7 @@ __all__ = [
     "heatmap_path",
     "hotspots_to_geojson",
     "put_result",
-    "quality_of",
     "render_overlay",
     "result_to_json",
     "spec_digest",
-    "tissue_of",
 ]

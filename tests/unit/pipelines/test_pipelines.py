@@ -177,7 +177,7 @@ def test_the_whole_slide_network_sees_the_slide_with_white_glass(
     with open_slide(slide_file) as slide:
         result = pipeline.analyze(slide, store, no_progress)
         from wsi.memory.slide_source import SlideSource
-        from wsi.storage import tissue_of
+        from wsi.storage.tissue_store import tissue_of
         from wsi.tissue import TissueSpec
 
         tissue = tissue_of(slide, store, TissueSpec())
