@@ -14,11 +14,10 @@ from wsi.models.aggregators import (
     heatmap_features,
     slide_classes,
 )
-from wsi.pipelines.patch import PatchPipeline
+from wsi.pipelines.patch import EMBEDDINGS, PatchPipeline
 from wsi.progress import Progress, no_progress
 from wsi.slides import open_slide
 from wsi.storage import SlideStore
-from wsi.training.bags import write_embeddings
 from wsi.training.tables import Row
 
 BAGS_TABLE = "bags.csv"
@@ -32,11 +31,13 @@ class SlideOutcome:
         row: its line in the table.
         patches: how many were embedded; 0 where it was left out.
         problem: why it was left out, or empty.
+        digest: of its embeddings in its store.
     """
 
     row: Row
     patches: int
     problem: str = ""
+    digest: str = ""
 
 
 def write_inputs(
@@ -50,9 +51,9 @@ def write_inputs(
 ) -> list[SlideOutcome]:
     """Embed slides and describe their heatmaps.
 
-    Writes ``embeddings/NAME.safetensors`` a slide, ``bags.csv`` (for attention) and
+    Writes a slide store each, ``stores/NAME.zarr``, then ``bags.csv`` (for attention) and
     ``features_train.csv``, ``_val``, ``_test`` (for trees). A slide that fails is left out of the
-    tables, and the others go on.
+    tables, and the others go on. Run again, what is in a store already is not made anew.
 
     Args:
         rows: labelled slides.
@@ -67,21 +68,21 @@ def write_inputs(
     """
     names = [Path(row.path).stem for row in rows]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise DatasetError(f"two slides are called {twice[0]}: their embeddings would be one file")
+        raise DatasetError(f"two slides are called {twice[0]}: their stores would be one")
     classes = slide_classes(pipeline.card.classes)
     outcomes, bags = [], []
     features: dict[str, list[list[str]]] = {}
     for row, name in zip(rows, names, strict=True):
         assert row.label is not None
-        evidence, outcome = _one(pipeline, row, root, out / "stores" / f"{name}.zarr", progress)
+        store = Path("stores") / f"{name}.zarr"
+        evidence, outcome = _one(pipeline, row, root, out / store, progress)
         outcomes.append(outcome)
         on_slide(outcome)
-        if evidence is None or evidence.embeddings_nd is None or evidence.probability_chw is None:
+        if evidence is None or evidence.probability_chw is None:
             continue
-        bag = f"embeddings/{name}.safetensors"
-        write_embeddings(out / bag, evidence.embeddings_nd)
         label = classes[row.label]
-        bags.append([bag, label, row.patient, row.split])
+        bag = store / EMBEDDINGS / outcome.digest
+        bags.append([bag.as_posix(), label, row.patient, row.split])
         diseases = [evidence.classes.index(one) for one in classes[1:]]
         found = heatmap_features(evidence.probability_chw[diseases].sum(0))
         line = [name, label, row.patient, *(repr(found[key]) for key in FEATURES)]
@@ -99,12 +100,14 @@ def _one(
     try:
         with open_slide(root / row.path, mpp=row.mpp) as slide:
             evidence = pipeline.evidence(slide, SlideStore(str(store)), progress)
+            digest = pipeline.evidence_digest(slide)
     except WsiError as error:
         return None, SlideOutcome(row=row, patches=0, problem=str(error))
     if evidence is None:
         problem = f"{row.path}: no tissue was found on this slide"
         return None, SlideOutcome(row=row, patches=0, problem=problem)
-    return evidence, SlideOutcome(row=row, patches=len(evidence.probabilities_nc))
+    patches = len(evidence.probabilities_nc)
+    return evidence, SlideOutcome(row=row, patches=patches, digest=digest)
 
 
 def _write_csv(path: Path, header: Sequence[str], lines: Sequence[Sequence[object]]) -> None:

@@ -1,7 +1,7 @@
 """The patch pipeline: tissue, patches, patch classifier, slide-level aggregator."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -31,9 +31,13 @@ from wsi.storage import (
     HeatmapLayer,
     SlideResult,
     SlideStore,
+    spec_digest,
 )
 from wsi.storage.tissue_store import quality_of, tissue_of
 from wsi.tissue import QualityReport, QualitySpec, TissueMask, TissueSpec
+
+EMBEDDINGS = "embeddings"
+"""Kind of artifact, and its array of (N patches, D) float32."""
 
 _BATCH = 32
 _CELLS = 4  # heatmap cells along a patch
@@ -126,6 +130,8 @@ class PatchPipeline:
     ) -> SlideEvidence | None:
         """What an aggregator is trained on; ``None`` for a slide without tissue.
 
+        It is kept in the store as the artifact ``embeddings``, and read from there the next time.
+
         Raises:
             MppError, DamagedSlideError, AnalysisCancelledError: as ``analyze``.
         """
@@ -133,10 +139,41 @@ class PatchPipeline:
         grid = resolve_grid(slide, self.patch_spec(), tissue)
         if not len(grid):
             return None
-        change = self._stain_change(slide, tissue)
-        return self._evidence(
-            self._score(slide, grid, change, progress, embeddings=True, cam=False)
+        made_from = self._evidence_made_from(slide)
+        digest = spec_digest(made_from)
+        if not store.has(EMBEDDINGS, digest):
+            change = self._stain_change(slide, tissue)
+            scored = self._score(slide, grid, change, progress, embeddings=True, cam=False)
+            assert scored.embeddings_nd is not None
+            arrays = {
+                EMBEDDINGS: scored.embeddings_nd,
+                "probabilities": scored.probabilities_nc,
+                "cells": scored.cells_n2,
+            }
+            store.put(EMBEDDINGS, digest, arrays, made_from)
+        kept = store.get(EMBEDDINGS, digest).arrays
+        canvas = HeatmapCanvas(grid, len(self.card.classes), _CELLS)
+        canvas.add(kept["cells"], kept["probabilities"][:, :, None, None])
+        return SlideEvidence(
+            classes=self.card.classes,
+            probabilities_nc=kept["probabilities"],
+            embeddings_nd=kept[EMBEDDINGS],
+            probability_chw=canvas.values_chw(),
+            heatmap_mpp=canvas.grid.mpp,
         )
+
+    def evidence_digest(self, slide: SlideReader) -> str:
+        """The name under which ``evidence`` keeps a slide's embeddings."""
+        return spec_digest(self._evidence_made_from(slide))
+
+    def _evidence_made_from(self, slide: SlideReader) -> dict[str, Any]:
+        return {
+            "model": self.card.weights_sha256,
+            "patches": asdict(self.patch_spec()),
+            "stain_normalization": self.card.settings.get("stain_normalization", "none"),
+            "tissue": asdict(TissueSpec()),
+            "slide": [slide.size.width, slide.size.height, slide.mpp and slide.mpp.mean],
+        }
 
     def _stain_change(self, slide: SlideReader, tissue: TissueMask) -> Callable[[RGB], RGB] | None:
         """What was done to the stain in training, for this slide."""

@@ -11,9 +11,9 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
-from wsi.errors import DatasetError
+from wsi.errors import DatasetError, StoreError
 from wsi.storage import SlideStore
 from wsi.training.raters import dawid_skene, describe, read_ratings
 from wsi.training.tables import Split, read_table
@@ -56,7 +56,11 @@ class Bag:
 
 
 def read_embeddings(path: Path) -> NDArray[Any]:
-    """The array ``embeddings`` of a .safetensors or .npz file, or of a slide store (a folder).
+    """The array ``embeddings`` of a .safetensors or .npz file, or of a slide store.
+
+    Args:
+        path: a file; a slide store's folder; or, where it holds several, one artifact in it:
+            ``STORE/embeddings/DIGEST``.
 
     Raises:
         DatasetError: it is not there, or the store holds several.
@@ -71,33 +75,19 @@ def read_embeddings(path: Path) -> NDArray[Any]:
                 return np.asarray(arrays[KEY])
     except KeyError:
         raise DatasetError(f"{path}: it holds no array {KEY!r}") from None
-    except (OSError, ValueError, SafetensorError, BadZipFile) as error:
+    except (OSError, ValueError, SafetensorError, BadZipFile, StoreError) as error:
         raise DatasetError(f"{path}: the embeddings cannot be read: {error}") from error
     raise DatasetError(f"{path}: embeddings come as .safetensors, .npz or a slide store")
 
 
 def _from_store(path: Path) -> NDArray[Any]:
+    if path.parent.name == KEY:
+        return SlideStore(str(path.parent.parent)).get(KEY, path.name).arrays[KEY]
     store = SlideStore(str(path))
     digests = store.digests(KEY)
     if len(digests) != 1:
         raise DatasetError(f"{path}: this slide store holds {len(digests)} embeddings, not one")
     return store.get(KEY, digests[0]).arrays[KEY]
-
-
-def write_embeddings(path: Path, embeddings_nd: NDArray[np.float32]) -> None:
-    """Write a .safetensors file, whole or not at all.
-
-    Raises:
-        DatasetError: the disk is full or refuses.
-    """
-    scratch = path.with_name(f".{path.name}.new")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({KEY: np.ascontiguousarray(embeddings_nd)}, scratch)
-        scratch.replace(path)
-    except (OSError, SafetensorError) as error:
-        scratch.unlink(missing_ok=True)
-        raise DatasetError(f"{path}: was not written: {error}") from error
 
 
 def read_bags(table: Path, root: Path, classes: Sequence[str]) -> list[Bag]:

@@ -115,3 +115,22 @@ def test_a_forest_decides_where_the_bundle_names_one(
 def test_an_aggregator_alone_is_no_patch_model(models: Path) -> None:
     with pytest.raises(ModelError, match="pipeline aggregator, not patch"):
         load_pipeline("patch", models / "forest")
+
+
+def test_embeddings_are_made_once_and_read_from_the_store_after_that(
+    models: Path, slide_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SlideStore(str(tmp_path / "store.zarr"))
+    pipeline = load_pipeline("patch", models / "patch")
+    assert isinstance(pipeline, PatchPipeline)
+    with open_slide(slide_file) as slide:
+        first = pipeline.evidence(slide, store)
+        assert store.digests("embeddings") == (pipeline.evidence_digest(slide),)
+        monkeypatch.setattr(pipeline, "_forward", None)
+        second = pipeline.evidence(slide, store)
+    assert first is not None
+    assert second is not None
+    assert first.embeddings_nd is not None
+    assert second.embeddings_nd is not None
+    np.testing.assert_array_equal(first.embeddings_nd, second.embeddings_nd)
+    np.testing.assert_array_equal(first.probability_chw, second.probability_chw)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors.numpy import save_file
 
 from wsi.cli.main import main
 from wsi.errors import ConfigError, DatasetError
@@ -15,7 +16,7 @@ from wsi.models.aggregators.stored import load_aggregator
 from wsi.models.bundle import load_bundle
 from wsi.storage import SlideStore
 from wsi.training.attention import AttentionTrainer, AttentionTraining
-from wsi.training.bags import Bag, read_bags, read_embeddings, soft_labels, write_embeddings
+from wsi.training.bags import Bag, read_bags, read_embeddings, soft_labels
 from wsi.training.loop import TrainingStopped
 
 CLASSES = ("normal", "tumor")
@@ -34,7 +35,7 @@ def make_bags(folder: Path, slides: int = 24) -> Path:
         if i % 3:
             np.savez(folder / name, embeddings=values)
         else:
-            write_embeddings(folder / name, values)
+            save_file({"embeddings": values}, folder / name)
         split = "val" if i >= slides * 2 // 3 else "train"
         lines.append(f"{name},{CLASSES[i % 2]},p{i},{split}")
     table = folder / "bags.csv"
@@ -107,6 +108,12 @@ def test_bags_come_from_a_slide_store_too(tmp_path: Path) -> None:
     store.put("embeddings", "def", {"embeddings": values}, {})
     with pytest.raises(DatasetError, match="holds 2 embeddings"):
         read_embeddings(tmp_path / "s.zarr")
+    one = tmp_path / "s.zarr" / "embeddings" / "abc"
+    np.testing.assert_array_equal(read_embeddings(one), values)
+    unfinished = tmp_path / "s.zarr" / "embeddings" / "ghi"
+    unfinished.mkdir()
+    with pytest.raises(DatasetError, match="no complete"):
+        read_embeddings(unfinished)
 
 
 def bag_at(path: Path) -> Bag:
@@ -133,7 +140,7 @@ def test_bags_that_cannot_be_read_are_named(tmp_path: Path) -> None:
 
 
 def test_bags_of_two_encoders_are_refused(bags: list[Bag], tmp_path: Path) -> None:
-    write_embeddings(tmp_path / "wide.safetensors", np.ones((4, D + 1), np.float32))
+    save_file({"embeddings": np.ones((4, D + 1), np.float32)}, tmp_path / "wide.safetensors")
     with pytest.raises(DatasetError, match="one encoder"):
         AttentionTrainer(
             training("clam"), [*bags, bag_at(tmp_path / "wide.safetensors")], tmp_path / "m"
