@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from wsi.cli.console import errors_in_one_line
+from wsi.cli.evaluate_bags import evaluate_bags
 from wsi.errors import ConfigError
 
 
@@ -30,6 +31,9 @@ def _asked(command: Any) -> Any:
 @click.group()
 def evaluate() -> None:
     """Evaluate scores or models against the truth."""
+
+
+evaluate.add_command(evaluate_bags)
 
 
 @evaluate.command("scores")
@@ -285,7 +289,7 @@ def evaluate_aggregator(
         features=aggregator.features,
     )
     values_nk = aggregator.trees.probabilities_nk(table.values_nf)
-    _write_predictions(out / "predictions.csv", table.names_n, table.labels_n, values_nk, classes)
+    write_predictions(out / "predictions.csv", table.names_n, table.labels_n, values_nk, classes)
     if table.labels_n is None:
         click.echo(f"{len(values_nk)} slides scored: {out / 'predictions.csv'}")
         return
@@ -303,7 +307,7 @@ def evaluate_aggregator(
     report(scores, out, more=more, **options)
 
 
-def _write_predictions(
+def write_predictions(
     path: Path, names_n: Any, labels_n: Any, values_nk: Any, classes: tuple[str, ...]
 ) -> None:
     """A line a slide: name, class where known, probability of each class."""

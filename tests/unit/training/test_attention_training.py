@@ -193,3 +193,18 @@ def test_the_command_trains_from_a_table_and_ratings(bags: list[Bag], tmp_path: 
     assert done.exit_code == 0, done.output
     card, _ = load_aggregator(tmp_path / "m")
     assert set(card.training["labels"]["raters"]) == {"ann", "bob", "carl"}
+
+
+def test_the_command_judges_a_model_on_bags_of_a_split(bags: list[Bag], tmp_path: Path) -> None:
+    table = make_bags(tmp_path)
+    AttentionTrainer(training("clam", epochs=25), bags, tmp_path / "m").run()
+    asked = ["--table", str(table), "--model", str(tmp_path / "m"), "--replicates", "50"]
+    out = str(tmp_path / "out")
+    done = CliRunner().invoke(main, ["evaluate", "bags", *asked, "--split", "val", "--out", out])
+    assert done.exit_code == 0, done.output
+    assert len((tmp_path / "out" / "predictions.csv").read_text().splitlines()) == 9
+    area = float(done.output.split("AUC ")[1].split()[0])
+    assert area > 0.9
+    none = CliRunner().invoke(main, ["evaluate", "bags", *asked, "--out", out])
+    assert none.exit_code == 2
+    assert "no bag is of the split test" in none.output
