@@ -10,7 +10,7 @@ from PIL import Image
 
 from wsi.cli.console import errors_in_one_line, progress_bar
 from wsi.cli.inspect import mpp_option
-from wsi.errors import WsiError
+from wsi.errors import ConfigError, WsiError
 from wsi.slides import SlideReader, open_slide, thumbnail
 from wsi.storage import (
     SlideResult,
@@ -52,6 +52,7 @@ def analyze(
     """
     from wsi.pipelines.base import load_pipeline
 
+    _refuse_equal_names(slides)
     loaded = load_pipeline(pipeline, model, device)
     failed = 0
     for path in slides:
@@ -66,9 +67,18 @@ def analyze(
         sys.exit(2)
 
 
+def _refuse_equal_names(slides: tuple[Path, ...]) -> None:
+    """Results are told apart by the slides' names."""
+    seen: dict[str, Path] = {}
+    for path in slides:
+        other = seen.setdefault(path.stem, path)
+        if other is not path:
+            raise ConfigError(f"{other} and {path} would both be written to {path.stem}/")
+
+
 def _analyze_one(path: Path, pipeline: "Pipeline", out: Path, mpp: float | None) -> None:
     with open_slide(path, mpp=mpp) as slide, progress_bar(slide.name) as tell:
-        folder = out / slide.path.stem
+        folder = out / path.stem
         folder.mkdir(parents=True, exist_ok=True)
         store = SlideStore(str(folder / "store.zarr"))
         result = pipeline.analyze(slide, store, tell)

@@ -108,6 +108,18 @@ def test_one_bad_slide_does_not_stop_the_others(slide: Path, models: Path, tmp_p
     assert (out / "s" / "patch.json").exists()
 
 
+def test_two_slides_of_one_name_are_refused_before_one_overwrites_the_other(
+    slide: Path, models: Path, tmp_path: Path
+) -> None:
+    answer = wsi(
+        *("analyze", slide, tmp_path / slide.name, "--pipeline", "patch"),
+        *("--model", models / "p", "--out", tmp_path / "out"),
+    )
+    assert answer.exit_code == 2
+    assert "would both be written" in answer.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_slide_without_mpp_is_scored_once_it_is_given(
     real_data: Path, models: Path, tmp_path: Path
 ) -> None:
