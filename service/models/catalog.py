@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from wsi.errors import ModelError
-from wsi.models.card import CARD_FILE, ModelCard, read_card
+from wsi.models.card import AGGREGATOR, CARD_FILE, ModelCard, read_card
 
 _log = logging.getLogger(__name__)
 
@@ -16,15 +16,21 @@ class ModelCatalog:
         self._folder = folder
 
     def cards(self) -> list[ModelCard]:
-        """All readable cards, newest first. A damaged one is logged and does not hide the rest."""
+        """Cards of all models that score slides, newest first.
+
+        A damaged one is logged and does not hide the rest.
+        """
         cards = []
         for path in sorted(self._folder.glob(f"*/{CARD_FILE}")):
             if path.parent.name.startswith("."):
                 continue
             try:
-                cards.append(read_card(path.parent))
+                card = read_card(path.parent)
             except ModelError as error:
                 _log.error("%s", error)
+                continue
+            if card.pipeline != AGGREGATOR:
+                cards.append(card)
         return sorted(cards, key=lambda card: (card.created_at, card.name), reverse=True)
 
     def choose(self, pipeline: str, model: str | None) -> ModelCard:

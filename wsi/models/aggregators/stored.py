@@ -19,9 +19,9 @@ from wsi.models.aggregators.base import SlideAggregator, slide_classes
 from wsi.models.aggregators.pooling import pooling
 from wsi.models.aggregators.trees import HeatmapTrees, Trees
 from wsi.models.bundle import load_bundle, save_bundle
-from wsi.models.card import ModelCard
+from wsi.models.card import AGGREGATOR, ModelCard
 
-PIPELINE = "aggregator"
+PIPELINE = AGGREGATOR
 _PREFIX = "aggregator."
 
 
