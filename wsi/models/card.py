@@ -14,7 +14,7 @@ WEIGHTS_FILE = "weights.safetensors"
 FORMAT_VERSION = 1
 
 AGGREGATOR = "aggregator"
-"""``ModelCard.pipeline`` of a bundle that holds an aggregator alone and scores no slide by itself."""
+"""``ModelCard.pipeline`` of a bundle with an aggregator alone, which scores no slide by itself."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
