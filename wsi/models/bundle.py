@@ -19,6 +19,8 @@ from wsi.models.card import CARD_FILE, WEIGHTS_FILE, ModelCard, read_card
 def save_bundle(folder: Path, card: ModelCard, state: dict[str, torch.Tensor]) -> ModelCard:
     """Write a bundle whole or not at all; an older one of the same name is replaced.
 
+    Every user may read it, whatever the umask; the owner alone may write.
+
     Args:
         folder: the bundle's folder; its name should be ``card.name``.
         card: digest, date and version are filled in here.
@@ -45,6 +47,10 @@ def save_bundle(folder: Path, card: ModelCard, state: dict[str, torch.Tensor]) -
                 code_version=version("wholeslide"),
             )
             (scratch_bundle / CARD_FILE).write_text(card.to_json())
+            # safetensors keeps its file to the owner; workers may run as another user.
+            for file in (weights, scratch_bundle / CARD_FILE):
+                file.chmod(0o644)
+            scratch_bundle.chmod(0o755)
             if folder.exists():
                 folder.rename(scratch / "replaced")
             scratch_bundle.rename(folder)

@@ -1,6 +1,7 @@
 """Model bundles: whole or not at all, and what they say they are."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,17 @@ def test_models_are_listed_newest_first(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     assert [card.name for card in list_cards(tmp_path)] == ["new", "old"]
     assert list_cards(tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_every_user_may_read_a_bundle_and_only_its_owner_may_change_it(
+    mask: int, tmp_path: Path
+) -> None:
+    before = os.umask(mask)
+    try:
+        save_bundle(tmp_path / "m", CARD, {"w": torch.zeros(2)})
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "m").iterdir()}
+    assert modes == {WEIGHTS_FILE: 0o644, CARD_FILE: 0o644}
+    assert (tmp_path / "m").stat().st_mode & 0o777 == 0o755
