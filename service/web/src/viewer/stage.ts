@@ -77,20 +77,25 @@ export class Stage {
     const result = choice && this.#state.results.get(choice.pipeline);
     const pane = this.#panes[this.#state.mode === "side" ? view : 0];
     if (!choice || !result) return;
+    let notice: string | null = null;
     try {
       await this.#heatmaps.get(result, choice);
-      pane?.notify(null);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      pane?.notify(`The heatmap “${choiceTitle(choice)}” is missing: ${error.message}`);
+      notice = `The heatmap “${choiceTitle(choice)}” is missing: ${error.message}`;
     }
+    // A slow answer to an earlier choice must not speak over the present one.
+    if (this.#state.choices[view] !== choice) return;
+    pane?.notify(notice);
     await this.fill();
   }
 
   /** Give each view the layers that it shall draw. */
   async fill(): Promise<void> {
-    const [left, right] = await Promise.all(this.#state.choices.map((c) => this.#layer(c)));
+    const asked = [...this.#state.choices];
+    const [left, right] = await Promise.all(asked.map((c) => this.#layer(c)));
     const { mode, choices } = this.#state;
+    if (asked.some((choice, view) => choice !== choices[view])) return;
     const [first, second] = this.#panes;
     if (first) {
       first.content.left = left ?? null;
