@@ -57,6 +57,7 @@ unit: $(INSTALLED) $(PAGE)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=
 	@$(BIN)/coverage combine --quiet --append 2>/dev/null || true
 	$(BIN)/coverage report
+	$(BIN)/python tests/check_coverage.py
 
 clean: ## remove what was built; keeps the virtual environment and your data
 	rm -rf $(WEB)/dist $(WEB)/node_modules .mypy_cache .ruff_cache .pytest_cache artifacts

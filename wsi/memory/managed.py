@@ -1,5 +1,7 @@
 """CUDA managed memory behind torch's allocator, through RMM or a small shim over the driver."""
 
+# Coverage is below 80 % where there is no GPU: the rest runs on a CUDA device, by tests/gpu.
+
 import ctypes
 import importlib.util
 import os

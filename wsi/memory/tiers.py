@@ -1,5 +1,7 @@
 """Outer tiers: where saved activations wait for backward. Copies run beside the compute."""
 
+# Coverage is below 80 % where there is no GPU: the rest runs on a CUDA device, by tests/gpu.
+
 import shutil
 import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor

@@ -7,6 +7,8 @@ not depend on page faults. Backward's own temporaries are made on another thread
 device memory.
 """
 
+# Coverage is below 80 % where there is no GPU: the rest runs on a CUDA device, by tests/gpu.
+
 import weakref
 from dataclasses import dataclass
 from typing import Any
