@@ -15,6 +15,12 @@ from wsi.errors import ConfigError, DatasetError
 @click.option("--split", default="test", show_default=True, help="train, val or test.")
 @click.option("--model", type=click.Path(path_type=Path), required=True, help="Bundle.")
 @click.option("--positive", help="Class to score by; the second one unless given.")
+@click.option("--per-patient", is_flag=True, help="Join a patient's bags into one.")
+@click.option(
+    "--worst",
+    is_flag=True,
+    help="With --per-patient: of differing labels the last class counts, as with ordinal models.",
+)
 @click.option("--replicates", type=int, default=2000, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder.")
 @errors_in_one_line
@@ -24,18 +30,26 @@ def evaluate_bags(
     split: str,
     model: Path,
     positive: str | None,
+    per_patient: bool,
+    worst: bool,
     replicates: int,
     out: Path,
 ) -> None:
-    """Score bags of patch embeddings with attention, and evaluate the scores."""
+    """Score bags of patch embeddings with attention, and evaluate the scores.
+
+    A model of ordinal grades is judged by its grades too: mean absolute error, quadratic kappa.
+    """
     import numpy as np
 
     from wsi.cli.evaluate import report, write_predictions
     from wsi.evaluation.score_table import ScoreTable
     from wsi.models.aggregators.attention import AttentionAggregator
     from wsi.models.aggregators.stored import load_aggregator
-    from wsi.training.bags import read_bags
+    from wsi.training.bags import Bag, read_bags
+    from wsi.training.patients import join_patients
 
+    if worst and not per_patient:
+        raise ConfigError("--worst says which slide of a patient counts: give --per-patient too")
     card, aggregator = load_aggregator(model)
     if not isinstance(aggregator, AttentionAggregator):
         raise ConfigError(f"{model}: this aggregator does not read bags of embeddings")
@@ -43,19 +57,27 @@ def evaluate_bags(
     wanted = positive or classes[1]
     if wanted not in classes:
         raise ConfigError(f"--positive {wanted}: the classes are {', '.join(classes)}")
-    bags = [bag for bag in read_bags(table, root or table.parent, classes) if bag.split == split]
+    read = read_bags(table, root or table.parent, classes)
+    bags: list[Bag] = [bag for bag in read if bag.split == split]
     if not bags:
         raise DatasetError(f"{table}: no bag is of the split {split}")
+    ordinal = aggregator.network.spec.ordinal
+    if per_patient:
+        bags = list(join_patients(bags, classes, worst=worst or ordinal))
+    judged, learned = "patient" if per_patient else "slide", card.training.get("bag_is", "slide")
+    if judged != learned:
+        click.echo(f"wsi: trained on bags of a {learned}, judged on bags of a {judged}", err=True)
     calls = [aggregator.score_bag(bag.read()).probabilities for bag in bags]
     values_nk = np.array([[call[name] for name in classes] for call in calls])
     labels_n = np.array([bag.label for bag in bags])
     names = [bag.name for bag in bags]
+    patients_n = np.array([bag.patient for bag in bags], np.str_)
     write_predictions(out / "predictions.csv", names, labels_n, values_nk, classes)
     scores = ScoreTable(
         source=f"{table.name}, {split}",
         labels_n=labels_n == classes.index(wanted),
         scores={f"{card.name} ({wanted})": values_nk[:, classes.index(wanted)]},
-        patients_n=np.array([bag.patient for bag in bags], np.str_),
+        patients_n=patients_n,
         by_patient=True,
         groups={},
     )
@@ -63,7 +85,10 @@ def evaluate_bags(
         "model": card.name,
         "model_digest": card.weights_sha256,
         "positive": wanted,
+        "bag_is": judged,
     }
+    if ordinal:
+        more["grades"] = _grades(labels_n, values_nk, patients_n, replicates)
     report(
         scores,
         out,
@@ -74,3 +99,17 @@ def evaluate_bags(
         seed=0,
         more=more,
     )
+
+
+def _grades(labels_n: Any, values_nk: Any, patients_n: Any, replicates: int) -> dict[str, Any]:
+    """Figures of the grades, printed, as JSON types."""
+    from dataclasses import asdict
+
+    from wsi.evaluation.bootstrap import Bootstrap
+    from wsi.evaluation.grades import grade_agreement
+
+    spec = Bootstrap(replicates=replicates)
+    found = grade_agreement(labels_n, values_nk, patients_n, spec)
+    for name, estimate in found.items():
+        click.echo(f"grades: {name.replace('_', ' ')} {estimate}")
+    return {name: asdict(estimate) for name, estimate in found.items()}

@@ -14,6 +14,7 @@ _ATTENTION = ("gated-attention", "clam")
 _ONLY_TREES = ("trees", "max_depth", "min_samples_leaf", "folds", "repeats", "heatmap_mpp")
 _ONLY_ATTENTION = (
     "epochs", "hidden", "attention", "dropout", "patience", "label_smoothing", "batch_size",
+    "ordinal", "per_patient", "worst",
 )  # fmt: skip
 
 
@@ -51,6 +52,13 @@ _ONLY_ATTENTION = (
 @click.option(
     "--ratings", type=click.Path(path_type=Path), help="Attention: CSV slide, rater, label."
 )
+@click.option("--ordinal", is_flag=True, help="Attention: classes are grades, lowest first.")
+@click.option("--per-patient", is_flag=True, help="Attention: join a patient's bags into one.")
+@click.option(
+    "--worst",
+    is_flag=True,
+    help="With --per-patient: of differing labels the last class counts; --ordinal does so too.",
+)
 @click.option("--epochs", type=int)
 @click.option("--batch-size", type=int, help="Bags in one update.")
 @click.option("--hidden", type=int)
@@ -82,7 +90,7 @@ def train_aggregator(
     """
     features = (*features, *more_features)
     names = tuple(name.strip() for name in classes.split(","))
-    given = {key: value for key, value in options.items() if value is not None}
+    given = {k: value for k, value in options.items() if value is not None and value is not False}
     of_trees = kind in _TREES
     strange = [key for key in (_ONLY_ATTENTION if of_trees else _ONLY_TREES) if key in given]
     if strange:
@@ -134,12 +142,18 @@ def _train_attention(
     from wsi.training.attention import AttentionTrainer, AttentionTraining
     from wsi.training.bags import read_bags, soft_labels
     from wsi.training.loop import TrainingStopped
+    from wsi.training.patients import join_patients
 
+    per_patient, worst = given.pop("per_patient", False), given.pop("worst", False)
+    if worst and not per_patient:
+        raise ConfigError("--worst says which slide of a patient counts: give --per-patient too")
     config = AttentionTraining(name=out.name, kind=kind, classes=names, **given)  # type: ignore[arg-type]
     bags = read_bags(table, root or table.parent, names)
     reliability = None
     if ratings:
         bags, reliability = soft_labels(bags, ratings, names)
+    if per_patient:
+        bags = list(join_patients(bags, names, worst=worst or config.ordinal))
     with progress_bar(out.name) as tell:
         trainer = AttentionTrainer(config, bags, out, progress=tell, about_labels=reliability)
         try:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from wsi.errors import ConfigError, DatasetError
+from wsi.evaluation.grades import median_grade
 from wsi.evaluation.metrics import classification_metrics
 from wsi.models.aggregators.attention import (
     AttentionKind,
@@ -41,6 +42,7 @@ from wsi.training.loop import (
     stop_on_signal,
     warmup_cosine,
 )
+from wsi.training.patients import PatientBag
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,7 @@ class AttentionTraining:
         kind: ``gated-attention`` (Ilse 2018) or ``clam`` (Lu 2021).
         classes: of slides, in the order of the labels; the first is the normal one.
         batch_size: bags in one update.
-        hidden, attention, dropout: see ``AttentionSpec``.
+        hidden, attention, dropout, ordinal: see ``AttentionSpec``.
         bag_weight: with CLAM, share of the bag's loss; the rest is the patches'.
         instances: with CLAM, patches on either end of the attention that are pulled apart.
         max_patches: of a bag in one update, drawn anew each time; 0 takes all.
@@ -70,6 +72,7 @@ class AttentionTraining:
     hidden: int = 256
     attention: int = 128
     dropout: float = 0.25
+    ordinal: bool = False
     bag_weight: float = 0.7
     instances: int = 8
     max_patches: int = 0
@@ -100,14 +103,15 @@ class AttentionTrainer:
 
     Args:
         config: what is asked.
-        bags: of the splits train and val; others are passed over.
+        bags: of slides or patients, of the splits train and val; others are passed over.
         out: folder of the model bundle; the checkpoint lies beside it, in ``.NAME.checkpoint``.
         progress: told about steps.
         on_epoch: given each epoch's figures.
         about_labels: what the model card should say of where the labels come from.
 
     Raises:
-        DatasetError: a split is empty, a patient is in both, or bags differ in width.
+        DatasetError: a split is empty, a patient is in both, a class is not in training, or bags
+            differ in width.
     """
 
     def __init__(
@@ -127,6 +131,9 @@ class AttentionTrainer:
             raise DatasetError("attention needs bags of the splits train and val")
         if {b.patient for b in self._train} & {b.patient for b in self._validation}:
             raise DatasetError("a patient is in training and validation; split by patient")
+        missing = set(range(len(config.classes))) - {bag.label for bag in self._train}
+        if missing:
+            raise DatasetError(f"no training bag is of the class {config.classes[min(missing)]!r}")
         self._out = out
         self._checkpoint = out.with_name(f".{out.name}.checkpoint")
         self._tell, self._on_epoch, self._about_labels = progress, on_epoch, about_labels
@@ -138,6 +145,7 @@ class AttentionTrainer:
             hidden=config.hidden,
             attention=config.attention,
             dropout=config.dropout,
+            ordinal=config.ordinal,
         )
         torch.manual_seed(mix_seed(config.seed))
         self.network = AttentionNetwork(self._spec)
@@ -230,12 +238,14 @@ class AttentionTrainer:
         logits = self._predict(self._validation)
         targets = torch.from_numpy(np.stack([bag.target_k for bag in self._validation]))
         loss = float(functional.cross_entropy(logits, targets))
-        figures = classification_metrics(
-            np.array([bag.label for bag in self._validation]),
+        labels, probabilities = (
+            np.array([b.label for b in self._validation]),
             _probabilities(logits),
-            config.classes,
-            prefix="validation",
         )
+        figures = classification_metrics(labels, probabilities, config.classes, prefix="validation")
+        if config.ordinal:
+            off = np.abs(median_grade(probabilities) - labels)
+            figures["validation_grade_error"] = float(off.mean())
         if not loss >= state.best:
             state.best, state.best_epoch = loss, state.epoch
             self._best = {k: v.clone() for k, v in self.network.state_dict().items()}
@@ -314,6 +324,8 @@ class AttentionTrainer:
                 "options": identity["config"],
                 "data_digest": identity["data_digest"],
                 "bags": {"train": len(self._train), "validation": len(self._validation)},
+                "slides": sum(len(b.members) for b in (*self._train, *self._validation)),
+                "bag_is": "patient" if isinstance(self._train[0], PatientBag) else "slide",
                 "labels": dict(self._about_labels or {}),
                 "best_epoch": self._state.best_epoch + 1,
                 "history": self._state.history,

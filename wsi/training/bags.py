@@ -54,6 +54,11 @@ class Bag:
             raise DatasetError(f"{self.path}: some embeddings are not finite")
         return values.astype(np.float32)
 
+    @property
+    def members(self) -> tuple["Bag", ...]:
+        """The slides in it: itself, unless several were joined."""
+        return (self,)
+
 
 def read_embeddings(path: Path) -> NDArray[Any]:
     """The array ``embeddings`` of a .safetensors or .npz file, or of a slide store.
@@ -150,4 +155,6 @@ def bags_digest(bags: Sequence[Bag]) -> str:
     for bag in bags:
         digest.update(f"{bag.name}\t{bag.split}\t{bag.patient}\t".encode())
         digest.update(bag.target_k.tobytes())
+        if bag.members != (bag,):
+            digest.update("\t".join(slide.name for slide in bag.members).encode())
     return digest.hexdigest()

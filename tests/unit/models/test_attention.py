@@ -12,6 +12,7 @@ from wsi.models.aggregators.attention import (
     AttentionKind,
     AttentionNetwork,
     AttentionSpec,
+    grade_log_probabilities,
     pad_bags,
 )
 
@@ -148,3 +149,94 @@ def test_shapes_that_cannot_work_are_refused() -> None:
         AttentionSpec(kind="mean", features=6, classes=2)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="at least two"):
         AttentionSpec(kind="clam", features=6, classes=1)
+
+
+GRADES = ("none", "low", "middle", "high")
+
+
+@pytest.fixture(params=KINDS)
+def graded(request: pytest.FixtureRequest) -> AttentionNetwork:
+    torch.manual_seed(0)
+    kind: AttentionKind = request.param
+    spec = AttentionSpec(
+        kind=kind, features=6, classes=4, hidden=8, attention=5, dropout=0, ordinal=True
+    )
+    return AttentionNetwork(spec).eval()
+
+
+def test_grades_probabilities_are_consistent_whatever_the_logits() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scales = torch.tensor([0.1, 1, 10, 100, 1000])[:, None, None]
+    steps = (torch.randn(5, 200, 3, generator=generator).double() * scales).reshape(-1, 3)
+    probabilities = grade_log_probabilities(steps).exp()
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(1000).double())
+    # P(grade > k) is the product of the conditional probabilities up to k, and only falls.
+    above = 1 - probabilities.cumsum(1)[:, :-1]
+    torch.testing.assert_close(above, steps.sigmoid().cumprod(1), atol=1e-12, rtol=1e-9)
+    assert (above.diff(dim=1) <= 1e-12).all()
+
+
+def test_extreme_logits_give_a_finite_loss() -> None:
+    steps = torch.tensor([[1e4, -1e4, 1e4], [-1e4, 1e4, -1e4]], requires_grad=True)
+    loss = torch.nn.functional.cross_entropy(grade_log_probabilities(steps), torch.tensor([3, 2]))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert loss.isfinite()
+    assert steps.grad is not None
+    assert steps.grad.isfinite().all()
+
+
+def test_the_loss_is_that_of_corn() -> None:
+    """Binary cross-entropy in each of the paper's conditional subsets, summed over the cases."""
+    steps = torch.randn(40, 3, generator=torch.Generator().manual_seed(1))
+    labels = torch.arange(40) % 4
+    expected = torch.zeros(())
+    for j in range(3):
+        subset = labels >= j
+        expected += torch.nn.functional.binary_cross_entropy_with_logits(
+            steps[subset, j], (labels[subset] > j).float(), reduction="sum"
+        )
+    found = torch.nn.functional.cross_entropy(
+        grade_log_probabilities(steps), labels, reduction="sum"
+    )
+    torch.testing.assert_close(found, expected)
+
+
+def test_an_ordinal_network_ends_in_a_number_a_step(graded: AttentionNetwork) -> None:
+    assert graded.classify.out_features == 3
+    logits, attention, _ = graded(*pad_bags([bag(5), bag(9, 1)]))
+    torch.testing.assert_close(logits.exp().sum(1), torch.ones(2))
+    assert attention.shape[2] == (3 if graded.spec.kind == "clam" else 1)
+
+
+def test_a_call_of_grades_has_attention_for_each(graded: AttentionNetwork) -> None:
+    scored = AttentionAggregator(graded, GRADES, torch.zeros(6), torch.ones(6))
+    call = scored.score_bag(bag(9).numpy())
+    assert tuple(call.probabilities) == GRADES
+    assert sum(call.probabilities.values()) == pytest.approx(1)
+    assert call.attention_nk is not None
+    assert call.attention_nk.shape == (9, 4)
+    # The lowest grade has no step of its own: it goes by the first.
+    np.testing.assert_array_equal(call.attention_nk[:, 0], call.attention_nk[:, 1])
+    different = graded.spec.kind == "clam"
+    assert (call.attention_nk[:, 1] != call.attention_nk[:, 3]).any() == different
+
+
+def test_a_grade_is_evidence_for_every_step_below_it() -> None:
+    torch.manual_seed(0)
+    spec = AttentionSpec(kind="clam", features=6, classes=3, hidden=8, attention=5, ordinal=True)
+    network = AttentionNetwork(spec).eval()
+    assert network.instance is not None
+    attention = torch.tensor([[[0.6, 0.1], [0.3, 0.2], [0.1, 0.7]]])
+    hidden, mask = torch.randn(1, 3, 8), torch.ones(1, 3, dtype=torch.bool)
+    first, second = network.instance
+
+    def loss(classifier: torch.nn.Module, rows: list[int], target: list[int]) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(classifier(hidden[0, rows]), torch.tensor(target))
+
+    for label, expected in {
+        0: [loss(first, [0], [0]), loss(second, [2], [0])],
+        1: [loss(first, [0, 2], [1, 0]), loss(second, [2], [0])],
+        2: [loss(first, [0, 2], [1, 0]), loss(second, [2, 0], [1, 0])],
+    }.items():
+        found = network.instance_loss(attention, hidden, mask, torch.tensor([label]), patches=1)
+        torch.testing.assert_close(found, torch.stack(expected).mean())

@@ -32,6 +32,10 @@ class AttentionSpec:
         hidden: width after the first layer.
         attention: width of the gate.
         dropout: share dropped after the first layer and in the gate.
+        ordinal: classes are grades, lowest first. The network then answers K-1 questions, "is it
+            above grade k, given that it is not below?" (CORN: Shi, Cao & Raschka 2021), of which
+            grades' probabilities are made; with ``clam``, attention and the classifiers of
+            patches belong to a question, not to a class.
     """
 
     kind: AttentionKind
@@ -40,12 +44,49 @@ class AttentionSpec:
     hidden: int = 256
     attention: int = 128
     dropout: float = 0.25
+    ordinal: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ConfigError(f"no attention {self.kind!r}; there are: {', '.join(KINDS)}")
         if min(self.features, self.hidden, self.attention) < 1 or self.classes < 2:
             raise ConfigError("widths must be positive and classes at least two")
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the network ends in: one a class, or one a step between grades."""
+        return self.classes - 1 if self.ordinal else self.classes
+
+    @property
+    def branches(self) -> int:
+        """How many attentions there are over a bag."""
+        return self.outputs if self.kind == "clam" else 1
+
+    @property
+    def branch_of_class(self) -> list[int]:
+        """(K,) which attention a class goes by; the lowest grade has that of the first step."""
+        if self.branches == 1:
+            return [0] * self.classes
+        return [max(0, k - 1) if self.ordinal else k for k in range(self.classes)]
+
+
+def grade_log_probabilities(steps_bj: torch.Tensor) -> torch.Tensor:
+    """Log-probabilities of K grades from the K-1 logits of CORN.
+
+    Logit j is that of P(grade > j | grade >= j), so P(grade > k) is a product of probabilities and
+    can only fall with k, whatever the logits (Shi, Cao & Raschka 2021, eq. 5). The cross-entropy
+    of these log-probabilities is the paper's loss, as a sum over its conditional subsets.
+
+    Args:
+        steps_bj: (B, K-1).
+
+    Returns:
+        (B, K), whose exponentials sum to 1.
+    """
+    above = functional.logsigmoid(steps_bj).cumsum(1)  # log P(grade > j)
+    reached = functional.pad(above, (1, 0))  # log P(grade >= j), 0 for the lowest
+    stays = functional.pad(functional.logsigmoid(-steps_bj), (0, 1))
+    return reached + stays
 
 
 class AttentionNetwork(nn.Module):
@@ -54,16 +95,16 @@ class AttentionNetwork(nn.Module):
     def __init__(self, spec: AttentionSpec) -> None:
         super().__init__()
         self.spec = spec
-        branches = spec.classes if spec.kind == "clam" else 1
         self.embed = nn.Linear(spec.features, spec.hidden)
         self.content = nn.Linear(spec.hidden, spec.attention)
         self.gate = nn.Linear(spec.hidden, spec.attention)
-        self.weigh = nn.Linear(spec.attention, branches)
+        self.weigh = nn.Linear(spec.attention, spec.branches)
         self.dropout = nn.Dropout(spec.dropout)
-        # One row a class: on the class's own summary in CLAM, on the common one otherwise.
-        self.classify = nn.Linear(spec.hidden, spec.classes)
+        # One row a class (a step between grades, if ordinal): on its own summary in CLAM, on the
+        # common one otherwise.
+        self.classify = nn.Linear(spec.hidden, spec.outputs)
         self.instance = (
-            nn.ModuleList(nn.Linear(spec.hidden, 2) for _ in range(spec.classes))
+            nn.ModuleList(nn.Linear(spec.hidden, 2) for _ in range(spec.outputs))
             if spec.kind == "clam"
             else None
         )
@@ -78,8 +119,9 @@ class AttentionNetwork(nn.Module):
             mask_bn: (B, N) bool, true at patches; each bag has at least one.
 
         Returns:
-            (B, K) logits; (B, N, branches) attention that sums to 1 over a bag's patches, 0
-            outside them; (B, N, hidden) what the attention weighs.
+            (B, K) logits, which are log-probabilities if ordinal; (B, N, branches) attention that
+            sums to 1 over a bag's patches, 0 outside them; (B, N, hidden) what the attention
+            weighs.
         """
         hidden = self.dropout(functional.relu(self.embed(embeddings_bnd)))
         gated = torch.tanh(self.content(hidden)) * torch.sigmoid(self.gate(hidden))
@@ -87,6 +129,8 @@ class AttentionNetwork(nn.Module):
         attention = scores.masked_fill(~mask_bn[:, :, None], -torch.inf).softmax(1)
         summary = attention.transpose(1, 2) @ hidden
         logits = (summary * self.classify.weight).sum(2) + self.classify.bias
+        if self.spec.ordinal:
+            logits = grade_log_probabilities(logits)
         return logits, attention, hidden
 
     def instance_loss(
@@ -101,7 +145,8 @@ class AttentionNetwork(nn.Module):
 
         In a bag's own class the most attended patches are evidence for it, the least attended
         ones against; in every other class its most attended patches are evidence against. The
-        paper's smooth SVM loss is replaced by cross-entropy.
+        paper's smooth SVM loss is replaced by cross-entropy. Of ordinal grades, a bag is "of"
+        every step between grades that lies below its grade.
 
         Args:
             patches: how many of each; never more than half of a bag.
@@ -117,7 +162,7 @@ class AttentionNetwork(nn.Module):
                 continue
             for index, classifier in enumerate(self.instance):
                 order = attention[:, index].argsort(descending=True, stable=True)
-                own = index == label
+                own = index < label if self.spec.ordinal else index == label
                 chosen = torch.cat([order[:k], order[-k:]]) if own else order[:k]
                 target = torch.zeros(len(chosen), dtype=torch.long, device=hidden.device)
                 if own:
@@ -182,5 +227,5 @@ class AttentionAggregator:
         probabilities = logits[0].double().softmax(0).tolist()
         return SlideCall(
             probabilities=dict(zip(self.classes, probabilities, strict=True)),
-            attention_nk=relative.expand(-1, len(self.classes)).numpy(),
+            attention_nk=relative[:, self.network.spec.branch_of_class].numpy(),
         )
