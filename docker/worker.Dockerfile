@@ -1,16 +1,16 @@
-# A worker. Which torch is installed decides between CPU and GPU:
-#   docker build -f docker/worker.Dockerfile --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cpu -t wholeslide-worker .
-#   docker build -f docker/worker.Dockerfile --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu128 -t wholeslide-worker-gpu .
+# A worker, for CPU and GPU alike: the torch that pip installs by default runs on both. For a smaller
+# image without CUDA, name an index of CPU builds:
+#   docker build -f docker/worker.Dockerfile --build-arg PIP_EXTRA_INDEX_URL=... -t wholeslide-worker .
 
 FROM python:3.11-slim AS build
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG PIP_EXTRA_INDEX_URL=""
 WORKDIR /src
 COPY constraints.txt pyproject.toml README.md ./
 COPY wsi/ wsi/
 COPY service/__init__.py service/
 COPY workers/ workers/
 RUN python -m venv /venv \
-    && /venv/bin/pip install --no-cache-dir --extra-index-url "$TORCH_INDEX" -c constraints.txt .
+    && /venv/bin/pip install --no-cache-dir -c constraints.txt .
 
 FROM python:3.11-slim
 RUN useradd --uid 10001 --no-create-home wsi && mkdir /data && chown wsi /data
