@@ -57,7 +57,7 @@ def evaluate_bags(
     wanted = positive or classes[1]
     if wanted not in classes:
         raise ConfigError(f"--positive {wanted}: the classes are {', '.join(classes)}")
-    read = read_bags(table, root or table.parent, classes)
+    read = read_bags(table, root or table.parent, classes, to_learn=False)
     bags: list[Bag] = [bag for bag in read if bag.split == split]
     if not bags:
         raise DatasetError(f"{table}: no bag is of the split {split}")

@@ -122,10 +122,13 @@ def _train_trees(
     given: dict[str, Any],
 ) -> dict[str, float]:
     from wsi.training.aggregator import TreeTraining, train_trees
-    from wsi.training.features import read_features
+    from wsi.training.features import columns_of, read_features
 
     config = TreeTraining(name=out.name, kind=kind, classes=names, **given)  # type: ignore[arg-type]
-    read = read_features(features, names, label=label, patient=patient)
+    columns = columns_of(features, names)
+    if len(names) > 2 and not any(":" in column for column in columns):
+        click.echo("wsi: the tables describe all diseases in one map, not each one's own", err=True)
+    read = read_features(features, names, label=label, patient=patient, features=columns)
     return dict(train_trees(read, config, out).metrics)
 
 

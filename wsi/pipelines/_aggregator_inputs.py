@@ -9,9 +9,9 @@ from pathlib import Path
 from wsi.errors import DatasetError, WsiError
 from wsi.evaluation.write import write_text
 from wsi.models.aggregators import (
-    FEATURES,
     SlideEvidence,
-    heatmap_features,
+    class_features,
+    feature_names,
     slide_classes,
 )
 from wsi.pipelines.patch import EMBEDDINGS, PatchPipeline
@@ -70,6 +70,7 @@ def write_inputs(
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise DatasetError(f"two slides are called {twice[0]}: their stores would be one")
     classes = slide_classes(pipeline.card.classes)
+    columns = feature_names(classes)
     outcomes, bags = [], []
     features: dict[str, list[list[str]]] = {}
     for row, name in zip(rows, names, strict=True):
@@ -83,13 +84,12 @@ def write_inputs(
         label = classes[row.label]
         bag = store / EMBEDDINGS / outcome.digest
         bags.append([bag.as_posix(), label, row.patient, row.split])
-        diseases = [evidence.classes.index(one) for one in classes[1:]]
-        found = heatmap_features(evidence.probability_chw[diseases].sum(0))
-        line = [name, label, row.patient, *(repr(found[key]) for key in FEATURES)]
+        found = class_features(evidence.probability_chw, evidence.classes)
+        line = [name, label, row.patient, *(repr(found[key]) for key in columns)]
         features.setdefault(row.split, []).append(line)
     _write_csv(out / BAGS_TABLE, ["path", "label", "patient", "split"], bags)
     for split, lines in features.items():
-        header = ["name", "tumor", "patient", *FEATURES]
+        header = ["name", "tumor", "patient", *columns]
         _write_csv(out / f"features_{split}.csv", header, lines)
     return outcomes
 

@@ -15,15 +15,21 @@ PATCH_CLASSES = ("background", "benign", "cancer")
 SLIDE_CLASSES = ("benign", "cancer")
 
 
-def untrained_patch_bundle(folder: Path, *, mpp: float = 2.0, input_px: int = 64) -> ModelCard:
+def untrained_patch_bundle(
+    folder: Path,
+    *,
+    mpp: float = 2.0,
+    input_px: int = 64,
+    classes: tuple[str, ...] = PATCH_CLASSES,
+) -> ModelCard:
     """A patch classifier that has learned nothing, as a bundle in ``folder``."""
     torch.manual_seed(0)
-    network = build_backbone("resnet10", len(PATCH_CLASSES))
+    network = build_backbone("resnet10", len(classes))
     card = ModelCard(
         name=folder.name,
         pipeline="patch",
         architecture="resnet10",
-        classes=PATCH_CLASSES,
+        classes=classes,
         mpp=mpp,
         input_px=input_px,
     )

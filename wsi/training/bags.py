@@ -95,18 +95,22 @@ def _from_store(path: Path) -> NDArray[Any]:
     return store.get(KEY, digests[0]).arrays[KEY]
 
 
-def read_bags(table: Path, root: Path, classes: Sequence[str]) -> list[Bag]:
+def read_bags(
+    table: Path, root: Path, classes: Sequence[str], *, to_learn: bool = True
+) -> list[Bag]:
     """The bags of a table: ``path``, ``label``, ``patient``, ``split``.
 
     Args:
         table: CSV; see ``wsi.training.tables``.
         root: what its paths are relative to.
         classes: of slides, in the order of labels.
+        to_learn: insist on training bags of every class; a table to judge by needs none.
 
     Raises:
-        DatasetError: the table is wrong, a patient is in two splits, or files are missing.
+        DatasetError: the table is wrong, a label is missing, a patient is in two splits, or files
+            are missing.
     """
-    rows = read_table(table, classes)
+    rows = read_table(table, classes, needs_label=to_learn)
     missing = [row.path for row in rows if not (root / row.path).exists()]
     if missing:
         raise DatasetError(
@@ -116,7 +120,8 @@ def read_bags(table: Path, root: Path, classes: Sequence[str]) -> list[Bag]:
     one_hot = np.eye(len(classes), dtype=np.float32)
     bags = []
     for row in rows:
-        assert row.label is not None  # read_table refuses rows without one
+        if row.label is None:
+            raise DatasetError(f"{table}: {row.path} has no label")
         target = one_hot[row.label]
         bags.append(Bag(root / row.path, row.path, row.label, target, row.patient, row.split))
     return bags

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from wsi.errors import DatasetError
 from wsi.evaluation.score_table import need_columns, number_of, read_lines
-from wsi.models.aggregators import FEATURES
+from wsi.models.aggregators import FEATURES, feature_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +90,20 @@ def read_features(
             [[number_of(line[f], f"{where}, {f}") for f in features] for line, where in lines]
         ),
     )
+
+
+def columns_of(paths: Sequence[Path], classes: Sequence[str]) -> tuple[str, ...]:
+    """The feature columns to learn slide classes from.
+
+    Those of each disease's own map, if a table has any of them; otherwise those of the one map of
+    all diseases together, as published tables have.
+
+    Raises:
+        DatasetError: a table cannot be read.
+    """
+    wanted = feature_names(tuple(classes))
+    own = set(wanted) - set(FEATURES)
+    return wanted if any(own & read_lines(path)[0].keys() for path in paths) else FEATURES
 
 
 def class_index(text: str, classes: Sequence[str], where: str) -> int:

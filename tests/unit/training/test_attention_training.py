@@ -208,3 +208,20 @@ def test_the_command_judges_a_model_on_bags_of_a_split(bags: list[Bag], tmp_path
     none = CliRunner().invoke(main, ["evaluate", "bags", *asked, "--out", out])
     assert none.exit_code == 2
     assert "no bag is of the split test" in none.output
+
+
+def test_a_table_to_judge_by_needs_no_training_bags(bags: list[Bag], tmp_path: Path) -> None:
+    lines = make_bags(tmp_path).read_text().replace(",train", ",test").splitlines()
+    table = tmp_path / "test.csv"
+    table.write_text("\n".join(line for line in lines if not line.endswith(",val")) + "\n")
+    with pytest.raises(DatasetError, match="0 training example"):
+        read_bags(table, tmp_path, CLASSES)
+    AttentionTrainer(training("clam"), bags, tmp_path / "m").run()
+    asked = ["--table", str(table), "--model", str(tmp_path / "m"), "--replicates", "20"]
+    out = str(tmp_path / "out")
+    done = CliRunner().invoke(main, ["evaluate", "bags", *asked, "--out", out])
+    assert done.exit_code == 0, done.output
+    table.write_text(table.read_text().replace("s1.npz,tumor", "s1.npz,"))
+    none = CliRunner().invoke(main, ["evaluate", "bags", *asked, "--out", out])
+    assert none.exit_code == 2
+    assert "s1.npz has no label" in none.output

@@ -11,7 +11,12 @@ from wsi.models.aggregators.base import (
     SlideEvidence,
     slide_classes,
 )
-from wsi.models.aggregators.heatmap_features import FEATURES, heatmap_features
+from wsi.models.aggregators.heatmap_features import (
+    FEATURES,
+    class_features,
+    feature_names,
+    heatmap_features,
+)
 from wsi.models.aggregators.pooling import TopK, pooling
 
 __all__ = [
@@ -21,6 +26,8 @@ __all__ = [
     "SlideCall",
     "SlideEvidence",
     "TopK",
+    "class_features",
+    "feature_names",
     "heatmap_features",
     "pooling",
     "slide_classes",

@@ -6,11 +6,16 @@ that US FDA's DIDSR published for Camelyon16, whose regions are the areas above 
 score inside them is never below it). Two things differ on purpose: regions that touch the border
 of the map are kept (here the map ends where the slide ends, and tumour at its edge is tumour), and
 of two regions of one size both count.
+
+The map is that of all diseases together. Where a slide can have several, it cannot tell them apart:
+then each disease's own map is described in the same way, under names ``DISEASE:NAME``.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import label, regionprops
+
+from wsi.models.aggregators.base import slide_classes
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 REGION_THRESHOLD = 0.6
@@ -60,6 +65,42 @@ def heatmap_features(probability_hw: NDArray[np.float32]) -> dict[str, float]:
     largest += [[0.0] * len(_OF_REGION)] * (2 - len(largest))
     numbers = [*shares, *excesses, *largest[0], *largest[1]]
     return dict(zip(FEATURES, numbers, strict=True))
+
+
+def feature_names(classes: tuple[str, ...]) -> tuple[str, ...]:
+    """What ``class_features`` gives, in order: ``FEATURES``, then each disease's if several.
+
+    Args:
+        classes: of patches or slides.
+
+    Raises:
+        ConfigError: there is no disease among them.
+    """
+    diseases = slide_classes(classes)[1:]
+    own = diseases if len(diseases) > 1 else ()
+    return (*FEATURES, *(f"{disease}:{name}" for disease in own for name in FEATURES))
+
+
+def class_features(
+    probability_chw: NDArray[np.float32], classes: tuple[str, ...]
+) -> dict[str, float]:
+    """The features of the map of all diseases together and, if there are several, of each one's.
+
+    Args:
+        probability_chw: (C, rows, columns) in [0, 1], NaN where nothing was looked at.
+        classes: the C names, of patches.
+
+    Returns:
+        Every name of ``feature_names``.
+    """
+    diseases = slide_classes(classes)[1:]
+    rows = [classes.index(name) for name in diseases]
+    found = heatmap_features(probability_chw[rows].sum(0))
+    if len(diseases) > 1:
+        for name, row in zip(diseases, rows, strict=True):
+            own = heatmap_features(probability_chw[row])
+            found |= {f"{name}:{key}": value for key, value in own.items()}
+    return found
 
 
 def _of_region(region: object) -> list[float]:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi.errors import ModelError
-from wsi.models.aggregators.base import SlideCall, SlideEvidence, slide_classes
-from wsi.models.aggregators.heatmap_features import heatmap_features
+from wsi.models.aggregators.base import SlideCall, SlideEvidence
+from wsi.models.aggregators.heatmap_features import class_features
 
 KINDS = ("random-forest", "gradient-boosting")
 _MPP_SLACK = 0.05
@@ -120,7 +120,7 @@ class Trees:
 
 
 class HeatmapTrees:
-    """Scores a slide by features of its map of disease probability.
+    """Scores a slide by features of its maps of disease probability.
 
     Args:
         trees: trained on these features.
@@ -143,7 +143,6 @@ class HeatmapTrees:
         self.heatmap_mpp = heatmap_mpp
 
     def aggregate(self, evidence: SlideEvidence) -> SlideCall:
-        diseases = slide_classes(evidence.classes)[1:]
         if evidence.probability_chw is None:
             raise ModelError("this aggregator reads the probability map, and none was given")
         asked, given = self.heatmap_mpp, evidence.heatmap_mpp
@@ -152,8 +151,7 @@ class HeatmapTrees:
                 f"this aggregator was trained on maps of {asked:g} um a cell, not {given:g}: "
                 "areas counted in cells would mean something else"
             )
-        rows = [evidence.classes.index(name) for name in diseases]
-        found = heatmap_features(evidence.probability_chw[rows].sum(0))
+        found = class_features(evidence.probability_chw, evidence.classes)
         if unknown := [name for name in self.features if name not in found]:
             raise ModelError(f"no features of a probability map: {', '.join(unknown)}")
         return SlideCall(probabilities=self.score([found])[0])
