@@ -72,6 +72,7 @@ train.add_command(train_inputs)
 )
 @click.option("--mpp", type=float, required=True, help="Micrometres per pixel of patches.")
 @click.option("--patch-px", type=int, default=224, show_default=True)
+@click.option("--overlap-px", type=int, help="Overlap of patches when scoring a slide.")
 @click.option("--batch-size", type=int)
 @click.option("--balance", type=click.Choice(["none", "loss", "sampler"]))
 @click.option(

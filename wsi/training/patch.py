@@ -303,7 +303,10 @@ class PatchTrainer:
             classes=config.classes,
             mpp=config.mpp,
             input_px=config.input_px,
-            settings={"stain_normalization": config.stain_normalization},
+            settings={
+                "stain_normalization": config.stain_normalization,
+                "overlap_px": config.overlap_px,
+            },
             metrics={key: value for key, value in best.items() if key.startswith("validation")},
             training={
                 "options": _identity(config),

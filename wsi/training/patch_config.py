@@ -25,6 +25,8 @@ class PatchTraining:
             is seen, beyond once; 0 leaves the sampling alone.
         average: share of the old weights kept at each step in the running average that is
             validated and saved (Polyak averaging); 0 switches it off.
+        overlap_px: how much patches overlap when the model scores a slide; half a patch smooths
+            the map and costs four times the patches.
         stain_normalization: what was done to the patches' stain, so that the pipeline does the
             same.
         compile: have torch.compile make the network faster; needs a C++ compiler on a CPU.
@@ -46,6 +48,7 @@ class PatchTraining:
     balance: Balance = "loss"
     hard_negatives: float = 0.0
     average: float = 0.0
+    overlap_px: int = 0
     stain_normalization: StainNormalization = "none"
     compile: bool = False
     patience: int = 0
@@ -57,6 +60,8 @@ class PatchTraining:
     def __post_init__(self) -> None:
         if self.hard_negatives < 0:
             raise ConfigError(f"hard_negatives must be zero or more, got {self.hard_negatives}")
+        if not 0 <= self.overlap_px < self.input_px:
+            raise ConfigError(f"overlap must lie in [0, {self.input_px}) px, got {self.overlap_px}")
         if len(self.classes) < 2:
             raise ConfigError(f"a classifier needs at least two classes, got {self.classes}")
         if self.epochs < 1 or self.batch_size < 1 or not self.learning_rate > 0:

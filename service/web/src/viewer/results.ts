@@ -157,8 +157,8 @@ function bars(result: SlideResult): HTMLElement {
   return h(
     "dl",
     { class: "bars" },
-    result.classes.map((name) => {
-      const value = result.probabilities[name] ?? 0;
+    // A patch may be background; a slide has no such class and so no such bar.
+    Object.entries(result.probabilities).map(([name, value]) => {
       const fillBar = h("span", { class: "bar-fill" });
       fillBar.style.width = `${(value * 100).toFixed(1)}%`;
       return h(
