@@ -237,7 +237,7 @@ def _run(trainer: _Trainer, out: Path, resume: bool) -> None:
 @contextmanager
 def _epoch_log(folder: Path | None) -> Iterator[Callable[[dict[str, float]], None]]:
     """Prints each epoch's figures, and writes them for TensorBoard where a folder is given."""
-    if folder is None:
+    if folder is None or not is_main_process():
         yield _epoch
         return
     try:

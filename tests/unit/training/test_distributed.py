@@ -59,3 +59,29 @@ def test_an_update_smaller_than_the_processes_is_refused(table: Path, tmp_path: 
     answer = train(table, tmp_path / "m", *TORCHRUN, accumulate=1)
     assert answer.returncode != 0
     assert "cannot be shared by 2 processes; raise accumulate" in answer.stderr
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_patch_classifier(table: Path, tmp_path: Path) -> None:
+    annotated = table.with_name("annotated.csv")
+    lines = ["slide,annotations,patient,split"]
+    for index, split in enumerate(["train", "train", "val"]):
+        synthetic_slide(table.parent / f"a{index}.tif", 768, 1.0, seed=index, geojson=True)
+        lines.append(f"a{index}.tif,a{index}.geojson,p{index},{split}")
+    annotated.write_text("\n".join(lines))
+    command = [
+        *(sys.executable, *TORCHRUN, "-m", "wsi", "train", "patch", "--table", str(annotated)),
+        *("--out", str(tmp_path / "m"), "--mpp", "2", "--patch-px", "32", "--epochs", "2"),
+        *("--architecture", "resnet10", "--batch-size", "16", "--unlabelled", "benign"),
+        *("--device", "cpu", "--precision", "float32", "--tensorboard", str(tmp_path / "log")),
+        *("--hard-negatives", "2"),
+    ]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.count("validation_auc ") == 1
+    card, _ = load_bundle(tmp_path / "m")
+    assert len(card.training["history"]) == 2
+    report = (tmp_path / "m" / "report.html").read_text()
+    assert "Worst mistakes" in report
+    assert "not a medical device" in report.lower()
+    assert any((tmp_path / "log").iterdir())
