@@ -79,10 +79,12 @@ def _learning_curve(history: Sequence[dict[str, float]]) -> str:
     figure = Figure(figsize=(5, 3.4), layout="constrained")
     axes = figure.add_subplot()
     epochs = [entry["epoch"] for entry in history]
-    axes.plot(epochs, [entry["loss"] for entry in history], color="#777777", label="training loss")
+    axes.plot(
+        epochs, [entry["loss"] for entry in history], ".-", color="#777777", label="training loss"
+    )
     axes.set(xlabel="epoch", ylabel="training loss")
     right = axes.twinx()
-    right.plot(epochs, [entry["validation_auc"] for entry in history], label="validation AUC")
+    right.plot(epochs, [entry["validation_auc"] for entry in history], ".-", label="validation AUC")
     right.set_ylabel("validation AUC")
     figure.legend(loc="outside upper center", ncols=2)
     return draw(figure)
