@@ -18,12 +18,14 @@ class _UnscaledGradCAM(GradCAM):  # type: ignore[misc]
     """Grad-CAM at the feature map's own size and scale."""
 
     def compute_cam_per_layer(self, input_tensor, targets, eigen_smooth):  # type: ignore[no-untyped-def]
-        (activations,) = (a.numpy() for a in self.activations_and_grads.activations)
+        (activations,) = self.activations_and_grads.activations
         (gradients,) = (g.numpy() for g in self.activations_and_grads.gradients)
-        cam = self.get_cam_image(
-            input_tensor, self.target_layers[0], targets, activations, gradients, eigen_smooth
+        weights = self.get_cam_weights(
+            input_tensor, self.target_layers[0], targets, activations, gradients
         )
-        return [np.maximum(cam, 0)]
+        # get_cam_image would make and add up an array as large as all activations, each class.
+        cam = torch.einsum("nd,ndhw->nhw", torch.from_numpy(weights).to(activations), activations)
+        return [cam.clamp_min(0).numpy()]
 
     def aggregate_multi_layers(self, cam_per_target_layer):  # type: ignore[no-untyped-def]
         return cam_per_target_layer[0]

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from wsi.errors import DamagedSlideError, ModelError
 from wsi.explanations import HeatmapCanvas, find_hotspots, grad_cam, scale_over_slide
+from wsi.memory.meter import trim_heap
 from wsi.models.aggregators import SlideAggregator, SlideCall, SlideEvidence, slide_classes
 from wsi.models.aggregators.stored import aggregator_of, split_state
 from wsi.models.backbones import build_backbone
@@ -40,6 +41,7 @@ EMBEDDINGS = "embeddings"
 """Kind of artifact, and its array of (N patches, D) float32."""
 
 _BATCH = 32
+_TRIM_EVERY = 40  # batches
 _CELLS = 4  # heatmap cells along a patch
 _READ_THREADS = 2
 
@@ -205,7 +207,10 @@ class PatchPipeline:
         stream = PatchStream(slide, grid, batch_size=_BATCH, threads=_READ_THREADS, change=change)
         parts: list[tuple[NDArray[Any], ...]] = []
         done = 0
-        for batch in stream:
+        for number, batch in enumerate(stream):
+            if number % _TRIM_EVERY == 0:
+                # The tuned allocator keeps what is freed; left alone it slowly spreads out.
+                trim_heap()
             features, values_nc = self._forward(batch)
             laid.add(batch.cells_n2, values_nc[:, :, None, None])
             if cam:
