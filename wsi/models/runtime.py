@@ -4,6 +4,7 @@ import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -40,6 +41,15 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     flags = _CPU_FLAGS.read_text() if _CPU_FLAGS.exists() else ""
     native = "avx512_bf16" in flags or "amx_bf16" in flags
     return torch.bfloat16 if native else torch.float32
+
+
+def resolve_dtype(
+    precision: Literal["auto", "float32", "bfloat16"], device: torch.device
+) -> torch.dtype:
+    """The dtype that a training's ``precision`` asks for on this device."""
+    if precision == "auto":
+        return fast_dtype(device)
+    return torch.float32 if precision == "float32" else torch.bfloat16
 
 
 @contextmanager

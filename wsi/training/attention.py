@@ -26,7 +26,7 @@ from wsi.models.card import ModelCard
 from wsi.progress import Progress, no_progress
 from wsi.training.bags import Bag, bags_digest
 from wsi.training.checkpoints import (
-    load_checkpoint,
+    load_matching,
     pack_optimizer,
     prefixed,
     save_checkpoint,
@@ -35,6 +35,7 @@ from wsi.training.checkpoints import (
 )
 from wsi.training.loop import (
     TrainingStopped,
+    has_stalled,
     mix_seed,
     read_ahead,
     seeded,
@@ -175,8 +176,7 @@ class AttentionTrainer:
         return card
 
     def _has_stalled(self) -> bool:
-        waited = self._state.epoch - 1 - self._state.best_epoch
-        return bool(self.config.patience) and waited >= self.config.patience
+        return has_stalled(self._state.epoch, self._state.best_epoch, self.config.patience)
 
     def _bag(self, bag: Bag) -> torch.Tensor:
         values = bag.read()
@@ -288,15 +288,10 @@ class AttentionTrainer:
         }
 
     def _load(self) -> None:
-        found = load_checkpoint(self._checkpoint)
+        found = load_matching(self._checkpoint, self._identity(), what="settings or bags")
         if found is None:
             return
         tensors, state = found
-        if {key: state.get(key) for key in ("config", "data_digest")} != self._identity():
-            raise ConfigError(
-                f"{self._checkpoint}: made with other settings or bags; "
-                "resume with the same ones, or train without --resume"
-            )
         self.network.load_state_dict(without_prefix("network", tensors))
         self._best = without_prefix("best", tensors)
         unpack_optimizer(self._optimizer, tensors)

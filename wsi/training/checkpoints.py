@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from wsi.errors import DatasetError, ModelError
+from wsi.errors import ConfigError, DatasetError, ModelError
 
 _TENSORS = "tensors.safetensors"
 _STATE = "state.json"
@@ -54,6 +54,29 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, An
         return load_file(place / _TENSORS), json.loads((place / _STATE).read_text())
     except (OSError, ValueError) as error:
         raise ModelError(f"{place}: the checkpoint cannot be read: {error}") from error
+
+
+def load_matching(
+    folder: Path, identity: Mapping[str, Any], *, what: str = "settings"
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+    """The checkpoint of a training with this identity, or ``None`` where there is none.
+
+    Args:
+        folder: of the checkpoint.
+        identity: entries of its state that decide the result (``config``, a data digest).
+        what: how a refusal calls them.
+
+    Raises:
+        ConfigError: the checkpoint is of a training with another identity.
+        ModelError: it is there and cannot be read.
+    """
+    found = load_checkpoint(folder)
+    if found is not None and any(found[1].get(key) != want for key, want in identity.items()):
+        raise ConfigError(
+            f"{folder}: made with other {what}; "
+            "resume with the same ones, or train without --resume"
+        )
+    return found
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

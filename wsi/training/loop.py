@@ -43,6 +43,11 @@ def warmup_cosine(step: int, steps: int, warmup: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
+def has_stalled(epoch: int, best_epoch: int, patience: int) -> bool:
+    """Whether ``patience`` epochs in a row were no better; a patience of 0 never is."""
+    return bool(patience) and epoch - 1 - best_epoch >= patience
+
+
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """The same rate for every group."""
     for group in optimizer.param_groups:

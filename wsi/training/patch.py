@@ -11,17 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from wsi.errors import ConfigError, DatasetError
+from wsi.errors import DatasetError
 from wsi.evaluation.metrics import classification_metrics
 from wsi.models.aggregators import BACKGROUND
 from wsi.models.backbones import build_backbone
 from wsi.models.bundle import save_bundle
 from wsi.models.card import ModelCard
-from wsi.models.runtime import autocast, fast_dtype, resolve_device, to_input, tune_allocator
+from wsi.models.runtime import autocast, resolve_device, resolve_dtype, to_input, tune_allocator
 from wsi.progress import Progress, no_progress
 from wsi.training.augment import augment
 from wsi.training.checkpoints import (
-    load_checkpoint,
+    load_matching,
     pack_optimizer,
     prefixed,
     save_checkpoint,
@@ -31,6 +31,7 @@ from wsi.training.checkpoints import (
 from wsi.training.distributed import join_world
 from wsi.training.loop import (
     TrainingStopped,
+    has_stalled,
     mix_seed,
     read_ahead,
     seeded,
@@ -86,11 +87,7 @@ class PatchTrainer:
         tune_allocator()
         self._device = resolve_device(config.device)
         self._world = join_world(self._device)
-        self._dtype = (
-            fast_dtype(self._device)
-            if config.precision == "auto"
-            else getattr(torch, config.precision)
-        )
+        self._dtype = resolve_dtype(config.precision, self._device)
         torch.manual_seed(mix_seed(config.seed))
         self.network = build_backbone(
             config.architecture, len(config.classes), weights=config.weights
@@ -155,8 +152,7 @@ class PatchTrainer:
         )
 
     def _has_stalled(self) -> bool:
-        waited = self._state.epoch - 1 - self._state.best_epoch
-        return bool(self.config.patience) and waited >= self.config.patience
+        return has_stalled(self._state.epoch, self._state.best_epoch, self.config.patience)
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         """Which patches this epoch sees, in which order."""
@@ -277,15 +273,10 @@ class PatchTrainer:
         save_checkpoint(self._checkpoint, tensors, state)
 
     def _load(self) -> None:
-        found = load_checkpoint(self._checkpoint)
+        found = load_matching(self._checkpoint, {"config": _identity(self.config)})
         if found is None:
             return
         tensors, state = found
-        if state["config"] != _identity(self.config):
-            raise ConfigError(
-                f"{self._checkpoint}: made with other settings; "
-                "resume with the same ones, or train without --resume"
-            )
         self.network.load_state_dict(without_prefix("network", tensors))
         self._averaged = without_prefix("averaged", tensors)
         self._best = without_prefix("best", tensors)

@@ -28,13 +28,13 @@ from wsi.memory.slide_source import SlideSource, SlideVariant, fitted_mpp
 from wsi.models.backbones import build_backbone, start_from
 from wsi.models.bundle import load_bundle, save_bundle
 from wsi.models.card import IMAGENET_MEAN, IMAGENET_STD, ModelCard
-from wsi.models.runtime import fast_dtype, resolve_device, tune_allocator
+from wsi.models.runtime import resolve_device, resolve_dtype, tune_allocator
 from wsi.progress import Progress, no_progress
 from wsi.slides import open_slide
 from wsi.tissue import TissueMask, TissueSpec, find_tissue
 from wsi.training.augment import AugmentSpec, stain_matrices
 from wsi.training.checkpoints import (
-    load_checkpoint,
+    load_matching,
     pack_optimizer,
     prefixed,
     save_checkpoint,
@@ -44,6 +44,7 @@ from wsi.training.checkpoints import (
 from wsi.training.distributed import join_world
 from wsi.training.loop import (
     TrainingStopped,
+    has_stalled,
     mix_seed,
     seeded,
     set_learning_rate,
@@ -156,11 +157,7 @@ class WholeSlideTrainer:
         if size in self._modes:
             return self._modes[size]
         config = self.config
-        dtype = (
-            fast_dtype(self._device)
-            if config.precision == "auto"
-            else getattr(torch, config.precision)
-        )
+        dtype = resolve_dtype(config.precision, self._device)
         run = RunOptions(
             device=str(self._device), autocast=None if dtype == torch.float32 else dtype
         )
@@ -207,8 +204,7 @@ class WholeSlideTrainer:
         return card
 
     def _has_stalled(self) -> bool:
-        waited = self._state.epoch - 1 - self._state.best_epoch
-        return bool(self.config.patience) and waited >= self.config.patience
+        return has_stalled(self._state.epoch, self._state.best_epoch, self.config.patience)
 
     def _run_epoch(self, asked: Callable[[], bool]) -> None:
         config, state = self.config, self._state
@@ -322,15 +318,10 @@ class WholeSlideTrainer:
         )
 
     def _load(self) -> None:
-        found = load_checkpoint(self._checkpoint)
+        found = load_matching(self._checkpoint, {"config": self._identity()})
         if found is None:
             return
         tensors, state = found
-        if state["config"] != self._identity():
-            raise ConfigError(
-                f"{self._checkpoint}: made with other settings; "
-                "resume with the same ones, or train without --resume"
-            )
         self.network.load_state_dict(without_prefix("network", tensors))
         self._best = without_prefix("best", tensors)
         unpack_optimizer(self._optimizer, tensors)
