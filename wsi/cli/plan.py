@@ -17,6 +17,9 @@ from wsi.cli.console import errors_in_one_line
     "--norm", default="frozen", show_default=True, help="frozen, batch, group, cell, none."
 )
 @click.option("--pooling", default="lse", show_default=True, help="average, max, lse, attention.")
+@click.option(
+    "--optimizer", type=click.Choice(["adamw", "sgd"]), default="adamw", show_default=True
+)
 @click.option("--mode", help="Only this mode: in_core, tiled, offload, unified.")
 @click.option("--precision", type=click.Choice(["bfloat16", "float32"]), default="bfloat16")
 @errors_in_one_line
@@ -30,6 +33,7 @@ def plan(
     architecture: str,
     norm: str,
     pooling: str,
+    optimizer: str,
     mode: str | None,
     precision: str,
 ) -> None:
@@ -39,8 +43,8 @@ def plan(
     import torch
     from torchvision.models import ResNet
 
+    from wsi.memory import OPTIMIZER_STATE, stage_network
     from wsi.memory import plan as make_plan
-    from wsi.memory import stage_network
     from wsi.memory.machine import memory_budgets, parse_bytes
     from wsi.models.backbones import build_backbone
 
@@ -62,5 +66,6 @@ def plan(
         dtype=torch.bfloat16 if precision == "bfloat16" else None,
         mode=mode,
         training=not inference,
+        state_per_parameter=OPTIMIZER_STATE[optimizer],
     )
     click.echo(planned.table())

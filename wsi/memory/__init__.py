@@ -13,13 +13,14 @@ from wsi.memory.mode import (
 )
 from wsi.memory.network import EmbeddingHead, Stage, StagedNetwork, stage_network
 from wsi.memory.norms import NormKind
-from wsi.memory.plan import MemoryPlan, calibrate, plan
+from wsi.memory.plan import OPTIMIZER_STATE, MemoryPlan, calibrate, plan
 from wsi.memory.pooling import PoolingKind
 from wsi.memory.source import BackgroundSource, ImageSource, Rect, TensorSource, read_ahead
 from wsi.memory.tiling import Group
 
 __all__ = [
     "MODES",
+    "OPTIMIZER_STATE",
     "BackgroundSource",
     "EmbeddingHead",
     "Group",

@@ -165,7 +165,7 @@ def _reaches(network: StagedNetwork) -> list[Reach]:
 
 
 class TwinGradient:
-    """Collects the gradients of background cells of the last tiled boundary."""
+    """Collects the gradients of background cells of a boundary, ``stop`` stages up."""
 
     def __init__(self, twin: Twin, stop: int) -> None:
         self._twin = twin
@@ -175,13 +175,20 @@ class TwinGradient:
         accumulator = torch.float64 if out.dtype == torch.float64 else torch.float32
         self._sum = torch.zeros((h * w, n, c), dtype=accumulator, device=out.device)
 
-    def take(self, gradient: Tensor, first_row: int) -> int:
+    def take(self, gradient: Tensor, first_row: int, touched_hw: Mask | None = None) -> int:
         """Move the background cells' part of some rows (N, C, h, w) here, leaving zeros there.
 
-        Returns the number of cells taken.
+        Args:
+            gradient: changed in place.
+            first_row: where the rows lie in the boundary.
+            touched_hw: where the boundary has a gradient at all; everywhere unless given.
+
+        Returns:
+            The number of cells taken.
         """
         rows = slice(first_row, first_row + gradient.shape[2])
-        y, x = np.nonzero(self._twin.pure[self._stop][rows])
+        cells = self._twin.pure[self._stop][rows]
+        y, x = np.nonzero(cells if touched_hw is None else cells & touched_hw[rows])
         if not len(y):
             return 0
         width = self._twin.outputs[self._stop].shape[3]

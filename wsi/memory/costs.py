@@ -131,6 +131,7 @@ class CostModel:
     speed: Speed
     profiles: list[StageProfile]
     training: bool = True
+    state_per_parameter: int = 0
     fixed_bytes: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -139,6 +140,9 @@ class CostModel:
         copies = 3 if self.training else 2
         framework = 600e6 if self.budget.on_cuda else 750e6
         self.fixed_bytes = int(copies * weights + framework)
+        if self.training:
+            count = sum(p.numel() for p in self.network.parameters())
+            self.fixed_bytes += self.state_per_parameter * count
 
     @property
     def _slack(self) -> float:

@@ -71,7 +71,7 @@ class InCore:
         with evaluation(network), torch.inference_mode():
             image = self._image(network, source)
             with autocast(self.run):
-                embedding = network.embed(image)
+                embedding = self.run.forward_of(network.stage_list)(image)
             logits = network.classify(embedding)
         # Results leave inference mode, so that Grad-CAM may differentiate through them.
         kept = embedding.cpu().clone() if keep_embedding else None

@@ -9,6 +9,9 @@ import torch
 from wsi.errors import ConfigError
 
 _MEMINFO = Path("/proc/meminfo")
+_CGROUP = Path("/sys/fs/cgroup")  # version 2: one folder, the container's own
+_CGROUP_1 = _CGROUP / "memory"
+_CPU_PERIOD_US = 100_000
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _UNITS_2 = {"KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 _SHARE = 0.8
@@ -39,7 +42,7 @@ def memory_budgets(device: torch.device) -> tuple[int | None, int]:
     Raises:
         ConfigError: the system does not say how much memory is free.
     """
-    host = int(_free_host() * _SHARE)
+    host = int(free_memory() * _SHARE)
     if device.type != "cuda":
         return None, host
     free, _ = torch.cuda.mem_get_info(device)
@@ -49,6 +52,66 @@ def memory_budgets(device: torch.device) -> tuple[int | None, int]:
 def scratch_budget() -> int:
     """Bytes of the temporary folder's disk that a plan may use where memory does not suffice."""
     return int(shutil.disk_usage(tempfile.gettempdir()).free * _SHARE)
+
+
+def free_memory() -> int:
+    """Bytes that this process may still take: what is free, within the container's limit.
+
+    Raises:
+        ConfigError: the system does not say.
+    """
+    limit = cgroup_memory()
+    if limit is None:
+        return _free_host()
+    # What the container's page cache holds can be had again, so it is not counted as taken.
+    taken = _number(_CGROUP / "memory.current") or _number(_CGROUP_1 / "memory.usage_in_bytes") or 0
+    cached = _statistic("inactive_file") or _statistic("total_inactive_file") or 0
+    return min(_free_host(), max(0, limit - max(0, taken - cached)))
+
+
+def cgroup_memory() -> int | None:
+    """Bytes that the container may take; ``None`` without a limit."""
+    limit = _number(_CGROUP / "memory.max") or _number(_CGROUP_1 / "memory.limit_in_bytes")
+    # Version 1 writes "no limit" as the largest number of pages.
+    return None if limit is None or limit >= 2**60 else limit
+
+
+def cgroup_cores() -> int | None:
+    """Cores' worth of time that the container may take, 1 at least; ``None`` without a limit."""
+    quota, period = _first(_CGROUP / "cpu.max"), _CPU_PERIOD_US
+    if quota is None:
+        share = _number(_CGROUP / "cpu" / "cpu.cfs_quota_us")
+    else:
+        words = quota.split()
+        share = int(words[0]) if words[0].isdigit() else None
+        period = int(words[1]) if len(words) > 1 else period
+    return None if share is None or share <= 0 else max(1, share // period)
+
+
+def _number(file: Path) -> int | None:
+    text = _first(file)
+    return int(text) if text is not None and text.isdigit() else None
+
+
+def _first(file: Path) -> str | None:
+    """The first line of a file that not every system has."""
+    try:
+        return (file.read_text().splitlines() or [""])[0]
+    except OSError:
+        return None
+
+
+def _statistic(name: str) -> int | None:
+    """A line of the container's memory statistics."""
+    for folder in (_CGROUP, _CGROUP_1):
+        try:
+            lines = (folder / "memory.stat").read_text().splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            if line.startswith(f"{name} "):
+                return int(line.split()[1])
+    return None
 
 
 def _free_host() -> int:

@@ -5,7 +5,7 @@ mode gives the logits and gradients of ``in_core``; they differ in memory and ti
 """
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -14,11 +14,14 @@ import torch
 from torch import Tensor
 
 from wsi.errors import ConfigError, MemoryPlanError
-from wsi.memory.network import StagedNetwork
+from wsi.memory.network import Stage, StagedNetwork
 from wsi.memory.source import ImageSource
 
 LossFunction = Callable[[Tensor], Tensor]
 """Logits (N, classes) -> a scalar with a graph."""
+
+Forward = Callable[[Tensor], Tensor]
+"""Cells (N, C, H, W) -> cells of a later stage."""
 
 MAX_ELEMENTS = 2**31 - 1
 """Kernels of torch, cuDNN and oneDNN count a tensor's elements in 32 bits."""
@@ -35,6 +38,8 @@ class RunOptions:
         autocast: dtype of the spatial stages (bfloat16), or ``None`` for the parameters' own.
             Pooling, head and loss always run in the parameters' dtype.
         channels_last: run convolutions in NHWC, the faster layout on CPUs and tensor cores.
+        through: how ``infer`` runs a chain of spatial stages, such as an engine's; ``None`` runs
+            them one after another. Steps always do.
         progress: called with the share done in [0, 1] as a call goes on. What it raises ends the
             call; gradients are then incomplete and must be dropped.
     """
@@ -42,6 +47,7 @@ class RunOptions:
     device: str = "cpu"
     autocast: torch.dtype | None = None
     channels_last: bool = True
+    through: Callable[[Sequence[Stage]], Forward] | None = None
     progress: Callable[[float], None] | None = None
 
     def report(self, share: float) -> None:
@@ -49,10 +55,25 @@ class RunOptions:
         if self.progress is not None:
             self.progress(min(1.0, share))
 
+    def forward_of(self, stages: Sequence[Stage]) -> Forward:
+        """A function that runs the stages for ``infer``: (N, C, H, W) -> (N, D, h, w)."""
+        return self.through(stages) if self.through else one_after_another(stages)
+
     @property
     def torch_device(self) -> torch.device:
         """The device, typed."""
         return torch.device(self.device)
+
+
+def one_after_another(stages: Sequence[Stage]) -> Forward:
+    """A chain of stages as one function."""
+
+    def run(cells: Tensor) -> Tensor:
+        for stage in stages:
+            cells = stage(cells)
+        return cells
+
+    return run
 
 
 @dataclass(frozen=True, slots=True)

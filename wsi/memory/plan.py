@@ -16,6 +16,9 @@ from wsi.memory.profile import profile_network
 from wsi.memory.source import TensorSource
 from wsi.memory.tiling import cut_stages
 
+OPTIMIZER_STATE = {"adamw": 8, "sgd": 4}
+"""Bytes a parameter: two float32 moments (Loshchilov and Hutter, 2019); one of momentum."""
+
 WORKING_BYTES = tuple(int(gib * 2**30) for gib in (0.125, 0.25, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 16, 32))
 
 
@@ -31,8 +34,9 @@ class MemoryPlan:
         device_bytes: predicted peak on the device; on a CPU of the process.
         host_bytes: predicted peak on the host beside a CUDA device; 0 on a CPU.
         disk_bytes: predicted scratch space.
-        seconds: predicted time of an update.
+        seconds: predicted time of an update, or of a slide's inference.
         budget: what it was made for.
+        training: whether updates are planned, or inference.
     """
 
     mode: str
@@ -45,6 +49,7 @@ class MemoryPlan:
     disk_bytes: int
     seconds: float
     budget: Budget
+    training: bool = True
 
     def make_mode(self, run: RunOptions | None = None, **changes: Any) -> MemoryMode:
         """The planned mode; ``changes`` are further options such as ``scratch``."""
@@ -80,7 +85,8 @@ class MemoryPlan:
             lines.append(f"{'peak host, GB':<22}{self.host_bytes / 1e9:>12.2f}{host}")
         if self.disk_bytes:
             lines.append(f"{'scratch on disk, GB':<22}{self.disk_bytes / 1e9:>12.2f}")
-        lines.append(f"{'seconds an update':<22}{self.seconds:>12.1f}{got.get('time', '')}")
+        what = "seconds an update" if self.training else "seconds a slide"
+        lines.append(f"{what:<22}{self.seconds:>12.1f}{got.get('time', '')}")
         return "\n".join(lines)
 
 
@@ -96,6 +102,7 @@ def plan(
     speed: Speed | None = None,
     mode: str | None = None,
     training: bool = True,
+    state_per_parameter: int = 0,
 ) -> MemoryPlan:
     """The fastest way to run images of this size within the budgets. Needs no GPU.
 
@@ -110,6 +117,8 @@ def plan(
         speed: of the machine, ``calibrate`` measures it; ``None`` assumes one.
         mode: only this mode; ``None`` chooses among in_core, tiled and offload.
         training: plan ``step``; else ``infer``, which keeps nothing for backward.
+        state_per_parameter: bytes that the optimizer keeps for each parameter, on the device: see
+            ``OPTIMIZER_STATE``.
 
     Raises:
         ConfigError: no such mode.
@@ -118,7 +127,7 @@ def plan(
     if mode is not None and mode not in MODES:
         raise ConfigError(f"no memory mode {mode!r}; there are: {', '.join(MODES)}")
     budget = Budget(device_bytes=device_budget, host_bytes=host_budget, disk_bytes=disk_budget)
-    asked = _Request(network, budget, batch, dtype, speed, mode, training)
+    asked = _Request(network, budget, batch, dtype, speed, mode, training, state_per_parameter)
     best, closest = _best(asked, input_size)
     if best is None:
         advice = _largest_that_fits(asked, input_size)
@@ -134,6 +143,7 @@ def plan(
         disk_bytes=best.disk_bytes,
         seconds=best.seconds,
         budget=budget,
+        training=training,
     )
 
 
@@ -164,6 +174,7 @@ class _Request:
     speed: Speed | None
     mode: str | None
     training: bool
+    state_per_parameter: int
 
 
 def _candidates(model: CostModel, mode: str | None) -> Iterator[Candidate]:
@@ -201,6 +212,7 @@ def _best(asked: _Request, size: tuple[int, int]) -> tuple[Candidate | None, lis
         asked.speed or Speed.assumed("cuda" if budget.on_cuda else "cpu", compute),
         profile_network(network, size, batch=asked.batch, dtype=asked.dtype),
         asked.training,
+        asked.state_per_parameter,
     )
     best: Candidate | None = None
     closest: dict[str, Candidate] = {}

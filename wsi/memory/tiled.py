@@ -64,6 +64,7 @@ class _Pass:
                 "tiles_backward",
                 "tiles_zero_gradient",
                 "cells_background",
+                "cells_background_gradient",
             ),
             0,
         )
@@ -141,9 +142,9 @@ class Tiled:
             gradient = self._like(top)
             head.gradient_into(gradient)
             top.close()
-        first = self._first_trainable(work)
-        mask = self._background_backward(work, gradient, learns=first < len(work.groups))
-        for index in reversed(range(first, len(work.groups))):
+        mask: Mask | None = None
+        for index in reversed(range(self._first_trainable(work), len(work.groups))):
+            mask = self._send_background(work, index, gradient, mask)
             below = boundaries.pop() if index else None
             gradient, mask = self._backward_group(work, index, below, gradient, mask)
         gradient.close()
@@ -167,7 +168,9 @@ class Tiled:
         refuse_huge_tiles(network, groups, source, profiles)
         runners, size, stride = [], source.size, 1
         for group in groups:
-            runner = GroupRunner(network.stage_list[group.first : group.stop], size, stride)
+            stages = network.stage_list[group.first : group.stop]
+            forward = None if step else self.run.forward_of(stages)
+            runner = GroupRunner(stages, size, stride, forward)
             runners.append(runner)
             size, stride = runner.out_size, runner.stride_px
         twin = None
@@ -286,27 +289,40 @@ class Tiled:
                 return index
         return len(work.groups)
 
-    def _background_backward(self, work: _Pass, gradient: Boundary, *, learns: bool) -> Mask:
-        """Take the background's gradients out and send them through the twin.
+    def _send_background(
+        self, work: _Pass, index: int, gradient: Boundary, mask: Mask | None
+    ) -> Mask:
+        """Send the background's gradients at a group's output through the twin, zeros left behind.
 
-        Nothing is done where no tiled group ``learns``. Returns where the gradient that is left
-        is not zero: (h, w).
+        Args:
+            work: the call.
+            index: of the group.
+            gradient: at its output.
+            mask: (h, w) where that is not zero; ``None`` looks.
+
+        Returns:
+            Where the gradient that is left is not zero: (h, w).
         """
-        _, _, height, width = gradient.shape
-        mask = np.zeros((height, width), dtype=bool)
-        if not learns:
-            return mask
-        collector = None
-        if work.twin is not None:
-            collector = TwinGradient(work.twin, work.groups[-1].stop)
+        twin, stop = work.twin, work.groups[index].stop
+        collector = None if twin is None else TwinGradient(twin, stop)
+        left = np.zeros(gradient.shape[2:], dtype=bool)
+        if mask is not None:
+            left = mask if twin is None else mask & ~twin.pure[stop]
+        taken = 0
         for rect in row_pieces(gradient):
-            rows = gradient.read(rect)
-            if collector is not None and collector.take(rows, rect.y0):
-                gradient.write(rect, rows)
-            mask[rect.y0 : rect.y1] = _nonzero(rows)
-        if collector is not None:
+            rows = slice(rect.y0, rect.y1)
+            if mask is not None and np.array_equal(left[rows], mask[rows]):
+                continue  # no background has a gradient here
+            values = gradient.read(rect)
+            if collector is not None and (count := collector.take(values, rect.y0, mask)):
+                gradient.write(rect, values)
+                taken += count
+            if mask is None:
+                left[rows] = _nonzero(values)
+        work.counters["cells_background_gradient"] += taken
+        if collector is not None and taken:
             collector.backward(work.network, self.run)
-        return mask
+        return left
 
     def _backward_group(
         self, work: _Pass, index: int, below: Boundary | None, gradient: Boundary, mask: Mask

@@ -7,7 +7,7 @@ from itertools import pairwise
 from torch import Tensor
 
 from wsi.errors import ConfigError, MemoryPlanError
-from wsi.memory.mode import MAX_ELEMENTS
+from wsi.memory.mode import MAX_ELEMENTS, Forward, one_after_another
 from wsi.memory.network import Stage, StagedNetwork
 from wsi.memory.profile import StageProfile
 from wsi.memory.reach import chain
@@ -128,10 +128,18 @@ class GroupRunner:
         stages: the group's stages.
         in_size: height and width of the group's whole input.
         stride_before: image pixels a cell of that input.
+        forward: runs the stages; ``None`` runs them one after another.
     """
 
-    def __init__(self, stages: list[Stage], in_size: tuple[int, int], stride_before: int) -> None:
+    def __init__(
+        self,
+        stages: list[Stage],
+        in_size: tuple[int, int],
+        stride_before: int,
+        forward: Forward | None = None,
+    ) -> None:
         self.stages = stages
+        self.forward = forward or one_after_another(stages)
         self.in_size = in_size
         self.reach = chain([stage.reach for stage in stages])
         self.stride_px = stride_before * self.reach.stride
@@ -167,8 +175,7 @@ class GroupRunner:
         ends at the image's border, and elsewhere spoils only halo, which is cut off in the end.
         """
         at = self.needed(out)
-        for stage in self.stages:
-            cells = stage(cells)
+        cells = self.forward(cells)
         stride = self.reach.stride
         rows, columns = out.relative_to(at.y0 // stride, at.x0 // stride)
         return cells[:, :, rows, columns]

@@ -24,7 +24,8 @@ def _run(script: str, out: Path, *arguments: str) -> str:
 
 
 @pytest.mark.slow
-def test_the_update_benchmark_writes_ratio_and_peak(tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["update", "inference"])
+def test_the_whole_slide_benchmark_writes_ratio_and_peak(tmp_path: Path, what: str) -> None:
     _run(
         "whole_slide_update.py",
         tmp_path,
@@ -38,14 +39,15 @@ def test_the_update_benchmark_writes_ratio_and_peak(tmp_path: Path) -> None:
         "1.0",
         "--memory",
         "2",
+        *(["--inference"] if what == "inference" else []),
     )
-    figures = json.loads((tmp_path / "whole_slide_update_192.json").read_text())
-    (update,) = figures["updates"]
+    figures = json.loads((tmp_path / f"whole_slide_{what}_192.json").read_text())
+    (update,) = figures["inference" if what == "inference" else "updates"]
     assert update["ratio"] == pytest.approx(
-        update["update_s"] / update["same_pixels_as_crops_s"], rel=0.2
+        update["seconds"] / update["same_pixels_as_crops_s"], rel=0.2
     )
     assert 0.1 < update["peak_rss_gb_so_far"] < 8
-    assert "| 1.0 |" in (tmp_path / "whole_slide_update_192.md").read_text()
+    assert "| 1.0 |" in (tmp_path / f"whole_slide_{what}_192.md").read_text()
 
 
 @pytest.mark.slow

@@ -193,3 +193,23 @@ def test_unified_is_planned_only_where_asked_and_only_for_a_gpu() -> None:
         plan(_resnet50(), (1_000, 1_000), None, 64 * GB, mode="unified")
     with pytest.raises(ConfigError, match="there are: in_core"):
         plan(_resnet50(), (1_000, 1_000), None, 64 * GB, mode="magic")
+
+
+def test_the_optimizers_state_counts_in_training_alone() -> None:
+    net = network(18)
+    count = sum(parameter.numel() for parameter in net.parameters())
+
+    def bytes_of(state: int, training: bool) -> int:
+        planned = plan(
+            net,
+            (512, 512),
+            None,
+            10**10,
+            mode="in_core",
+            training=training,
+            state_per_parameter=state,
+        )
+        return planned.device_bytes
+
+    assert bytes_of(8, True) - bytes_of(0, True) == 8 * count
+    assert bytes_of(8, False) == bytes_of(0, False)

@@ -181,6 +181,20 @@ def test_background_computed_once_is_exact(pooling: str, groups: tuple[Group, ..
     assert counters["tiles_background"] > 5
     assert counters["tiles_zero_gradient"] > 0
     assert counters["cells_background"] > 0
+    assert counters["cells_background_gradient"] > 0
+
+
+def test_below_the_last_group_too_no_background_is_replayed() -> None:
+    net = network(18, pooling="average")
+    groups = (Group(0, 5, 64), Group(5, 9, None))
+    source = TensorSource(_slide(901, 1230), BACKGROUND)
+    found, *_ = step("tiled", net, source, groups=groups)
+    counters = found.measured.counters
+    forward = counters["tiles_forward"]
+    # A gradient reaches further than tissue does: kept in the background, it would need more tiles.
+    assert counters["tiles_backward"] == forward
+    assert counters["tiles_zero_gradient"] == counters["tiles_background"]
+    assert 1 < forward < counters["tiles_background"]
 
 
 def test_a_source_that_calls_tissue_background_changes_the_result() -> None:
