@@ -41,7 +41,7 @@ def evaluate_bags(
     """
     import numpy as np
 
-    from wsi.cli.evaluate import report, write_predictions
+    from wsi.cli.evaluate_common import grade_figures, report, write_predictions
     from wsi.evaluation.score_table import ScoreTable
     from wsi.models.aggregators.attention import AttentionAggregator
     from wsi.models.aggregators.stored import load_aggregator
@@ -88,7 +88,7 @@ def evaluate_bags(
         "bag_is": judged,
     }
     if ordinal:
-        more["grades"] = _grades(labels_n, values_nk, patients_n, replicates)
+        more["grades"] = grade_figures(labels_n, values_nk, patients_n, replicates)
     report(
         scores,
         out,
@@ -99,17 +99,3 @@ def evaluate_bags(
         seed=0,
         more=more,
     )
-
-
-def _grades(labels_n: Any, values_nk: Any, patients_n: Any, replicates: int) -> dict[str, Any]:
-    """Figures of the grades, printed, as JSON types."""
-    from dataclasses import asdict
-
-    from wsi.evaluation.bootstrap import Bootstrap
-    from wsi.evaluation.grades import grade_agreement
-
-    spec = Bootstrap(replicates=replicates)
-    found = grade_agreement(labels_n, values_nk, patients_n, spec)
-    for name, estimate in found.items():
-        click.echo(f"grades: {name.replace('_', ' ')} {estimate}")
-    return {name: asdict(estimate) for name, estimate in found.items()}

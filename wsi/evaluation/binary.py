@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
 
+from wsi.evaluation.agreement import cohen_kappa
 from wsi.evaluation.bootstrap import Bootstrap, Estimate, interval, resample
 from wsi.evaluation.calibration import NOT_PROBABILITIES, Calibration, calibration
 from wsi.evaluation.ranking import Cumulated, cumulate
@@ -42,6 +43,7 @@ class OperatingPoint:
         threshold: the score.
         true_positive, false_positive, true_negative, false_negative: cases.
         sensitivity, specificity: intervals hold the threshold fixed.
+        kappa: agreement of the calls with the truth beyond chance (Cohen 1960).
         ppv, npv: at this table's prevalence; ``None`` where nothing was called so.
     """
 
@@ -53,6 +55,7 @@ class OperatingPoint:
     false_negative: int
     sensitivity: Estimate
     specificity: Estimate
+    kappa: Estimate
     ppv: float | None
     npv: float | None
 
@@ -129,7 +132,7 @@ def evaluate_score(
     if patients < 2:
         notes.append("all cases are of one patient: there are no intervals")
     if positives in (0, len(labels_n)):
-        return _one_class(name, labels_n, patients, tuple(notes), measured)
+        return _one_class(name, labels_n, scores_n, patients_n, tuple(notes), measured, spec)
     counts = cumulate(labels_n, scores_n)
     chosen = _thresholds(counts, spec)
     replicates = resample(
@@ -153,7 +156,7 @@ def evaluate_score(
         sensitivity_at_specificity=estimate(float(counts.sensitivity_at_b(spec.specificity)[0]), 2),
         specificity_at_sensitivity=estimate(float(counts.specificity_at_b(spec.sensitivity)[0]), 3),
         operating_points=tuple(
-            _operating_point(what, threshold, labels_n, scores_n, patients, pair, spec.bootstrap)
+            _operating_point(what, threshold, labels_n, scores_n, patients_n, pair, spec.bootstrap)
             for (what, threshold), pair in zip(
                 chosen.items(), np.split(head[:, 4:], max(1, len(chosen)), axis=1), strict=True
             )
@@ -180,27 +183,66 @@ def evaluate_score(
 def _one_class(
     name: str,
     labels_n: NDArray[np.bool_],
-    patients: int,
+    scores_n: NDArray[np.float64],
+    patients_n: NDArray[np.str_],
     notes: tuple[str, ...],
     measured: Calibration | None,
+    spec: EvaluationSpec,
 ) -> ScoreEvaluation:
+    """What is defined without a second class: calls at the threshold, calibration."""
     which = "positive" if labels_n.all() else "negative"
     missing = Estimate(value=None, note=f"all {len(labels_n)} cases are {which}")
     return ScoreEvaluation(
         name=name,
         cases=len(labels_n),
         positives=int(labels_n.sum()),
-        patients=patients,
+        patients=len(np.unique(patients_n)),
         notes=(*notes, f"{missing.note}: ROC, precision-recall and AUC are not defined"),
         auc=missing,
         average_precision=missing,
         sensitivity_at_specificity=missing,
         specificity_at_sensitivity=missing,
-        operating_points=(),
+        operating_points=()
+        if spec.threshold is None
+        else (_point_of_one_class(spec.threshold, labels_n, scores_n, patients_n, missing, spec),),
         roc=None,
         precision_recall=None,
         calibration=measured,
         auc_replicates_b=np.empty(0),
+    )
+
+
+def _point_of_one_class(
+    threshold: float,
+    labels_n: NDArray[np.bool_],
+    scores_n: NDArray[np.float64],
+    patients_n: NDArray[np.str_],
+    missing: Estimate,
+    spec: EvaluationSpec,
+) -> OperatingPoint:
+    """Sensitivity of positives alone, or specificity of negatives alone."""
+    right_n = ((scores_n >= threshold) == labels_n).astype(np.float64)
+
+    def share(weights_bn: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(weights_bn @ right_n / weights_bn.sum(1))
+
+    replicates = resample(patients_n, spec.bootstrap, share)
+    patients = len(np.unique(patients_n))
+    found = interval(float(right_n.mean()), replicates, patients, spec.bootstrap)
+    right, positive = int(right_n.sum()), bool(labels_n.all())
+    wrong = len(labels_n) - right
+    return OperatingPoint(
+        name=f"score at least {threshold:g}",
+        threshold=threshold,
+        true_positive=right if positive else 0,
+        false_positive=0 if positive else wrong,
+        true_negative=0 if positive else right,
+        false_negative=wrong if positive else 0,
+        sensitivity=found if positive else missing,
+        specificity=missing if positive else found,
+        kappa=missing,
+        ppv=None,
+        npv=None,
     )
 
 
@@ -253,11 +295,11 @@ def _operating_point(
     threshold: float,
     labels_n: NDArray[np.bool_],
     scores_n: NDArray[np.float64],
-    patients: int,
+    patients_n: NDArray[np.str_],
     replicates_b2: NDArray[np.float64],
     spec: Bootstrap,
 ) -> OperatingPoint:
-    called = scores_n >= threshold
+    called, patients = scores_n >= threshold, len(np.unique(patients_n))
     (tn, fp), (fn, tp) = confusion_matrix(labels_n, called, labels=[False, True])
     return OperatingPoint(
         name=name,
@@ -268,6 +310,13 @@ def _operating_point(
         false_negative=int(fn),
         sensitivity=interval(float(tp / (tp + fn)), replicates_b2[:, 0], patients, spec),
         specificity=interval(float(tn / (tn + fp)), replicates_b2[:, 1], patients, spec),
+        kappa=cohen_kappa(
+            labels_n.astype(np.int64),
+            called.astype(np.int64),
+            2,
+            patients_n=patients_n,
+            bootstrap=spec,
+        ),
         ppv=float(tp / (tp + fp)) if tp + fp else None,
         npv=float(tn / (tn + fn)) if tn + fn else None,
     )

@@ -1,78 +1,58 @@
-"""Two result sets side by side: figures, costs, and the same slides through both."""
+"""Result sets side by side: figures, costs, and the same slides through each."""
 
-import io
 import json
-import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from PIL import Image
 
 from wsi.errors import DatasetError
-from wsi.evaluation.agreement import cohen_kappa
 from wsi.evaluation.binary import EvaluationSpec
-from wsi.evaluation.bootstrap import Estimate
-from wsi.evaluation.page import heading, page, paragraph, picture, plot, plots, table
+from wsi.evaluation.costs import (
+    ANNOTATION_NEEDED,
+    ScoringCost,
+    TrainingCost,
+    duration,
+    gib,
+    scoring_cost,
+)
+from wsi.evaluation.page import heading, page, paragraph, plots, table
+from wsi.evaluation.plots import Drawing, agreement_plot
 from wsi.evaluation.report import NOTICE, Evaluation, evaluate_table, to_json
-from wsi.evaluation.result_set import Matched, ResultSet, StoredResult
-from wsi.evaluation.write import draw_all, tables, write_text
+from wsi.evaluation.result_set import Matched, ResultSet
+from wsi.evaluation.side_by_side import choose_slides, slide_figure, slides_as_html
+from wsi.evaluation.write import draw_all, tables, write_figures, write_text
 
 COMPARISON_JSON = "comparison.json"
 COMPARISON_PAGE = "comparison.html"
-LAYERS = ("probability", "gradcam", "attention")
-ANNOTATION_NEEDED = {
-    "patch": "patches with a class, or slides with outlined areas",
-    "whole-slide": "one label a slide",
-    "fusion": "one label a slide, besides what its two parts need",
-}
-_PICTURE_PX = 480
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What two result sets say of the same slides.
+    """What result sets say of the same slides.
 
     Attributes:
-        sets: the two.
+        sets: two or three.
         matched: slides and scores.
-        evaluation: of both scores, with the test between them.
-        kappa: agreement of their calls at the threshold.
+        evaluation: of each score, with the tests between them.
     """
 
-    sets: tuple[ResultSet, ResultSet]
+    sets: tuple[ResultSet, ...]
     matched: Matched
     evaluation: Evaluation
-    kappa: Estimate
 
 
 def compare(
-    sets: tuple[ResultSet, ResultSet], matched: Matched, spec: EvaluationSpec | None = None
+    sets: tuple[ResultSet, ...], matched: Matched, spec: EvaluationSpec | None = None
 ) -> Comparison:
-    """Evaluate both on the slides that both have scored.
+    """Evaluate each on the slides that all have scored.
 
     Raises:
-        DatasetError: the sets have one title.
+        DatasetError: two sets have one title.
     """
-    if sets[0].title == sets[1].title:
-        raise DatasetError(f"both result sets are called {sets[0].title}; title them apart")
-    spec = spec or EvaluationSpec()
-    threshold = 0.5 if spec.threshold is None else spec.threshold
-    calls = [(matched.table.scores[one.title] >= threshold).astype(np.int64) for one in sets]
-    return Comparison(
-        sets=sets,
-        matched=matched,
-        evaluation=evaluate_table(matched.table, spec),
-        kappa=cohen_kappa(
-            calls[0],
-            calls[1],
-            2,
-            patients_n=matched.table.patients_n,
-            bootstrap=spec.bootstrap,
-        ),
-    )
+    titles = [one.title for one in sets]
+    if twice := sorted({title for title in titles if titles.count(title) > 1}):
+        raise DatasetError(f"two result sets are called {twice[0]}; title them apart")
+    return Comparison(sets=sets, matched=matched, evaluation=evaluate_table(matched.table, spec))
 
 
 def write_comparison(
@@ -80,94 +60,135 @@ def write_comparison(
     comparison: Comparison,
     positive: str,
     *,
-    training: Mapping[str, Mapping[str, Any]] | None = None,
+    training: Mapping[str, TrainingCost] | None = None,
     slides: int = 6,
 ) -> Path:
-    """Write ``comparison.html``, ``comparison.json`` and the figures as SVG.
+    """Write ``comparison.html``, ``comparison.json`` and the figures as SVG and PDF.
 
     Args:
         positive: the class of the scores, whose heatmaps are shown.
-        training: title of a set to what is known of how its model was trained.
-        slides: how many slides to show, those that the two judge most differently first.
+        training: title of a set to what its model's training took.
+        slides: how many slides to show, those that are judged most differently first.
 
     Returns:
         The page.
 
     Raises:
-        DatasetError: a file cannot be written.
+        DatasetError: a file cannot be written, or a picture not read.
     """
     matched, evaluation = comparison.matched, comparison.evaluation
-    drawn = draw_all(evaluation, matched.table)
-    for name, (svg, _) in drawn.items():
-        write_text(folder / "figures" / f"{name}.svg", svg)
-    costs = {one.title: _costs(one, matched.names) for one in comparison.sets}
+    training = training or {}
+    shown = write_figures(folder, _drawings(comparison))
+    chosen = choose_slides(comparison.sets, matched, slides)
+    if (drawn := slide_figure(comparison.sets, chosen, positive)) is not None:
+        write_figures(folder, {"slides": drawn})
+    scoring = {one.title: scoring_cost(one, matched.names) for one in comparison.sets}
     data = {
         "notice": NOTICE,
         "positive": positive,
         "slides": list(matched.names),
         "left_out": dict(matched.left_out),
-        "costs": costs,
-        "training": dict(training or {}),
-        "agreement_kappa": to_json(comparison.kappa),
+        "costs": {
+            one.title: {
+                "pipeline": one.pipeline,
+                "model": one.model,
+                "annotation": ANNOTATION_NEEDED.get(one.pipeline),
+                "scoring": asdict(scoring[one.title]),
+                "training": asdict(training[one.title]) if one.title in training else None,
+            }
+            for one in comparison.sets
+        },
         **to_json(evaluation),
     }
     write_text(folder / COMPARISON_JSON, json.dumps(data, indent=1, allow_nan=False) + "\n")
-    first, second = comparison.sets
+    count = {2: "both", 3: "all three"}.get(len(comparison.sets), "all")
     parts = [
         paragraph(
-            f"{len(matched.names)} slides that both have scored; the score is the probability of "
-            f"{positive}. Agreement of the two calls (Cohen's kappa): {comparison.kappa}."
+            f"{len(matched.names)} slides that {count} have scored: "
+            f"{int(matched.table.labels_n.sum())} {positive}, "
+            f"{int((~matched.table.labels_n).sum())} not. The score is the probability of "
+            f"{positive}."
         ),
-        plots([plot(svg, words) for svg, words in drawn.values()]),
+        plots(shown),
         *tables(evaluation),
-        _cost_table(comparison.sets, costs, training or {}),
+        *_costs(comparison, scoring, training),
         *_left_out(matched),
-        heading("The same slides through both"),
-        *_slides(comparison, positive, slides),
+        heading(f"The same slides through {count}"),
+        paragraph("Those that are judged most differently come first."),
+        *slides_as_html(comparison.sets, chosen, positive),
     ]
     written = folder / COMPARISON_PAGE
-    write_text(written, page(f"{first.title} and {second.title}", parts))
+    *most, last = (one.title for one in comparison.sets)
+    titles = f"{', '.join(most)} and {last}"
+    write_text(written, page(titles, parts))
     return written
 
 
-def _costs(one: ResultSet, names: Sequence[str]) -> dict[str, Any]:
-    """Time and memory of scoring."""
-    results = [one.results[name] for name in names]
-    seconds = [result.seconds for result in results]
-    peaks = [result.data.get("details", {}).get("peak_host_bytes") for result in results]
-    known = [peak for peak in peaks if peak]
-    return {
-        "pipeline": one.pipeline,
-        "model": one.model,
-        "seconds_median": round(statistics.median(seconds), 3),
-        "seconds_total": round(sum(seconds), 3),
-        "peak_host_bytes": max(known) if known else None,
-        "annotation": ANNOTATION_NEEDED.get(one.pipeline),
-    }
+def _drawings(comparison: Comparison) -> dict[str, Drawing]:
+    table_of, evaluation = comparison.matched.table, comparison.evaluation
+    drawn = draw_all(evaluation, table_of)
+    for number, pair in enumerate(evaluation.pairs, start=1):
+        drawn[f"agreement_{number}"] = Drawing(
+            agreement_plot(
+                (pair.first, table_of.scores[pair.first]),
+                (pair.second, table_of.scores[pair.second]),
+                table_of.labels_n,
+            ),
+            f"Scores of {pair.first} against those of {pair.second}",
+        )
+    return drawn
 
 
-def _cost_table(
-    sets: Sequence[ResultSet],
-    costs: Mapping[str, Mapping[str, Any]],
-    training: Mapping[str, Mapping[str, Any]],
-) -> str:
-    rows = []
-    for one in sets:
-        cost = costs[one.title]
-        peak = cost["peak_host_bytes"]
-        told = "; ".join(f"{k}: {v}" for k, v in training.get(one.title, {}).items())
-        rows.append(
+def _costs(
+    comparison: Comparison,
+    scoring: Mapping[str, ScoringCost],
+    training: Mapping[str, TrainingCost],
+) -> list[str]:
+    """What each needed: annotation, training, scoring."""
+    rows_scoring, rows_training = [], []
+    for one in comparison.sets:
+        cost, taught = scoring[one.title], training.get(one.title)
+        rows_scoring.append(
             [
                 one.title,
-                cost["annotation"] or "not known",
-                f"{cost['seconds_median']:.1f} s",
-                f"{cost['seconds_total']:.0f} s",
-                f"{peak / 2**30:.2f} GiB" if peak else "not recorded",
-                told or "not given",
+                duration(cost.seconds_median),
+                duration(cost.seconds_total),
+                gib(cost.peak_host_bytes),
+                _device(cost.peak_device_bytes, recorded=cost.peak_host_bytes is not None),
             ]
         )
-    header = ["", "annotation needed", "median a slide", "all slides", "peak memory", "training"]
-    return table("Cost of scoring and of training", header, rows)
+        annotation = ANNOTATION_NEEDED.get(one.pipeline, "not known")
+        rows_training.append(
+            [one.title, annotation]
+            + (
+                ["model not given"] * 5
+                if taught is None
+                else [
+                    "; ".join(taught.labels) or "not recorded",
+                    "" if taught.epochs is None else taught.epochs,
+                    duration(taught.seconds),
+                    gib(taught.peak_host_bytes),
+                    _device(taught.peak_device_bytes, recorded=taught.seconds is not None),
+                ]
+            )
+        )
+    return [
+        heading("What each needed"),
+        table(
+            "Annotation and training",
+            ["", "annotation needed", "learned from", "epochs", "time", "peak memory", "on GPU"],
+            rows_training,
+        ),
+        table(
+            "Scoring; memory is the process's highest, whichever slide it was",
+            ["", "median a slide", "all slides", "peak memory", "on GPU"],
+            rows_scoring,
+        ),
+    ]
+
+
+def _device(size: int | None, *, recorded: bool) -> str:
+    return "none used" if size is None and recorded else gib(size)
 
 
 def _left_out(matched: Matched) -> list[str]:
@@ -175,48 +196,3 @@ def _left_out(matched: Matched) -> list[str]:
         return []
     rows = list(matched.left_out.items())
     return [table(f"Left out: {len(rows)} slides", ["slide", "why"], rows)]
-
-
-def _slides(comparison: Comparison, positive: str, count: int) -> list[str]:
-    scores = [comparison.matched.table.scores[one.title] for one in comparison.sets]
-    order = np.argsort(-np.abs(scores[0] - scores[1]), kind="stable")[:count]
-    parts = []
-    for index in order:
-        name = comparison.matched.names[index]
-        truth = "positive" if comparison.matched.table.labels_n[index] else "negative"
-        figures = [
-            _figure(one.results[name], one.title, float(score[index]), positive)
-            for one, score in zip(comparison.sets, scores, strict=True)
-        ]
-        parts.append(paragraph(f"{name}: {truth}"))
-        parts.append(plots([part for figure in figures for part in figure]))
-    return parts
-
-
-def _figure(result: StoredResult, title: str, score: float, positive: str) -> list[str]:
-    """The pictures of one set, each with its words."""
-    found = []
-    for layer in LAYERS:
-        path = result.picture(layer, positive)
-        if path is None:
-            continue
-        words = f"{title}, {layer} of {positive}; the slide's score is {score:.3f}"
-        shown = picture(_small(path), "png", words, css="side")
-        found.append(f"<figure>{shown}{paragraph(words)}</figure>")
-    return found or [paragraph(f"{title}: score {score:.3f}, no pictures beside the result")]
-
-
-def _small(path: Path) -> bytes:
-    """A picture of a size for a page.
-
-    Raises:
-        DatasetError: it does not decode.
-    """
-    data = io.BytesIO()
-    try:
-        with Image.open(path) as image:
-            image.thumbnail((_PICTURE_PX, _PICTURE_PX))
-            image.save(data, format="PNG")
-    except OSError as error:
-        raise DatasetError(f"{path}: the picture cannot be read: {error}") from error
-    return data.getvalue()

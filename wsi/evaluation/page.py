@@ -15,7 +15,11 @@ th,td{border:1px solid #ccc;padding:.25rem .6rem;text-align:right}
 th{background:#f3f3f3}th:first-child,td:first-child{text-align:left}
 caption{text-align:left;font-weight:600;padding:.2rem 0}
 .plots{display:flex;flex-wrap:wrap;gap:1rem}.plots img{max-width:100%;width:500px}
-.side{width:330px!important}figure{margin:0}figcaption{font-size:13px;color:#444}
+figure{margin:0}figcaption{font-size:13px;color:#444}
+.slide{border-top:1px solid #ccc;margin-top:1.2rem}.slide h3{margin:.6rem 0 .2rem}
+.maps{display:grid;grid-template-columns:repeat(auto-fill,minmax(195px,1fr));gap:.6rem}
+.maps img{width:100%}.bar{width:260px;text-align:left}
+.bar span{display:block;height:.8em;background:#D55E00}
 """
 
 

@@ -1,11 +1,13 @@
-"""Plots of an evaluation as SVG: for the report and for a paper."""
+"""Plots of an evaluation, as figures: SVG for the report, PDF for a paper."""
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -18,6 +20,14 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 _SIZE = (4.8, 4.4)
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """A figure, and in words what it shows."""
+
+    figure: Figure
+    words: str
+
+
 def draw(figure: Figure) -> str:
     """A figure as SVG text, the same for the same figure."""
     FigureCanvasSVG(figure)  # binds itself to the figure
@@ -25,6 +35,15 @@ def draw(figure: Figure) -> str:
     with mpl.rc_context({"svg.hashsalt": "wholeslide"}):
         figure.savefig(text, format="svg", metadata={"Date": None}, bbox_inches="tight")
     return text.getvalue()
+
+
+def draw_pdf(figure: Figure) -> bytes:
+    """A figure as PDF, with its text as text; the same for the same figure."""
+    FigureCanvasPdf(figure)
+    data = io.BytesIO()
+    with mpl.rc_context({"pdf.fonttype": 42}):
+        figure.savefig(data, format="pdf", metadata={"CreationDate": None}, bbox_inches="tight")
+    return data.getvalue()
 
 
 def _axes(title: str, x: str, y: str, *, unit: bool = True) -> tuple[Figure, Any]:
@@ -42,8 +61,8 @@ def colour(index: int) -> str:
     return _COLOURS[index % len(_COLOURS)]
 
 
-def roc_plot(scores: Sequence[ScoreEvaluation]) -> str:
-    """ROC curves with their bands, as SVG."""
+def roc_plot(scores: Sequence[ScoreEvaluation]) -> Figure:
+    """ROC curves with their bands."""
     figure, axes = _axes("ROC", "1 - specificity", "sensitivity")
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle="--")
     for index, score in enumerate(scores):
@@ -58,8 +77,8 @@ def roc_plot(scores: Sequence[ScoreEvaluation]) -> str:
     return _with_legend(figure, axes, "lower right")
 
 
-def precision_recall_plot(scores: Sequence[ScoreEvaluation]) -> str:
-    """Precision-recall curves with their bands, as SVG."""
+def precision_recall_plot(scores: Sequence[ScoreEvaluation]) -> Figure:
+    """Precision-recall curves with their bands."""
     figure, axes = _axes("Precision and recall", "recall (sensitivity)", "precision")
     for index, score in enumerate(scores):
         curve = score.precision_recall
@@ -77,8 +96,8 @@ def precision_recall_plot(scores: Sequence[ScoreEvaluation]) -> str:
     return _with_legend(figure, axes, "lower left")
 
 
-def counts_plot(scores: Sequence[ScoreEvaluation]) -> str:
-    """True against false positives, in cases, as SVG."""
+def counts_plot(scores: Sequence[ScoreEvaluation]) -> Figure:
+    """True against false positives, in cases."""
     figure, axes = _axes(
         "True and false positives", "false positives", "true positives", unit=False
     )
@@ -94,8 +113,8 @@ def counts_plot(scores: Sequence[ScoreEvaluation]) -> str:
     return _with_legend(figure, axes, "lower right")
 
 
-def reliability_plot(scores: Sequence[ScoreEvaluation]) -> str:
-    """Observed share of positives against what the scores said, as SVG."""
+def reliability_plot(scores: Sequence[ScoreEvaluation]) -> Figure:
+    """Observed share of positives against what the scores said."""
     figure, axes = _axes("Reliability", "mean score", "observed share of positives")
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle="--")
     for index, score in enumerate(scores):
@@ -127,8 +146,8 @@ def reliability_plot(scores: Sequence[ScoreEvaluation]) -> str:
 
 def histogram_plot(
     name: str, labels_n: NDArray[np.bool_], scores_n: NDArray[np.float64], index: int = 0
-) -> str:
-    """How the scores of positive and negative cases lie, as SVG."""
+) -> Figure:
+    """How the scores of positive and negative cases lie."""
     figure, axes = _axes(f"{name}: scores by truth", "score", "cases", unit=False)
     edges = np.histogram_bin_edges(scores_n, bins=20)
     for wanted, label, shade in ((False, "negative", "#999999"), (True, "positive", colour(index))):
@@ -136,8 +155,28 @@ def histogram_plot(
     return _with_legend(figure, axes, "upper right")
 
 
-def froc_plot(curves: dict[str, Froc]) -> str:
-    """FROC curves, as SVG."""
+def agreement_plot(
+    first: tuple[str, NDArray[np.float64]],
+    second: tuple[str, NDArray[np.float64]],
+    labels_n: NDArray[np.bool_],
+) -> Figure:
+    """Two probabilities of the same cases against each other; each a name and (N,) values."""
+    figure, axes = _axes("The same cases by both", first[0], second[0])
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle="--")
+    for wanted, label, shade, marker in (
+        (False, "negative", "#777777", "o"),
+        (True, "positive", _COLOURS[1], "^"),
+    ):
+        chosen = labels_n == wanted
+        axes.scatter(
+            first[1][chosen], second[1][chosen], s=18, alpha=0.7, color=shade, marker=marker,
+            label=label,
+        )  # fmt: skip
+    return _with_legend(figure, axes, "best")
+
+
+def froc_plot(curves: dict[str, Froc]) -> Figure:
+    """FROC curves."""
     figure, axes = _axes("FROC", "false positives a slide", "sensitivity (lesions)", unit=False)
     for index, (name, curve) in enumerate(curves.items()):
         if curve.score is None:
@@ -153,7 +192,7 @@ def froc_plot(curves: dict[str, Froc]) -> str:
     return _with_legend(figure, axes, "lower right")
 
 
-def _with_legend(figure: Figure, axes: Any, place: str) -> str:
+def _with_legend(figure: Figure, axes: Any, place: str) -> Figure:
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc=place, fontsize="small")
-    return draw(figure)
+    return figure

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wsi.errors import DatasetError
+from wsi.evaluation.agreement import cohen_kappa
 from wsi.evaluation.binary import EvaluationSpec, ScoreEvaluation, evaluate_score
 from wsi.evaluation.bootstrap import Estimate, interval
 from wsi.evaluation.delong import DeLong, delong_test
@@ -25,12 +27,14 @@ class Pair:
         first, second: names of the scores.
         delong: test of their AUCs, which takes cases as independent; ``None`` where not defined.
         difference: AUC of the first minus that of the second, interval by patient.
+        kappa: agreement of their calls at the threshold; ``None`` where none was asked for.
     """
 
     first: str
     second: str
     delong: DeLong | None
     difference: Estimate
+    kappa: Estimate | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +86,14 @@ def _pair(
     table: ScoreTable, first: ScoreEvaluation, second: ScoreEvaluation, spec: EvaluationSpec
 ) -> Pair:
     a, b = table.scores[first.name], table.scores[second.name]
+    kappa = _kappa(table, a, b, spec)
     try:
         test = delong_test(table.labels_n, a, b)
     except DatasetError as error:
         missing = Estimate(value=None, note=str(error))
-        return Pair(first=first.name, second=second.name, delong=None, difference=missing)
+        return Pair(
+            first=first.name, second=second.name, delong=None, difference=missing, kappa=kappa
+        )
     # The same seed draws the same patients for both, so the replicates are paired.
     apart = first.auc_replicates_b - second.auc_replicates_b
     return Pair(
@@ -94,7 +101,18 @@ def _pair(
         second=second.name,
         delong=test,
         difference=interval(test.difference, apart, first.patients, spec.bootstrap),
+        kappa=kappa,
     )
+
+
+def _kappa(
+    table: ScoreTable, a: NDArray[np.float64], b: NDArray[np.float64], spec: EvaluationSpec
+) -> Estimate | None:
+    """Cohen's kappa of two scores' calls."""
+    if spec.threshold is None:
+        return None
+    calls = [(values >= spec.threshold).astype(np.int64) for values in (a, b)]
+    return cohen_kappa(calls[0], calls[1], 2, patients_n=table.patients_n, bootstrap=spec.bootstrap)
 
 
 def _subgroups(table: ScoreTable, spec: EvaluationSpec) -> list[Subgroup]:

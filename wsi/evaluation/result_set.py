@@ -110,6 +110,7 @@ def match_results(
     slide: str = "slide",
     label: str = "label",
     patient: str | None = None,
+    split: str | None = None,
 ) -> Matched:
     """Put result sets beside the truth.
 
@@ -118,17 +119,22 @@ def match_results(
         labels: CSV with a line a slide; the slide by file name, with or without its ending.
         positive: class whose probability is the score; labels are its name, another, or 1 and 0.
         slide, label, patient: columns.
+        split: of a training table, the lines to take; its column is called ``split``.
 
     Raises:
         DatasetError: a column is missing, no slide is in all sets, or a set lacks the class.
     """
     lines = read_lines(labels)
     need_columns(lines, [slide, label, *([patient] if patient else [])], str(labels))
+    places = list(enumerate(lines, start=2))
+    if split is not None:
+        need_columns(lines, ["split"], str(labels))
+        places = [(n, line) for n, line in places if line["split"].strip().lower() == split]
     by_name = any(line[label].strip() == positive for line in lines)
     left_out, names, truths, patients = {}, [], [], []
     scores: dict[str, list[float]] = {one.title: [] for one in sets}
     seen = set()
-    for number, line in enumerate(lines, start=2):
+    for number, line in places:
         where = f"{labels}, line {number}"
         name = _name_in(line[slide], sets)
         if name in seen:

@@ -1,4 +1,4 @@
-"""Writing an evaluation: ``evaluation.json``, ``report.html`` and each plot as SVG."""
+"""Writing an evaluation: ``evaluation.json``, ``report.html``, each plot as SVG and PDF."""
 
 import json
 import os
@@ -14,6 +14,7 @@ from wsi.evaluation.froc import FROC_RATES
 from wsi.evaluation.localization import Localization
 from wsi.evaluation.page import heading, page, paragraph, plot, table
 from wsi.evaluation.page import plots as side_by_side
+from wsi.evaluation.plots import Drawing
 from wsi.evaluation.report import NOTICE, Evaluation, to_json
 from wsi.evaluation.score_table import ScoreTable
 
@@ -22,6 +23,33 @@ JSON_FILE = "evaluation.json"
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all.
+
+    Raises:
+        DatasetError: the disk is full or refuses.
+    """
+    write_bytes(path, text.encode())
+
+
+def write_figures(folder: Path, drawn: Mapping[str, Drawing]) -> list[str]:
+    """Write each figure as SVG and PDF into ``folder/figures``.
+
+    Returns:
+        The figures as HTML.
+
+    Raises:
+        DatasetError: a file cannot be written.
+    """
+    parts = []
+    for name, one in drawn.items():
+        svg = plots.draw(one.figure)
+        write_text(folder / "figures" / f"{name}.svg", svg)
+        write_bytes(folder / "figures" / f"{name}.pdf", plots.draw_pdf(one.figure))
+        parts.append(plot(svg, one.words))
+    return parts
+
+
+def write_bytes(path: Path, data: bytes) -> None:
     """Write a file whole or not at all.
 
     Raises:
@@ -31,8 +59,8 @@ def write_text(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
             # mkstemp's files are for their owner alone; a report is for whom the folder is for.
             Path(scratch).chmod(0o644)
             Path(scratch).replace(path)
@@ -63,14 +91,12 @@ def write_evaluation(
     Raises:
         DatasetError: a file cannot be written.
     """
-    drawn = draw_all(evaluation, scores)
-    for name, (svg, _) in drawn.items():
-        write_text(folder / "figures" / f"{name}.svg", svg)
+    shown = write_figures(folder, draw_all(evaluation, scores))
     data = {"notice": NOTICE, **(more or {}), **to_json(evaluation)}
     write_text(folder / JSON_FILE, json.dumps(data, indent=1, allow_nan=False) + "\n")
     report = folder / REPORT_FILE
     parts = [
-        side_by_side([plot(svg, description) for svg, description in drawn.values()]),
+        side_by_side(shown),
         *tables(evaluation),
     ]
     write_text(report, page(f"Evaluation of {evaluation.source}", [_preface(evaluation), *parts]))
@@ -78,7 +104,7 @@ def write_evaluation(
 
 
 def write_localization(folder: Path, found: Localization, title: str) -> Path:
-    """Write ``froc.json``, ``froc.html`` and the curve as SVG.
+    """Write ``froc.json``, ``froc.html`` and the curve as SVG and PDF.
 
     Returns:
         The page.
@@ -86,8 +112,8 @@ def write_localization(folder: Path, found: Localization, title: str) -> Path:
     Raises:
         DatasetError: a file cannot be written.
     """
-    svg = plots.froc_plot({title: found.curve})
-    write_text(folder / "figures" / "froc.svg", svg)
+    curve = Drawing(plots.froc_plot({title: found.curve}), f"FROC curve of {title}")
+    shown = write_figures(folder, {"froc": curve})
     data = {"notice": NOTICE, "title": title, **to_json(found)}
     write_text(folder / "froc.json", json.dumps(data, indent=1, allow_nan=False) + "\n")
     rates = [f"{rate:g}" for rate in FROC_RATES]
@@ -101,7 +127,7 @@ def write_localization(folder: Path, found: Localization, title: str) -> Path:
             f"{len(found.unannotated)} slides have no annotation and count as free of lesions; "
             f"{len(found.left_out)} have no heatmap and were left out."
         ),
-        side_by_side([plot(svg, f"FROC curve of {title}")]),
+        side_by_side(shown),
         table("Sensitivity by false positives a slide", rates, [at_rates] if at_rates else []),
     ]
     written = folder / "froc.html"
@@ -109,21 +135,29 @@ def write_localization(folder: Path, found: Localization, title: str) -> Path:
     return written
 
 
-def draw_all(evaluation: Evaluation, scores: ScoreTable) -> dict[str, tuple[str, str]]:
-    """Every plot that is defined: name to SVG and description."""
+def draw_all(evaluation: Evaluation, scores: ScoreTable) -> dict[str, Drawing]:
+    """Every plot that is defined, by name."""
     ranked = [score for score in evaluation.scores if score.roc]
     calibrated = [score for score in evaluation.scores if score.calibration]
     drawn = {}
     if ranked:
         areas = "; ".join(f"{score.name} AUC {score.auc}" for score in ranked)
-        drawn["roc"] = (plots.roc_plot(ranked), f"ROC curves: {areas}")
-        drawn["precision_recall"] = (plots.precision_recall_plot(ranked), "Precision-recall curves")
-        drawn["counts"] = (plots.counts_plot(ranked), "True against false positives, in cases")
+        drawn["roc"] = Drawing(plots.roc_plot(ranked), f"ROC curves: {areas}")
+        drawn["precision_recall"] = Drawing(
+            plots.precision_recall_plot(ranked), "Precision-recall curves"
+        )
+        drawn["counts"] = Drawing(
+            plots.counts_plot(ranked), "True against false positives, in cases"
+        )
     if calibrated:
-        drawn["reliability"] = (plots.reliability_plot(calibrated), "Reliability of the scores")
+        drawn["reliability"] = Drawing(
+            plots.reliability_plot(calibrated), "Reliability of the scores"
+        )
     for index, score in enumerate(evaluation.scores):
-        svg = plots.histogram_plot(score.name, scores.labels_n, scores.scores[score.name], index)
-        drawn[f"scores_{index + 1}"] = (svg, f"Histogram of {score.name} by truth")
+        drawn[f"scores_{index + 1}"] = Drawing(
+            plots.histogram_plot(score.name, scores.labels_n, scores.scores[score.name], index),
+            f"Histogram of {score.name} by truth",
+        )
     return drawn
 
 
@@ -201,8 +235,9 @@ def _operating_points(score: ScoreEvaluation) -> str:
             point.false_negative,
             point.sensitivity,
             point.specificity,
-            "none called" if point.ppv is None else f"{point.ppv:.4f}",
-            "none called" if point.npv is None else f"{point.npv:.4f}",
+            point.kappa,
+            "not available" if point.ppv is None else f"{point.ppv:.4f}",
+            "not available" if point.npv is None else f"{point.npv:.4f}",
         ]
         for point in score.operating_points
     ]
@@ -211,7 +246,7 @@ def _operating_points(score: ScoreEvaluation) -> str:
         "figures beside it)"
     )
     header = ["chosen by", "threshold", "TP", "FP", "TN", "FN", "sensitivity", "specificity"]
-    return table(caption, [*header, "PPV", "NPV"], rows)
+    return table(caption, [*header, "kappa with the truth", "PPV", "NPV"], rows)
 
 
 def _pairs(evaluation: Evaluation) -> str:
@@ -221,17 +256,39 @@ def _pairs(evaluation: Evaluation) -> str:
             pair.difference,
             f"{pair.delong.z:.3f}" if pair.delong else "not available",
             f"{pair.delong.p_value:.3g}" if pair.delong else "not available",
+            "no threshold" if pair.kappa is None else pair.kappa,
         ]
         for pair in evaluation.pairs
     ]
-    header = ["scores", "difference of AUC (bootstrap interval)", "z", "p (DeLong, two-sided)"]
+    header = ["scores", "difference of AUC (bootstrap interval)", "z", "p (DeLong, two-sided)",
+              "kappa of their calls"]  # fmt: skip
     return table("Scores compared; DeLong's test takes cases as independent", header, rows)
 
 
 def _subgroups(evaluation: Evaluation) -> str:
     rows = [
-        [f"{group.column} = {group.value}", score.name, score.cases, score.positives, score.auc]
+        [
+            f"{group.column} = {group.value}",
+            score.name,
+            score.cases,
+            score.positives,
+            score.auc,
+            *_at_threshold(score, evaluation.spec.threshold),
+            f"{score.calibration.ece:.4f}" if score.calibration else "not a probability",
+        ]
         for group in evaluation.subgroups
         for score in group.scores
     ]
-    return table("Subgroups", ["subgroup", "score", "cases", "positive", "AUC"], rows)
+    header = ["subgroup", "score", "cases", "positive", "AUC", "sensitivity", "specificity",
+              "calibration error"]  # fmt: skip
+    at = evaluation.spec.threshold
+    return table("Subgroups" + (f"; called at {at:g}" if at is not None else ""), header, rows)
+
+
+def _at_threshold(score: ScoreEvaluation, threshold: float | None) -> list[object]:
+    """Sensitivity and specificity where the table's own threshold calls."""
+    if threshold is None or not score.operating_points:
+        return ["not available"] * 2
+    # The threshold that was asked for comes first.
+    point = score.operating_points[0]
+    return [point.sensitivity, point.specificity]

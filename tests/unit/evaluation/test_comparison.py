@@ -13,11 +13,19 @@ from wsi.errors import DatasetError
 from wsi.evaluation.binary import EvaluationSpec
 from wsi.evaluation.bootstrap import Bootstrap
 from wsi.evaluation.comparison import compare, write_comparison
+from wsi.evaluation.costs import training_cost
 from wsi.evaluation.result_set import match_results, read_results
-from wsi.storage import SlideResult, result_to_json
+from wsi.geometry import Point
+from wsi.models.card import ModelCard
+from wsi.storage import HeatmapGrid, HeatmapLayer, SlideResult, result_to_json
 
 SLIDES = [f"s{i}" for i in range(8)]
 TRUTH = [i % 2 for i in range(8)]
+GRID = HeatmapGrid(origin_level0=Point(0, 0), cell_level0=(8, 8), shape=(2, 2), mpp=4)
+LAYERS = tuple(
+    HeatmapLayer(kind=kind, values_chw=np.zeros((2, 2, 2), np.float32))
+    for kind in ("probability", "gradcam")
+)
 
 
 def write_set(
@@ -35,6 +43,8 @@ def write_set(
             outcome="no_tissue" if score is None else "scored",
             timings_s={"a": 1.0, "b": 0.5},
             details={"peak_host_bytes": 2**30},
+            grid=GRID if png else None,
+            layers=LAYERS if png else (),
         )
         (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / name / f"{pipeline}.json").write_text(json.dumps(result_to_json(result)))
@@ -42,6 +52,7 @@ def write_set(
             pixels = np.zeros((600, 300, 3), np.uint8)
             for layer in ("probability", "gradcam"):
                 Image.fromarray(pixels).save(folder / name / f"{pipeline}-{layer}-cancer.png")
+            Image.fromarray(pixels).save(folder / name / "thumbnail.jpg")
 
 
 @pytest.fixture
@@ -76,16 +87,79 @@ def test_the_page_shows_first_what_the_two_judge_most_differently(made: Path) ->
     comparison = compare((first, second), matched, spec)
     assert comparison.evaluation.scores[0].auc.value == 1
     # Calls at 0.5: they differ on s2, s3 and s7; 4 and 3 of 7 are called: (28 - 24) / (49 - 24).
-    assert comparison.kappa.value == pytest.approx(4 / 25)
+    kappa = comparison.evaluation.pairs[0].kappa
+    assert kappa is not None
+    assert kappa.value == pytest.approx(4 / 25)
     text = write_comparison(made / "out", comparison, "cancer", slides=2).read_text()
     assert "not a medical device" in text
-    assert "<p>s7: positive</p>" in text
-    assert "<p>s3: positive</p>" in text
-    assert "<p>s0: negative</p>" not in text
-    assert text.count("data:image/png;base64,") == 4  # two slides, two layers, of the patch set
-    data = json.loads((made / "out" / "comparison.json").read_text())
-    assert data["costs"]["patch (m)"]["seconds_median"] == 1.5
-    assert data["costs"]["patch (m)"]["peak_host_bytes"] == 2**30
+    assert "<h3>s7: cancer</h3>" in text
+    assert "<h3>s3: cancer</h3>" in text
+    assert "<h3>s0: not cancer</h3>" not in text
+    # Two slides: the slide itself, and two layers of the patch set.
+    assert text.count("data:image/png;base64,") == 6
+    scoring = json.loads((made / "out" / "comparison.json").read_text())["costs"]["patch (m)"]
+    assert scoring["scoring"]["seconds_median"] == 1.5
+    assert scoring["scoring"]["peak_host_bytes"] == 2**30
+    for name in ("roc", "counts", "precision_recall", "agreement_1", "slides"):
+        assert (made / "out" / "figures" / f"{name}.svg").read_text().startswith("<?xml")
+        assert (made / "out" / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_figures_are_the_same_in_every_run(made: Path) -> None:
+    first, second = (read_results(made / "results", name) for name in ("patch", "whole-slide"))
+    matched = match_results((first, second), made / "labels.csv", positive="cancer")
+    spec = EvaluationSpec(bootstrap=Bootstrap(replicates=20))
+    for run in ("a", "b"):
+        write_comparison(made / run, compare((first, second), matched, spec), "cancer")
+    for path in (made / "a" / "figures").iterdir():
+        assert path.read_bytes() == (made / "b" / "figures" / path.name).read_bytes(), path.name
+
+
+def test_three_sets_are_compared_in_pairs_and_a_member_s_maps_are_shown_once(made: Path) -> None:
+    write_set(made / "results", "fusion", [0.1, 0.9, 0.2, 0.9, 0.2, 0.7, None, 0.8])
+    for path in (made / "results").glob("*/fusion.json"):
+        data = json.loads(path.read_text())
+        data["layers"] = ["patch-gradcam", "whole-slide-gradcam"]
+        path.write_text(json.dumps(data))
+        for layer in data["layers"]:
+            Image.new("RGB", (8, 8)).save(path.parent / f"fusion-{layer}-cancer.png")
+    sets = tuple(read_results(made / "results", n) for n in ("patch", "whole-slide", "fusion"))
+    matched = match_results(sets, made / "labels.csv", positive="cancer")
+    spec = EvaluationSpec(bootstrap=Bootstrap(replicates=20))
+    comparison = compare(sets, matched, spec)
+    assert len(comparison.evaluation.pairs) == 3
+    text = write_comparison(made / "out", comparison, "cancer", slides=1).read_text()
+    assert text.count("data:image/png;base64,") == 3
+    alone = compare(sets[1:], matched, spec)
+    text = write_comparison(made / "less", alone, "cancer", slides=1).read_text()
+    assert "fusion (m): patch-Grad-CAM of cancer" in text
+    assert "fusion (m): whole-slide-Grad-CAM of cancer" not in text
+    with pytest.raises(DatasetError, match=r"two result sets are called patch \(m\)"):
+        compare((sets[0], sets[0]), matched, spec)
+
+
+def write_card(folder: Path, pipeline: str, digest: str, **more: object) -> Path:
+    card = ModelCard(
+        name=folder.name, pipeline=pipeline, architecture="x", classes=("benign", "cancer"),
+        mpp=1.0, input_px=64, weights_sha256=digest, **more,  # type: ignore[arg-type]
+    )  # fmt: skip
+    folder.mkdir(parents=True)
+    (folder / "model.json").write_text(card.to_json())
+    return folder
+
+
+def test_a_fusion_costs_what_its_members_cost(tmp_path: Path) -> None:
+    patch = {"cost": {"seconds": 100.0, "peak_host_bytes": 7}, "patches": {"train": 9}}
+    write_card(tmp_path / "p", "patch", "a", training={**patch, "history": [{}, {}]})
+    whole = write_card(tmp_path / "w", "whole-slide", "b", training={"cost": {"seconds": 50.0}})
+    settings = {"members": [{"digest": "a"}, {"digest": "b"}]}
+    both = write_card(tmp_path / "both", "fusion", "c", settings=settings)
+    found = training_cost(both)
+    assert (found.seconds, found.peak_host_bytes, found.peak_device_bytes) == (150.0, 7, None)
+    found = training_cost(tmp_path / "p")
+    assert (found.labels, found.epochs) == (("patches: train 9",), 2)
+    (whole / "model.json").unlink()
+    assert training_cost(both).seconds is None, "half of the truth is not told"
 
 
 def test_results_of_two_models_in_one_set_are_refused(made: Path) -> None:

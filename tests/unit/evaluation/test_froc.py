@@ -6,7 +6,7 @@ import pytest
 from wsi.errors import DatasetError
 from wsi.evaluation.bootstrap import Bootstrap
 from wsi.evaluation.froc import Detections, Lesions, find_lesions, froc, froc_interval
-from wsi.evaluation.plots import froc_plot
+from wsi.evaluation.plots import draw, froc_plot
 
 CELL_UM, CELL = 10.0, (4.0, 4.0)
 
@@ -76,7 +76,7 @@ def test_slides_without_lesions_have_no_score_and_say_so() -> None:
     found = froc([(slide_with(), at((10, 10, 0.6)))])
     assert found.score is None
     assert "no slide has a lesion" in found.note
-    assert froc_plot({"model": found}).startswith("<?xml")
+    assert draw(froc_plot({"model": found})).startswith("<?xml")
     with pytest.raises(DatasetError):
         froc([])
 

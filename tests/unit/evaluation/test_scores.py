@@ -206,8 +206,34 @@ def test_published_camelyon16_scores_have_their_known_areas(published) -> None: 
     areas = {score.name: round(score.auc.value or 0, 4) for score in found.scores}
     assert areas == {"pred_I": 0.8821, "pred_II": 0.7915, "Method_I": 0.9156}
     # The negative slides all lie in one group, where the area is not defined.
-    none = [group for group in found.subgroups if group.value == "None"]
-    assert none[0].scores[0].auc.value is None
+    groups = {group.value: group.scores[0] for group in found.subgroups}
+    assert groups["None"].auc.value is None
+    # Counted in the file by awk: pred_I of at least 0.5 on 4 of 80 normal and 34 of 49 others.
+    point = {name: score.operating_points[0] for name, score in groups.items()}
+    assert (point["None"].true_negative, point["None"].false_positive) == (76, 4)
+    assert point["None"].specificity.value == pytest.approx(0.95)
+    assert point["None"].sensitivity.value is None
+    assert point["Macro"].true_positive + point["Micro"].true_positive == 34
+    assert point["Macro"].sensitivity.value > point["Micro"].sensitivity.value
+
+
+def test_calls_agree_with_the_truth_by_kappa() -> None:
+    labels = np.array([1, 1, 1, 0, 0, 0, 0, 0], bool)
+    scores = np.array([0.9, 0.8, 0.2, 0.7, 0.1, 0.1, 0.1, 0.1])
+    found = evaluate_score("s", labels, scores, np.arange(8).astype(str), SPEC)
+    # Six of eight agree; by chance 3/8 * 3/8 + 5/8 * 5/8 = 34/64.
+    assert found.operating_points[0].kappa.value == pytest.approx((48 - 34) / (64 - 34))
+
+
+def test_a_report_shows_how_subgroups_are_called(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "t.csv"
+    rows = [f"{i % 2},{0.2 + 0.6 * (i % 2)},{('A', 'B')[i // 4]},p{i}" for i in range(8)]
+    path.write_text("\n".join(["y,s,scanner,p", *rows]) + "\n")
+    read = read_scores(path, label="y", scores=["s"], patient="p", groups=["scanner"])
+    text = write_evaluation(tmp_path / "out", evaluate_table(read, SPEC), read).read_text()
+    assert "Subgroups; called at 0.5" in text
+    assert "scanner = B" in text
+    assert (tmp_path / "out" / "figures" / "roc.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_a_report_is_one_file_that_loads_nothing(published, tmp_path) -> None:  # type: ignore[no-untyped-def]

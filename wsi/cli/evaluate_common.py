@@ -1,0 +1,101 @@
+"""What the evaluating commands share: options, the report, predictions, figures of grades."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wsi.errors import ConfigError
+
+
+def asked(command: Any) -> Any:
+    """Options that every evaluation takes."""
+    for option in reversed(
+        [
+            click.option("--patient", help="Column of the patient; intervals resample patients."),
+            click.option("--positive", help="Label of positive cases, where labels are not 0, 1."),
+            click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder."),
+            click.option("--specificity", type=float, default=0.95, show_default=True),
+            click.option("--sensitivity", type=float, default=0.95, show_default=True),
+            click.option("--threshold", type=float, default=0.5, show_default=True),
+            click.option("--replicates", type=int, default=2000, show_default=True),
+            click.option("--seed", type=int, default=0, show_default=True),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def report(
+    scores: Any,
+    out: Path,
+    *,
+    specificity: float,
+    sensitivity: float,
+    threshold: float,
+    replicates: int,
+    seed: int,
+    more: dict[str, Any] | None = None,
+) -> None:
+    """Evaluate a ``ScoreTable``, write the report, print the figures."""
+    from wsi.evaluation.binary import EvaluationSpec
+    from wsi.evaluation.bootstrap import Bootstrap
+    from wsi.evaluation.report import evaluate_table
+    from wsi.evaluation.write import write_evaluation
+
+    for name, share in (("--specificity", specificity), ("--sensitivity", sensitivity)):
+        if not 0 < share <= 1:
+            raise ConfigError(f"{name} must lie above 0 and at most at 1, got {share}")
+    spec = EvaluationSpec(
+        specificity=specificity,
+        sensitivity=sensitivity,
+        threshold=threshold,
+        bootstrap=Bootstrap(replicates=replicates, seed=seed),
+    )
+    evaluation = evaluate_table(scores, spec)
+    written = write_evaluation(out, evaluation, scores, more=more)
+    for score in evaluation.scores:
+        click.echo(f"{score.name}: AUC {score.auc}")
+        for note in score.notes:
+            click.echo(f"{score.name}: {note}", err=True)
+    for pair in evaluation.pairs:
+        if pair.delong:
+            click.echo(
+                f"{pair.first} - {pair.second}: {pair.difference}, "
+                f"DeLong p {pair.delong.p_value:.3g}"
+            )
+    click.echo(str(written))
+
+
+def write_predictions(
+    path: Path, names_n: Any, labels_n: Any, values_nk: Any, classes: tuple[str, ...]
+) -> None:
+    """A line a slide: name, class where known, probability of each class."""
+    import csv
+    import io
+
+    from wsi.evaluation.write import write_text
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["name", "label", *(f"p_{name}" for name in classes)])
+    for index, (name, values) in enumerate(zip(names_n, values_nk, strict=True)):
+        label = "" if labels_n is None else classes[labels_n[index]]
+        writer.writerow([name, label, *(f"{value:.6f}" for value in values)])
+    write_text(path, text.getvalue())
+
+
+def grade_figures(
+    labels_n: Any, values_nk: Any, patients_n: Any, replicates: int
+) -> dict[str, Any]:
+    """Figures of the grades, printed, as JSON types."""
+    from dataclasses import asdict
+
+    from wsi.evaluation.bootstrap import Bootstrap
+    from wsi.evaluation.grades import grade_agreement
+
+    spec = Bootstrap(replicates=replicates)
+    found = grade_agreement(labels_n, values_nk, patients_n, spec)
+    for name, estimate in found.items():
+        click.echo(f"grades: {name.replace('_', ' ')} {estimate}")
+    return {name: asdict(estimate) for name, estimate in found.items()}
