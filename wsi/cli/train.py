@@ -1,5 +1,6 @@
 """``wsi train patch`` and ``wsi train whole-slide``."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ import click
 
 from wsi.cli.console import errors_in_one_line, is_main_process, progress_bar
 from wsi.cli.train_aggregator import train_aggregator
+from wsi.cli.train_fusion import train_fusion
 from wsi.cli.train_inputs import train_inputs
 from wsi.errors import ConfigError
 
@@ -20,16 +22,19 @@ _MEMORIES = ("host_memory", "device_memory")
 _CLASSES = "background,benign,cancer"
 
 
+def _table(*, required: bool) -> Callable[[Any], Any]:
+    return click.option(
+        "--table",
+        type=click.Path(path_type=Path),
+        required=required,
+        help="CSV: path, label, patient, split (train, val, test).",
+    )
+
+
 def _shared(command: Any) -> Any:
     """Options of both trainers."""
     for option in reversed(
         [
-            click.option(
-                "--table",
-                type=click.Path(path_type=Path),
-                required=True,
-                help="CSV: path, label, patient, split (train, val, test).",
-            ),
             click.option("--out", type=click.Path(path_type=Path), required=True, help="Bundle."),
             click.option("--architecture", help="A torchvision model, resnet10, or timm:NAME."),
             click.option("--weights", help="torchvision weights name, or a local file."),
@@ -59,9 +64,20 @@ def train() -> None:
 
 train.add_command(train_aggregator)
 train.add_command(train_inputs)
+train.add_command(train_fusion)
 
 
 @train.command("patch")
+@_table(required=False)
+@click.option(
+    "--from-reviews",
+    help="Instead of --table: a folder that `wsi remote reviews` wrote, or a service's address.",
+)
+@click.option(
+    "--slides",
+    type=click.Path(path_type=Path),
+    help="With --from-reviews and an address: where the slides' files are looked for.",
+)
 @_shared
 @click.option("--classes", default=_CLASSES, show_default=True, help="In the order of labels.")
 @click.option(
@@ -98,7 +114,9 @@ train.add_command(train_inputs)
 )
 @errors_in_one_line
 def train_patch(
-    table: Path,
+    table: Path | None,
+    from_reviews: str | None,
+    slides: Path | None,
     out: Path,
     resume: bool,
     classes: str,
@@ -110,7 +128,7 @@ def train_patch(
     tensorboard: Path | None,
     **options: Any,
 ) -> None:
-    """Train the patch classifier from ready patches or from annotated slides."""
+    """Train the patch classifier from ready patches, annotated slides or reviews."""
     from wsi.training.distributed import leave_world
     from wsi.training.patch import PatchTrainer
     from wsi.training.patch_config import PatchTraining
@@ -125,6 +143,7 @@ def train_patch(
         raise ConfigError(
             "--stain-normalization needs slides: a patch alone shows too little stain"
         )
+    table = _reviewed(table, from_reviews, slides, out)
     with progress_bar(out.name) as tell:
         if images:
             rows = read_table(table, names)
@@ -162,6 +181,7 @@ def train_patch(
 
 
 @train.command("whole-slide")
+@_table(required=True)
 @_shared
 @click.option("--classes", default="benign,cancer", show_default=True)
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of the table's slides.")
@@ -203,10 +223,33 @@ def train_whole_slide(
     rows = read_table(table, names)
     with progress_bar(out.name) as tell, _epoch_log(tensorboard) as on_epoch:
         trainer = WholeSlideTrainer(
-            config, rows, root or table.parent, out, progress=tell, on_epoch=on_epoch
+            config,
+            rows,
+            root or table.parent,
+            out,
+            progress=tell,
+            on_epoch=on_epoch,
+            on_plan=lambda text: click.echo(f"memory plan\n{text}\n", err=True),
         )
         _run(trainer, out, resume)
     leave_world()
+
+
+def _reviewed(table: Path | None, from_reviews: str | None, slides: Path | None, out: Path) -> Path:
+    """The table to train from; that of reviews is fetched where their service is named."""
+    if table is not None and from_reviews is None:
+        return table
+    if from_reviews is None or table is not None:
+        raise ConfigError("give one of --table and --from-reviews")
+    if "://" not in from_reviews:
+        return Path(from_reviews) / "table.csv"
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("with several processes, run `wsi remote reviews` first; name its folder")
+    from wsi.cli.remote import service_of
+    from wsi.cli.reviews import export_reviews
+
+    with service_of((from_reviews, os.environ.get("WSI_REMOTE_KEY"))) as client:
+        return export_reviews(client, out.with_name(f"{out.name}-reviews"), slides)
 
 
 def _class_map(entries: tuple[str, ...]) -> dict[str, str | None]:

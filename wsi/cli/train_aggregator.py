@@ -11,10 +11,11 @@ from wsi.errors import ConfigError
 
 _TREES = ("random-forest", "gradient-boosting")
 _ATTENTION = ("gated-attention", "clam")
-_ONLY_TREES = ("trees", "max_depth", "min_samples_leaf", "folds", "repeats", "heatmap_mpp")
+_ONLY_TREES = (
+    "trees", "max_depth", "min_samples_leaf", "folds", "repeats", "heatmap_mpp", "pooling",
+)  # fmt: skip
 _ONLY_ATTENTION = (
     "epochs", "hidden", "attention", "dropout", "patience", "label_smoothing", "batch_size",
-    "ordinal", "per_patient", "worst",
 )  # fmt: skip
 
 
@@ -52,8 +53,13 @@ _ONLY_ATTENTION = (
 @click.option(
     "--ratings", type=click.Path(path_type=Path), help="Attention: CSV slide, rater, label."
 )
-@click.option("--ordinal", is_flag=True, help="Attention: classes are grades, lowest first.")
-@click.option("--per-patient", is_flag=True, help="Attention: join a patient's bags into one.")
+@click.option("--ordinal", is_flag=True, help="Classes are grades, lowest first.")
+@click.option("--per-patient", is_flag=True, help="Join a patient's slides into one case.")
+@click.option(
+    "--pooling",
+    type=click.Choice(["max", "mean"]),
+    help="Trees, with --per-patient: of each feature over the slides. [default: max]",
+)
 @click.option(
     "--worst",
     is_flag=True,
@@ -122,14 +128,28 @@ def _train_trees(
     given: dict[str, Any],
 ) -> dict[str, float]:
     from wsi.training.aggregator import TreeTraining, train_trees
-    from wsi.training.features import columns_of, read_features
+    from wsi.training.features import columns_of, pool_patients, read_features
 
+    per_patient, worst = _of_patients(given)
+    pooling = given.pop("pooling", None)
+    if pooling and not per_patient:
+        raise ConfigError("--pooling says how slides are joined: give --per-patient too")
     config = TreeTraining(name=out.name, kind=kind, classes=names, **given)  # type: ignore[arg-type]
     columns = columns_of(features, names)
     if len(names) > 2 and not any(":" in column for column in columns):
         click.echo("wsi: the tables describe all diseases in one map, not each one's own", err=True)
     read = read_features(features, names, label=label, patient=patient, features=columns)
+    if per_patient:
+        read = pool_patients(read, names, pooling=pooling or "max", worst=worst or config.ordinal)
     return dict(train_trees(read, config, out).metrics)
+
+
+def _of_patients(given: dict[str, Any]) -> tuple[bool, bool]:
+    """Takes ``per_patient`` and ``worst`` out of the options."""
+    per_patient, worst = given.pop("per_patient", False), given.pop("worst", False)
+    if worst and not per_patient:
+        raise ConfigError("--worst says which slide of a patient counts: give --per-patient too")
+    return per_patient, worst
 
 
 def _train_attention(
@@ -147,9 +167,7 @@ def _train_attention(
     from wsi.training.loop import TrainingStopped
     from wsi.training.patients import join_patients
 
-    per_patient, worst = given.pop("per_patient", False), given.pop("worst", False)
-    if worst and not per_patient:
-        raise ConfigError("--worst says which slide of a patient counts: give --per-patient too")
+    per_patient, worst = _of_patients(given)
     config = AttentionTraining(name=out.name, kind=kind, classes=names, **given)  # type: ignore[arg-type]
     bags = read_bags(table, root or table.parent, names)
     reliability = None

@@ -1,21 +1,27 @@
 """What a pipeline is, and how one is found by name.
 
 A pipeline is a module of ``wsi.pipelines`` that defines ``PIPELINE: type[Pipeline]``. Adding one
-is adding a file.
+is adding a file. Another package adds one by an entry point of the group ``wholeslide.pipelines``:
+the pipeline's name, and ``module:Class``.
 """
 
 import importlib
+import inspect
 import pkgutil
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 import wsi.pipelines
 from wsi.errors import ConfigError
+from wsi.memory.mode import Measured
 from wsi.models.runtime import tune_allocator
 from wsi.progress import Progress
 from wsi.slides import SlideReader
 from wsi.storage import SlideResult, SlideStore
 from wsi.tissue import QualityReport
+
+ENTRY_POINTS = "wholeslide.pipelines"
 
 
 class Pipeline(Protocol):
@@ -45,6 +51,11 @@ class Pipeline(Protocol):
 
 def pipeline_names() -> tuple[str, ...]:
     """Every pipeline's name, without importing any."""
+    own = _own_names()
+    return (*own, *sorted(_installed().keys() - set(own)))
+
+
+def _own_names() -> tuple[str, ...]:
     return tuple(
         module.name.replace("_", "-")
         for module in pkgutil.iter_modules(wsi.pipelines.__path__)
@@ -52,19 +63,48 @@ def pipeline_names() -> tuple[str, ...]:
     )
 
 
-def load_pipeline(name: str, bundle: Path, device: str = "cpu") -> Pipeline:
+def _installed() -> dict[str, EntryPoint]:
+    """Pipelines of other packages."""
+    return {found.name: found for found in entry_points(group=ENTRY_POINTS)}
+
+
+def _kind_of(name: str) -> type[Pipeline]:
+    if name in _own_names():
+        module = importlib.import_module(f"wsi.pipelines.{name.replace('-', '_')}")
+        kind: type[Pipeline] = module.PIPELINE
+        return kind
+    found = _installed().get(name)
+    if found is None:
+        raise ConfigError(f"no pipeline {name!r}; there are: {', '.join(pipeline_names())}")
+    try:
+        kind = found.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"pipeline {name!r} cannot be loaded from {found.value}: {error}"
+        ) from error
+    return kind
+
+
+def load_pipeline(name: str, bundle: Path, device: str = "cpu", engine: str = "torch") -> Pipeline:
     """The pipeline of this name with this model.
 
+    Args:
+        name: of the pipeline.
+        bundle: folder of the model.
+        device: where torch runs.
+        engine: one of ``wsi.models.engines.ENGINES``, for pipelines whose ``load`` takes one.
+
     Raises:
-        ConfigError: there is no such pipeline.
+        ConfigError: there is no such pipeline, or another package's cannot be imported.
         ModelError: the bundle does not fit.
     """
-    if name not in pipeline_names():
-        raise ConfigError(f"no pipeline {name!r}; there are: {', '.join(pipeline_names())}")
-    module = importlib.import_module(f"wsi.pipelines.{name.replace('-', '_')}")
-    kind: type[Pipeline] = module.PIPELINE
+    kind = _kind_of(name)
     tune_allocator()
-    return kind.load(bundle, device)
+    if engine == "torch":
+        return kind.load(bundle, device)
+    if "engine" not in inspect.signature(kind.load).parameters:
+        raise ConfigError(f"pipeline {name!r} runs on torch alone, not on engine {engine!r}")
+    return kind.load(bundle, device, engine=engine)  # type: ignore[call-arg]
 
 
 def describe_quality(quality: QualityReport) -> dict[str, Any]:
@@ -74,6 +114,19 @@ def describe_quality(quality: QualityReport) -> dict[str, Any]:
         "usable_share": quality.usable_share,
         "shares": dict(quality.shares),
     }
+
+
+def describe_slide(slide: SlideReader) -> dict[str, list[float]]:
+    """At which resolution a slide was analyzed: the user may give another one the next time."""
+    return {"slide_mpp": [slide.mpp.x, slide.mpp.y]} if slide.mpp else {}
+
+
+def describe_memory(measured: Measured) -> dict[str, int]:
+    """What a result says of its memory: peaks of the process's life, and of this slide on a GPU."""
+    told = {"peak_host_bytes": measured.peak_host_bytes}
+    if measured.peak_device_bytes:
+        told["peak_device_bytes"] = measured.peak_device_bytes
+    return told
 
 
 def quality_warnings(quality: QualityReport) -> tuple[str, ...]:

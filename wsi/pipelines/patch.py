@@ -14,17 +14,24 @@ from torch.nn import functional
 
 from wsi.errors import DamagedSlideError, ModelError
 from wsi.explanations import HeatmapCanvas, find_hotspots, grad_cam, scale_over_slide
-from wsi.memory.meter import trim_heap
+from wsi.memory.meter import Meter, trim_heap
+from wsi.memory.mode import Measured
 from wsi.models.aggregators import SlideAggregator, SlideCall, SlideEvidence, slide_classes
 from wsi.models.aggregators.stored import aggregator_of, split_state
 from wsi.models.backbones import build_backbone
 from wsi.models.bundle import load_bundle
 from wsi.models.card import ModelCard
-from wsi.models.runtime import autocast, fast_dtype, resolve_device, to_input
+from wsi.models.engines import Engine, check_images, require_probabilities
+from wsi.models.runtime import resolve_device, to_input
 from wsi.models.split import SplitClassifier, split_classifier
 from wsi.models.stain import change_density, macenko_matrix
 from wsi.patches import PatchBatch, PatchGrid, PatchSpec, PatchStream, resolve_grid
-from wsi.pipelines.base import describe_quality, quality_warnings
+from wsi.pipelines.base import (
+    describe_memory,
+    describe_quality,
+    describe_slide,
+    quality_warnings,
+)
 from wsi.progress import Progress, no_progress
 from wsi.slides import RGB, SlideReader
 from wsi.storage import (
@@ -41,6 +48,7 @@ EMBEDDINGS = "embeddings"
 """Kind of artifact, and its array of (N patches, D) float32."""
 
 _BATCH = 32
+_CHECKED = 8  # images on which an engine must agree with torch
 _TRIM_EVERY = 40  # batches
 _CELLS = 4  # heatmap cells along a patch
 _READ_THREADS = 2
@@ -54,6 +62,7 @@ class _Scored:
         cells_n2: (N, 2) row and column of each patch.
         embeddings_nd: (N, D); ``None`` where nobody asked for them.
         probability, cam: heatmaps, being laid; ``cam`` stays empty where it was not asked for.
+        measured: time and memory.
     """
 
     cells_n2: NDArray[np.int32]
@@ -62,6 +71,7 @@ class _Scored:
     probability: HeatmapCanvas
     cam: HeatmapCanvas
     stream: PatchStream
+    measured: Measured
 
 
 class PatchPipeline:
@@ -70,7 +80,11 @@ class PatchPipeline:
     name = "patch"
 
     def __init__(
-        self, card: ModelCard, state: Mapping[str, torch.Tensor], device: torch.device
+        self,
+        card: ModelCard,
+        state: Mapping[str, torch.Tensor],
+        device: torch.device,
+        engine: Engine | None = None,
     ) -> None:
         network = build_backbone(card.architecture, len(card.classes))
         weights, of_aggregator = split_state(state)
@@ -84,15 +98,40 @@ class PatchPipeline:
         self.card = card
         self._parts: SplitClassifier = split_classifier(network)
         self._device = device
-        self._dtype = fast_dtype(device)
+        self._engine = engine or Engine(device=device)
+        self._trunk = self._engine.forward(self._parts.trunk)
         self._aggregator: SlideAggregator = aggregator_of(card, of_aggregator)
+        if self._engine.name != "torch":
+            self._require_agreement()
 
     @classmethod
-    def load(cls, bundle: Path, device: str) -> Self:
+    def load(cls, bundle: Path, device: str, engine: str = "torch") -> Self:
         card, state = load_bundle(bundle)
         if card.pipeline != cls.name:
             raise ModelError(f"{bundle}: a model of pipeline {card.pipeline}, not {cls.name}")
-        return cls(card, state, resolve_device(device))
+        where = resolve_device(device)
+        made = Engine(
+            name=engine, device=where, bundle=bundle, digest=card.weights_sha256, batch=_BATCH
+        )
+        return cls(card, state, where, made)
+
+    def _require_agreement(self) -> None:
+        """See ``require_probabilities``."""
+        pixels = check_images(_CHECKED, self.card.input_px)
+        images = to_input(pixels, self.card.mean, self.card.std, self._device)
+        parts = self._parts
+        require_probabilities(self._engine, parts.trunk, parts.head, self._trunk, images)
+
+    @property
+    def trunk(self) -> torch.nn.Module:
+        """Images to feature maps."""
+        return self._parts.trunk
+
+    def classify(self, features: torch.Tensor) -> NDArray[np.float32]:
+        """(N, C) probabilities of feature maps."""
+        with torch.no_grad():
+            values = self._parts.head(features.float()).softmax(1)
+        return np.asarray(values.cpu().numpy())
 
     def patch_spec(self) -> PatchSpec:
         """The patches this model wants."""
@@ -119,7 +158,7 @@ class PatchPipeline:
         scored = self._score(
             slide,
             grid,
-            self._stain_change(slide, tissue),
+            self.stain_change(slide, tissue),
             progress,
             embeddings=self._aggregator.needs_embeddings,
             cam=True,
@@ -144,7 +183,7 @@ class PatchPipeline:
         made_from = self._evidence_made_from(slide)
         digest = spec_digest(made_from)
         if not store.has(EMBEDDINGS, digest):
-            change = self._stain_change(slide, tissue)
+            change = self.stain_change(slide, tissue)
             scored = self._score(slide, grid, change, progress, embeddings=True, cam=False)
             assert scored.embeddings_nd is not None
             arrays = {
@@ -169,7 +208,9 @@ class PatchPipeline:
         return spec_digest(self._evidence_made_from(slide))
 
     def _evidence_made_from(self, slide: SlideReader) -> dict[str, Any]:
+        engine = {} if self._engine.name == "torch" else {"engine": self._engine.name}
         return {
+            **engine,
             "model": self.card.weights_sha256,
             "patches": asdict(self.patch_spec()),
             "stain_normalization": self.card.settings.get("stain_normalization", "none"),
@@ -177,7 +218,7 @@ class PatchPipeline:
             "slide": [slide.size.width, slide.size.height, slide.mpp and slide.mpp.mean],
         }
 
-    def _stain_change(self, slide: SlideReader, tissue: TissueMask) -> Callable[[RGB], RGB] | None:
+    def stain_change(self, slide: SlideReader, tissue: TissueMask) -> Callable[[RGB], RGB] | None:
         """What was done to the stain in training, for this slide."""
         if self.card.settings.get("stain_normalization", "none") == "none":
             return None
@@ -206,7 +247,7 @@ class PatchPipeline:
         laid, of_cam = (HeatmapCanvas(grid, classes, _CELLS) for _ in range(2))
         stream = PatchStream(slide, grid, batch_size=_BATCH, threads=_READ_THREADS, change=change)
         parts: list[tuple[NDArray[Any], ...]] = []
-        done = 0
+        meter, done = Meter(self._device), 0
         for number, batch in enumerate(stream):
             if number % _TRIM_EVERY == 0:
                 # The tuned allocator keeps what is freed; left alone it slowly spreads out.
@@ -231,18 +272,15 @@ class PatchPipeline:
             probability=laid,
             cam=of_cam,
             stream=stream,
+            measured=meter.read(),
         )
 
     def _forward(self, batch: PatchBatch) -> tuple[torch.Tensor, NDArray[np.float32]]:
         """Feature maps, float32, and (N, C) probabilities of a batch."""
         images = to_input(batch.pixels_nhwc, self.card.mean, self.card.std, self._device)
-        with torch.no_grad(), autocast(self._device, self._dtype):
-            features = self._parts.trunk(images)
         # The head is a thousandth of the work: keep it in float32.
-        features = features.float()
-        with torch.no_grad():
-            values = self._parts.head(features).softmax(1)
-        return features, values.cpu().numpy()
+        features = self._trunk(images).float()
+        return features, self.classify(features)
 
     def _grad_cam(self, features: torch.Tensor, cells: int) -> NDArray[np.float32]:
         """(N, C, cells, cells) Grad-CAM of a batch."""
@@ -297,6 +335,8 @@ class PatchPipeline:
             timings_s=timings,
             details={
                 **self._details(tissue, grid, scored.probabilities_nc),
+                **describe_slide(slide),
+                **describe_memory(scored.measured),
                 "quality": describe_quality(quality),
             },
             warnings=(*quality_warnings(quality), *((lost,) if damaged else ())),
@@ -310,6 +350,7 @@ class PatchPipeline:
             "patches": len(grid),
             "patch_mpp": grid.spec.mpp,
             "patch_px": grid.spec.size_px,
+            "engine": self._engine.name,
             "tissue_share": float(tissue.mask.mean()),
             "patches_by_class": {
                 name: int(count) for name, count in zip(self.card.classes, counts, strict=True)

@@ -27,8 +27,15 @@ from wsi.models.aggregators import slide_classes
 from wsi.models.backbones import build_backbone
 from wsi.models.bundle import load_bundle
 from wsi.models.card import ModelCard
+from wsi.models.engines import Engine
 from wsi.models.runtime import fast_dtype, resolve_device
-from wsi.pipelines.base import describe_quality, quality_warnings
+from wsi.pipelines._staged_engine import engine_of_stages
+from wsi.pipelines.base import (
+    describe_memory,
+    describe_quality,
+    describe_slide,
+    quality_warnings,
+)
 from wsi.progress import Progress, no_progress
 from wsi.slides import SlideReader
 from wsi.storage import HeatmapGrid, HeatmapLayer, SlideResult, SlideStore
@@ -42,21 +49,30 @@ class WholeSlidePipeline:
     name = "whole-slide"
 
     def __init__(
-        self, card: ModelCard, state: Mapping[str, torch.Tensor], device: torch.device
+        self,
+        card: ModelCard,
+        state: Mapping[str, torch.Tensor],
+        device: torch.device,
+        engine: Engine | None = None,
     ) -> None:
         self.card = card
+        self._engine = engine or Engine(device=device)
         self.network = build_network(card, state).to(device).eval()
         dtype = fast_dtype(device)
         self._run = RunOptions(
-            device=str(device), autocast=None if dtype == torch.float32 else dtype
+            device=str(device),
+            autocast=None if dtype == torch.float32 else dtype,
+            through=engine_of_stages(self._engine, card),
         )
 
     @classmethod
-    def load(cls, bundle: Path, device: str) -> Self:
+    def load(cls, bundle: Path, device: str, engine: str = "torch") -> Self:
         card, state = load_bundle(bundle)
         if card.pipeline != cls.name:
             raise ModelError(f"{bundle}: a model of pipeline {card.pipeline}, not {cls.name}")
-        return cls(card, state, resolve_device(device))
+        where = resolve_device(device)
+        made = Engine(name=engine, device=where, bundle=bundle, digest=card.weights_sha256)
+        return cls(card, state, where, made)
 
     def analyze(
         self, slide: SlideReader, store: SlideStore, progress: Progress = no_progress
@@ -134,7 +150,9 @@ class WholeSlidePipeline:
                 "input_mpp": source.mpp,
                 "tissue_share": float(tissue.mask.mean()),
                 "memory_mode": memory_mode,
-                "peak_host_bytes": inference.measured.peak_host_bytes,
+                "engine": self._engine.name,
+                **describe_slide(slide),
+                **describe_memory(inference.measured),
                 "quality": describe_quality(quality),
             },
             warnings=quality_warnings(quality),

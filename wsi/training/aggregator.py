@@ -8,17 +8,19 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
-from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 
 from wsi.errors import ConfigError, DatasetError
-from wsi.evaluation.bootstrap import Bootstrap, Estimate, interval, resample
-from wsi.evaluation.ranking import cumulate
+from wsi.evaluation.bootstrap import Bootstrap, Estimate
+from wsi.evaluation.grades import grade_agreement
+from wsi.evaluation.repeats import repeated_auc
+from wsi.models.aggregators.ordinal_trees import OrdinalTrees
 from wsi.models.aggregators.stored import PIPELINE, pack_trees
-from wsi.models.aggregators.trees import KINDS, HeatmapTrees, Trees
+from wsi.models.aggregators.trees import KINDS, HeatmapTrees, TreeModel, Trees
 from wsi.models.bundle import save_bundle
 from wsi.models.card import ModelCard
 from wsi.training.features import FeatureTable
+from wsi.training.seen import describe_seen
 
 Kind = Literal["random-forest", "gradient-boosting"]
 
@@ -31,6 +33,7 @@ class TreeTraining:
         name: of the model.
         kind: ``random-forest`` (Breiman 2001) or ``gradient-boosting`` (Friedman 2001).
         classes: of slides, in the order of the labels; the first is the normal one.
+        ordinal: classes are grades, lowest first: a model for each step between them.
         trees: how many; with boosting, steps.
         max_depth: of a tree; ``None`` grows a forest's trees to the end, boosting's to 3.
         min_samples_leaf: fewest slides in a leaf.
@@ -43,6 +46,7 @@ class TreeTraining:
     name: str
     kind: Kind
     classes: tuple[str, ...]
+    ordinal: bool = False
     trees: int = 300
     max_depth: int | None = None
     min_samples_leaf: int = 3
@@ -65,18 +69,27 @@ class TreeTraining:
 
 
 def fit_classifier(
-    values_nf: NDArray[np.float64], labels_n: NDArray[np.int64], config: TreeTraining, seed: int
+    values_nf: NDArray[np.float64],
+    labels_n: NDArray[np.int64],
+    config: TreeTraining,
+    seed: int,
+    weights_n: NDArray[np.float64] | None = None,
 ) -> Any:
-    """A fitted scikit-learn classifier; classes weigh alike whatever their number."""
+    """A fitted scikit-learn classifier; classes weigh alike whatever their number.
+
+    Args:
+        weights_n: of the cases, instead.
+    """
+    if weights_n is None:
+        weights_n = _balanced(labels_n)
     if config.kind == "random-forest":
         forest = RandomForestClassifier(
             config.trees,
             max_depth=config.max_depth,
             min_samples_leaf=config.min_samples_leaf,
-            class_weight="balanced",
             random_state=seed,
         )
-        return forest.fit(values_nf, labels_n)
+        return forest.fit(values_nf, labels_n, sample_weight=weights_n)
     boosting = GradientBoostingClassifier(
         n_estimators=config.trees,
         max_depth=config.max_depth or 3,
@@ -85,8 +98,36 @@ def fit_classifier(
         subsample=config.subsample,
         random_state=seed,
     )
+    return boosting.fit(values_nf, labels_n, sample_weight=weights_n)
+
+
+def fit_trees(
+    values_nf: NDArray[np.float64], labels_n: NDArray[np.int64], config: TreeTraining, seed: int
+) -> TreeModel:
+    """Fitted trees; with ``config.ordinal`` those of each step between grades.
+
+    All steps see the cases with the same weights, those that make the grades weigh alike. Were the
+    two sides of each step balanced instead, the steps would speak of different populations and
+    their differences would be no probabilities.
+    """
+    if not config.ordinal:
+        return export_trees(fit_classifier(values_nf, labels_n, config, seed))
+    weights = _balanced(labels_n)
+    return OrdinalTrees(
+        tuple(
+            export_trees(
+                fit_classifier(values_nf, (labels_n > k).astype(np.int64), config, seed, weights)
+            )
+            for k in range(len(config.classes) - 1)
+        )
+    )
+
+
+def _balanced(labels_n: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(N,) weights that make classes weigh alike and are 1 on average."""
     counts = np.bincount(labels_n)
-    return boosting.fit(values_nf, labels_n, sample_weight=(len(labels_n) / counts)[labels_n])
+    present = np.count_nonzero(counts)
+    return np.asarray((len(labels_n) / (present * np.maximum(counts, 1)))[labels_n], np.float64)
 
 
 def export_trees(classifier: Any) -> Trees:
@@ -136,11 +177,14 @@ class CrossValidation:
         probabilities_rnk: (repeats, N, K) of each slide, by the model that did not see its patient.
         auc_r: (repeats,) AUC over all slides of each repeat.
         auc: their mean; the interval resamples patients and holds the trained models fixed.
+        grades: of ordinal grades, ``mean_absolute_error`` and ``quadratic_kappa`` of the repeats'
+            mean probabilities; else empty.
     """
 
     probabilities_rnk: NDArray[np.float64]
     auc_r: NDArray[np.float64]
     auc: Estimate
+    grades: dict[str, Estimate]
 
 
 def cross_validate(
@@ -172,31 +216,18 @@ def cross_validate(
             config.folds, shuffle=True, random_state=config.seed + repeat
         )
         for seen, held_out in splitter.split(table.values_nf, labels, table.patients_n):
-            model = fit_classifier(
-                table.values_nf[seen], labels[seen], config, config.seed + repeat
-            )
-            probabilities[repeat, held_out] = model.predict_proba(table.values_nf[held_out])
+            model = fit_trees(table.values_nf[seen], labels[seen], config, config.seed + repeat)
+            probabilities[repeat, held_out] = model.probabilities_nk(table.values_nf[held_out])
         on_repeat(repeat)
     spec = bootstrap or Bootstrap()
-    judged = range(1, 2) if len(config.classes) == 2 else range(len(config.classes))
-
-    def mean_auc(weights_bn: NDArray[np.float64]) -> NDArray[np.float64]:
-        areas = [
-            cumulate(labels == k, one[:, k], weights_bn).auc_b()
-            for one in probabilities
-            for k in judged
-        ]
-        return np.asarray(np.mean(areas, axis=0))
-
-    auc_r = np.array(
-        [np.mean([roc_auc_score(labels == k, one[:, k]) for k in judged]) for one in probabilities]
-    )
-    replicates = resample(table.patients_n, spec, mean_auc)
-    patients = len(np.unique(table.patients_n))
+    auc_r, auc = repeated_auc(labels, probabilities, table.patients_n, spec)
     return CrossValidation(
         probabilities_rnk=probabilities,
         auc_r=auc_r,
-        auc=interval(float(auc_r.mean()), replicates, patients, spec),
+        auc=auc,
+        grades=grade_agreement(labels, probabilities.mean(0), table.patients_n, spec)
+        if config.ordinal
+        else {},
     )
 
 
@@ -215,10 +246,11 @@ def train_trees(table: FeatureTable, config: TreeTraining, out: Path) -> ModelCa
         )
     metrics: dict[str, float] = {}
     if config.repeats:
-        found = cross_validate(table, config).auc
-        named = {"": found.value, "_low": found.low, "_high": found.high}
-        metrics = {f"cross_validated_auc{k}": v for k, v in named.items() if v is not None}
-    trees = export_trees(fit_classifier(table.values_nf, labels, config, config.seed))
+        found = cross_validate(table, config)
+        for name, one in {"auc": found.auc, **found.grades}.items():
+            named = {"": one.value, "_low": one.low, "_high": one.high}
+            metrics |= {f"cross_validated_{name}{k}": v for k, v in named.items() if v is not None}
+    trees = fit_trees(table.values_nf, labels, config, config.seed)
     model = HeatmapTrees(trees, table.features, config.classes, config.heatmap_mpp)
     card = ModelCard(
         name=out.name,
@@ -233,6 +265,7 @@ def train_trees(table: FeatureTable, config: TreeTraining, out: Path) -> ModelCa
                 "classes": list(config.classes),
                 "features": list(table.features),
                 "heatmap_mpp": config.heatmap_mpp,
+                "ordinal": config.ordinal,
             }
         },
         training={
@@ -240,6 +273,9 @@ def train_trees(table: FeatureTable, config: TreeTraining, out: Path) -> ModelCa
             "data_digest": table.digest(),
             "tables": table.source,
             "slides": {n: int(c) for n, c in zip(config.classes, counts, strict=True)},
+            "bag_is": "patient" if table.pooled else "slide",
+            "pooling": table.pooled,
+            **describe_seen(table.patients_n),
             "patients": len(np.unique(table.patients_n)) if table.by_patient else None,
         },
         metrics=metrics,

@@ -44,6 +44,7 @@ from wsi.training.loop import (
     warmup_cosine,
 )
 from wsi.training.patients import PatientBag
+from wsi.training.seen import describe_seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -319,6 +320,10 @@ class AttentionTrainer:
                 "options": identity["config"],
                 "data_digest": identity["data_digest"],
                 "bags": {"train": len(self._train), "validation": len(self._validation)},
+                **describe_seen(
+                    (bag.patient for bag in self._train),
+                    (bag.patient for bag in self._validation),
+                ),
                 "slides": sum(len(b.members) for b in (*self._train, *self._validation)),
                 "bag_is": "patient" if isinstance(self._train[0], PatientBag) else "slide",
                 "labels": dict(self._about_labels or {}),

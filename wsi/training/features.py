@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from wsi.errors import DatasetError
 from wsi.evaluation.score_table import need_columns, number_of, read_lines
 from wsi.models.aggregators import FEATURES, feature_names
+
+PatientPooling = Literal["max", "mean"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +28,7 @@ class FeatureTable:
         labels_n: (N,) index into the classes; ``None`` where the table has no labels.
         features: F names.
         values_nf: (N, F) float64.
+        pooled: how a patient's slides were joined into one case; empty where cases are slides.
     """
 
     source: str
@@ -34,6 +38,7 @@ class FeatureTable:
     labels_n: NDArray[np.int64] | None
     features: tuple[str, ...]
     values_nf: NDArray[np.float64]
+    pooled: str = ""
 
     def digest(self) -> str:
         """Names the data: slides, labels and features."""
@@ -89,6 +94,50 @@ def read_features(
         values_nf=np.array(
             [[number_of(line[f], f"{where}, {f}") for f in features] for line, where in lines]
         ),
+    )
+
+
+def pool_patients(
+    table: FeatureTable, classes: Sequence[str], *, pooling: PatientPooling, worst: bool
+) -> FeatureTable:
+    """A case a patient: each feature the largest, or the mean, of the patient's slides.
+
+    The largest follows the one slide with disease among normal ones, and rises with the number of
+    slides; the mean does not rise, and thins that slide out.
+
+    Args:
+        classes: names, in the order of labels.
+        pooling: of each feature by itself.
+        worst: slides of one patient may differ, and the last of their classes counts.
+
+    Raises:
+        DatasetError: the table names no patients, or labels of one patient differ and ``worst`` is
+            not asked.
+    """
+    if not table.by_patient:
+        raise DatasetError(f"{table.source}: cases per patient need a column of patients")
+    names, patient_of_n = np.unique(table.patients_n, return_inverse=True)
+    slides = [np.flatnonzero(patient_of_n == index) for index in range(len(names))]
+    if table.labels_n is not None and not worst:
+        for name, rows in zip(names, slides, strict=True):
+            if len(set(table.labels_n[rows])) > 1:
+                told = [f"{table.names_n[i]} {classes[table.labels_n[i]]}" for i in rows]
+                raise DatasetError(
+                    f"patient {name}: slides have different labels ({', '.join(told)}): one label "
+                    "a patient is needed, or the rule that the worst one counts"
+                )
+    join = np.max if pooling == "max" else np.mean
+    return FeatureTable(
+        source=f"{table.source}, per patient",
+        names_n=names,
+        patients_n=names,
+        by_patient=True,
+        labels_n=None
+        if table.labels_n is None
+        else np.array([table.labels_n[rows].max() for rows in slides]),
+        features=table.features,
+        values_nf=np.stack([join(table.values_nf[rows], axis=0) for rows in slides]),
+        pooled=pooling,
     )
 
 

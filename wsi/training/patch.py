@@ -28,6 +28,7 @@ from wsi.training.checkpoints import (
     unpack_optimizer,
     without_prefix,
 )
+from wsi.training.cost import CostMeter
 from wsi.training.distributed import join_world
 from wsi.training.loop import (
     TrainingStopped,
@@ -41,6 +42,7 @@ from wsi.training.loop import (
 )
 from wsi.training.patch_config import PatchTraining
 from wsi.training.patch_predict import data_digest, normalize, predict
+from wsi.training.seen import describe_seen
 from wsi.training.sources import PatchSource
 
 
@@ -53,6 +55,7 @@ class _Progress:
     best: float = -1.0
     best_epoch: int = -1
     history: list[dict[str, float]] = field(default_factory=list)
+    cost: dict[str, float] = field(default_factory=dict)
 
 
 class PatchTrainer:
@@ -86,6 +89,7 @@ class PatchTrainer:
         self._tell, self._on_epoch = progress, on_epoch
         tune_allocator()
         self._device = resolve_device(config.device)
+        self._cost = CostMeter(self._device)
         self._world = join_world(self._device)
         self._dtype = resolve_dtype(config.precision, self._device)
         torch.manual_seed(mix_seed(config.seed))
@@ -261,6 +265,7 @@ class PatchTrainer:
     def _save(self) -> None:
         if not self._world.is_main:
             return
+        self._cost.add_to(self._state.cost)
         tensors = {
             "alarm": torch.from_numpy(self._alarm_n),
             "noted": torch.from_numpy(self._noted_n),
@@ -310,6 +315,11 @@ class PatchTrainer:
                     "train": len(set(self._train.patients_n)),
                     "validation": len(set(self._validation.patients_n)),
                 },
+                **describe_seen(
+                    (*self._train.patients_n, *self._train.slides),
+                    (*self._validation.patients_n, *self._validation.slides),
+                ),
+                "cost": dict(self._state.cost),
                 "best_epoch": self._state.best_epoch + 1,
                 "history": self._state.history,
             },

@@ -67,7 +67,7 @@ def write_training_report(
         drawn = draw_all(evaluation, scores)
         parts += [
             heading(f"{name} against the rest"),
-            plots([plot(svg, description) for svg, description in drawn.values()]),
+            plots([plot(draw(one.figure), one.words) for one in drawn.values()]),
             *tables(evaluation),
         ]
     parts += _worst(source, probabilities_nc, classes)

@@ -77,6 +77,7 @@ class SlidePatches:
         self.labels_n = np.concatenate([slide.labels_n for slide in slides])
         patients = np.array([slide.row.patient for slide in slides], np.str_)
         self.patients_n = patients[self._which_n]
+        self.slides = tuple(slide.row.path for slide in slides)
         # Thousands of slides do not fit into a process's open files.
         self._open = lru_cache(maxsize=_OPEN_SLIDES)(self._open_slide)
 

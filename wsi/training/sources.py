@@ -21,6 +21,8 @@ class PatchSource(Protocol):
 
     labels_n: NDArray[np.int64]
     patients_n: NDArray[np.str_]
+    #: paths of the slides that they are read from; none where they are files of their own
+    slides: tuple[str, ...]
 
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """(N, side, side, 3) uint8 of these patches.
@@ -51,6 +53,7 @@ class TablePatches:
         self.rows = tuple(rows)
         self.labels_n = np.array([row.label for row in rows], np.int64)
         self.patients_n = np.array([row.patient for row in rows], np.str_)
+        self.slides: tuple[str, ...] = ()
         self._size_px = size_px
         self._root = root
         self._zip = zipfile.ZipFile(root) if zipfile.is_zipfile(root) else None
@@ -100,6 +103,7 @@ class InMemory:
     def __init__(self, source: PatchSource, threads: int = 2) -> None:
         self.labels_n = source.labels_n
         self.patients_n = source.patients_n
+        self.slides = source.slides
         self._source = source
         parts = np.array_split(np.arange(len(source.labels_n)), max(1, len(source.labels_n) // 64))
         with ThreadPoolExecutor(threads) as pool:

@@ -10,7 +10,7 @@ from typing import Literal
 from wsi.errors import DatasetError
 
 Split = Literal["train", "val", "test"]
-_SPLITS: Mapping[str, Split] = {
+SPLITS: Mapping[str, Split] = {
     "train": "train",
     "training": "train",
     "val": "val",
@@ -18,7 +18,7 @@ _SPLITS: Mapping[str, Split] = {
     "validation": "val",
     "test": "test",
 }
-_PATH_COLUMNS = ("path", "file", "slide")
+PATH_COLUMNS = ("path", "file", "slide")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ def read_table(path: Path, classes: Sequence[str], *, needs_label: bool = True) 
         raise DatasetError(f"{path}: cannot be read as CSV: {error}") from error
     if not lines:
         raise DatasetError(f"{path}: the table has no rows")
-    column = next((name for name in _PATH_COLUMNS if name in lines[0]), None)
+    column = next((name for name in PATH_COLUMNS if name in lines[0]), None)
     missing = [] if column else ["path"]
     missing += [name for name in ("split", "label") if name not in lines[0]]
     if not needs_label and "label" in missing:
@@ -81,7 +81,7 @@ def _row(line: Mapping[str, str | None], column: str, classes: Sequence[str], wh
     if not path:
         raise DatasetError(f"{where}: {column} is empty")
     split = (line.get("split") or "").strip().lower()
-    if split not in _SPLITS:
+    if split not in SPLITS:
         raise DatasetError(f"{where}: split {split!r} is none of train, val, test")
     try:
         mpp = float(line.get("mpp") or 0) or None
@@ -91,7 +91,7 @@ def _row(line: Mapping[str, str | None], column: str, classes: Sequence[str], wh
         path=path,
         label=_label((line.get("label") or "").strip(), classes, where),
         patient=line.get("patient") or path,
-        split=_SPLITS[split],
+        split=SPLITS[split],
         annotations=line.get("annotations") or "",
         mpp=mpp,
     )

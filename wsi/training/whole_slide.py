@@ -16,7 +16,9 @@ from torchvision.models import ResNet
 from wsi.errors import ConfigError, DatasetError
 from wsi.evaluation.metrics import classification_metrics
 from wsi.memory import (
+    OPTIMIZER_STATE,
     MemoryMode,
+    MemoryPlan,
     RunOptions,
     StagedNetwork,
     make_mode,
@@ -41,6 +43,7 @@ from wsi.training.checkpoints import (
     unpack_optimizer,
     without_prefix,
 )
+from wsi.training.cost import CostMeter
 from wsi.training.distributed import join_world
 from wsi.training.loop import (
     TrainingStopped,
@@ -51,6 +54,7 @@ from wsi.training.loop import (
     stop_on_signal,
     warmup_cosine,
 )
+from wsi.training.seen import describe_seen, learned_from
 from wsi.training.tables import Row
 from wsi.training.whole_slide_config import WholeSlideTraining
 
@@ -66,6 +70,7 @@ class _Progress:
     best: float = -1.0
     best_epoch: int = -1
     history: list[dict[str, float]] = field(default_factory=list)
+    cost: dict[str, float] = field(default_factory=dict)
 
 
 class WholeSlideTrainer:
@@ -78,6 +83,8 @@ class WholeSlideTrainer:
         out: folder of the model bundle; the checkpoint lies beside it, in ``.NAME.checkpoint``.
         progress: told about every slide.
         on_epoch: given each epoch's figures.
+        on_plan: given the table of the first memory plan, and of each that needs more than those
+            before, after its first step: the measured beside the predicted.
     """
 
     def __init__(
@@ -89,16 +96,19 @@ class WholeSlideTrainer:
         *,
         progress: Progress = no_progress,
         on_epoch: Callable[[dict[str, float]], None] = lambda figures: None,
+        on_plan: Callable[[str], None] = lambda table: None,
     ) -> None:
         self.config = config
         self._train = [row for row in rows if row.split == "train"]
         self._validation = [row for row in rows if row.split == "val"]
         self._root, self._out = root, out
         self._checkpoint = out.with_name(f".{out.name}.checkpoint")
-        self._tell, self._on_epoch = progress, on_epoch
+        self._tell, self._on_epoch, self._on_plan = progress, on_epoch, on_plan
         self._check_rows()
         tune_allocator()
         self._device = resolve_device(config.device)
+        self._cost, self._device_bytes = CostMeter(self._device), 0
+        self._inherited: frozenset[str] | None = frozenset()
         self._world = join_world(self._device)
         if config.accumulate < self._world.size:
             raise ConfigError(
@@ -107,6 +117,8 @@ class WholeSlideTrainer:
             )
         self.network = self._build().to(self._device)
         self._modes: dict[tuple[int, int], MemoryMode] = {}
+        self._untold_plans: dict[tuple[int, int], MemoryPlan] = {}
+        self._most_planned = 0
         kind = torch.optim.AdamW if config.optimizer == "adamw" else _sgd
         self._optimizer = kind(
             self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -145,6 +157,7 @@ class WholeSlideTrainer:
                     f"{config.start} is a {card.architecture}, the network a {config.architecture}"
                 )
             start_from(backbone, state, source=config.start)
+            self._inherited = learned_from(card.training)
         return stage_network(
             cast(ResNet, backbone),
             classes=len(config.classes),
@@ -170,7 +183,11 @@ class WholeSlideTrainer:
                 config.host_memory or host_bytes,
                 disk_budget=scratch_budget(),
                 dtype=run.autocast,
+                state_per_parameter=OPTIMIZER_STATE[config.optimizer],
             )
+            if planned.device_bytes > self._most_planned:
+                self._most_planned = planned.device_bytes
+                self._untold_plans[size] = planned
             self._modes[size] = planned.make_mode(run)
         else:
             self._modes[size] = make_mode(config.memory, run, **config.memory_options)
@@ -252,6 +269,10 @@ class WholeSlideTrainer:
         with open_slide(self._file(row), mpp=row.mpp) as slide:
             source = self._source(slide, row, draw_variant(config.augmentation, generator))
             step = self._mode_for(source.size).step(self.network, source, loss_fn)
+        self._device_bytes = max(self._device_bytes, step.measured.peak_device_bytes)
+        planned = self._untold_plans.pop(source.size, None)
+        if planned and self._world.is_main:
+            self._on_plan(planned.table(step.measured))
         return step.loss * shares
 
     def _source(self, slide: Any, row: Row, variant: SlideVariant | None) -> SlideSource:
@@ -306,6 +327,7 @@ class WholeSlideTrainer:
     def _save(self) -> None:
         if not self._world.is_main:
             return
+        self._cost.add_to(self._state.cost, device_bytes=self._device_bytes)
         tensors = {
             **prefixed("network", self.network.state_dict()),
             **prefixed("best", self._best),
@@ -351,6 +373,12 @@ class WholeSlideTrainer:
                 "options": self._identity(),
                 "data_digest": digest.hexdigest(),
                 "slides": {"train": len(self._train), "validation": len(self._validation)},
+                **describe_seen(
+                    (name for row in self._train for name in (row.patient, row.path)),
+                    (name for row in self._validation for name in (row.patient, row.path)),
+                    inherited=self._inherited,
+                ),
+                "cost": dict(self._state.cost),
                 "best_epoch": self._state.best_epoch + 1,
                 "history": self._state.history,
             },

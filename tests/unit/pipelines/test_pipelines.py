@@ -150,7 +150,7 @@ def test_a_patch_scores_what_the_network_says_of_its_pixels(
     bundles: dict[str, Path], slide_file: Path, store: SlideStore
 ) -> None:
     pipeline = PatchPipeline.load(bundles["patch"], "cpu")
-    pipeline._dtype = torch.float32
+    pipeline._trunk = torch.no_grad()(pipeline.trunk.forward)
     with open_slide(slide_file) as slide:
         result = pipeline.analyze(slide, store, no_progress)
         # 64 px at 2 mpp are 256 level-0 px; the heatmap has four cells along a patch.

@@ -120,13 +120,6 @@ def test_commands_train_and_judge_grades(table: Path, tmp_path: Path) -> None:
     assert "quadratic_kappa" in grades
 
 
-def test_trees_have_no_ordinal_grades(tmp_path: Path) -> None:
-    asked = ["--kind", "random-forest", "--ordinal", "--out", str(tmp_path / "m")]
-    done = CliRunner().invoke(main, ["train", "aggregator", *asked])
-    assert done.exit_code == 2
-    assert "no option --ordinal" in done.output
-
-
 def test_classes_have_no_order_unless_asked(table: Path, tmp_path: Path) -> None:
     asked = ["--kind", "clam", "--classes", ",".join(GRADES), "--table", str(table), *SMALL]
     done = CliRunner().invoke(main, ["train", "aggregator", *asked, "--out", str(tmp_path / "m")])

@@ -36,6 +36,7 @@ class Patches:
     def __init__(self, count: int, seed: int) -> None:
         self.pixels, self.labels_n = synthetic_patches(count, 32, 2.0, seed)
         self.patients_n = np.array([f"{seed}-{i % 5}" for i in range(count)])
+        self.slides = ()
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         return self.pixels[indices]

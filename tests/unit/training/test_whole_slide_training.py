@@ -67,6 +67,17 @@ def test_a_trained_network_becomes_a_bundle_that_the_pipeline_loads(
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
 
 
+def test_what_the_first_step_measured_is_told_beside_the_plan(
+    root: Path, rows: list[Row], tmp_path: Path
+) -> None:
+    told: list[str] = []
+    config = dataclasses.replace(CONFIG, epochs=1)
+    WholeSlideTrainer(config, rows, root, tmp_path / "m", on_plan=told.append).run()
+    # Every slide has the same size: one plan.
+    assert len(told) == 1
+    assert "predicted    measured" in told[0]
+
+
 def test_training_lowers_the_loss(root: Path, rows: list[Row], tmp_path: Path) -> None:
     config = dataclasses.replace(CONFIG, epochs=6)
     trainer = WholeSlideTrainer(config, rows, root, tmp_path / "m")

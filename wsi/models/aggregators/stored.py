@@ -16,8 +16,9 @@ from wsi.errors import ConfigError, ModelError
 from wsi.models.aggregators import attention, trees
 from wsi.models.aggregators.attention import AttentionAggregator, AttentionNetwork, AttentionSpec
 from wsi.models.aggregators.base import SlideAggregator, slide_classes
+from wsi.models.aggregators.ordinal_trees import OrdinalTrees
 from wsi.models.aggregators.pooling import pooling
-from wsi.models.aggregators.trees import HeatmapTrees, Trees
+from wsi.models.aggregators.trees import HeatmapTrees, TreeModel, Trees
 from wsi.models.bundle import load_bundle, save_bundle
 from wsi.models.card import AGGREGATOR, ModelCard
 
@@ -86,7 +87,12 @@ def _trees(
     settings: Mapping[str, Any], classes: tuple[str, ...], own: Mapping[str, torch.Tensor]
 ) -> HeatmapTrees:
     features = tuple(settings["features"])
-    model = Trees.from_arrays({k: v.numpy() for k, v in own.items()}, len(features))
+    arrays = {k: v.numpy() for k, v in own.items()}
+    model: TreeModel = (
+        OrdinalTrees.from_arrays(arrays, len(features), len(classes))
+        if settings.get("ordinal")
+        else Trees.from_arrays(arrays, len(features))
+    )
     return HeatmapTrees(model, features, classes, settings.get("heatmap_mpp"))
 
 

@@ -6,7 +6,7 @@ they are stored as such and walked here. Torch-free.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,6 +119,18 @@ class Trees:
         return trees
 
 
+class TreeModel(Protocol):
+    """What trees of any arrangement can do."""
+
+    def probabilities_nk(self, features_nf: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(N, K) class probabilities of (N, F) features."""
+        ...
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything, by name, to be stored."""
+        ...
+
+
 class HeatmapTrees:
     """Scores a slide by features of its maps of disease probability.
 
@@ -134,7 +146,7 @@ class HeatmapTrees:
 
     def __init__(
         self,
-        trees: Trees,
+        trees: TreeModel,
         features: tuple[str, ...],
         classes: tuple[str, ...],
         heatmap_mpp: float | None = None,

@@ -1,0 +1,60 @@
+"""Whom a model learned from: recorded in its card, so that nobody is tested or fitted on them.
+
+A card holds no patient names, only a digest of each. Whoever knows a name can tell whether it is
+among them, which is the purpose.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+KEY = "seen"
+_FILE = re.compile(
+    r"(?:.*[/\\])?(.+)\.(?:svs|tiff?|ndpi|mrxs|scn|vms|vmu|bif|svslide|dcm|czi|png|jpe?g)", re.I
+)
+
+
+def seen_key(name: str) -> str:
+    """Sixteen hex digits for a patient, or for a slide by its file name.
+
+    The same slide may lie elsewhere in another table, and a feature table leaves its ending out.
+    """
+    file = _FILE.fullmatch(name.strip())
+    return hashlib.sha256((file[1] if file else name.strip()).encode()).hexdigest()[:16]
+
+
+def describe_seen(
+    train: Iterable[str],
+    validation: Iterable[str] = (),
+    *,
+    inherited: frozenset[str] | None = frozenset(),
+) -> dict[str, dict[str, list[str]]]:
+    """What a card's ``training`` says of the patients.
+
+    Args:
+        train: patients and slides that the weights were fitted to.
+        validation: those that chose the best epoch, no more.
+        inherited: what ``learned_from`` says of the model that it started from. Where that one
+            does not say, this one cannot either: nothing is recorded.
+    """
+    if inherited is None:
+        return {}
+    learned = {seen_key(name) for name in train} | inherited
+    chosen_by = {seen_key(name) for name in validation} - learned
+    return {KEY: {"train": sorted(learned), "validation": sorted(chosen_by)}}
+
+
+def learned_from(training: Mapping[str, Any]) -> frozenset[str] | None:
+    """Keys of whom and what a model's weights were fitted to, its aggregator's included.
+
+    Args:
+        training: of its card.
+
+    Returns:
+        ``None`` where the card, or that of its aggregator, does not say.
+    """
+    parts = [training, *([training["aggregator"]] if "aggregator" in training else [])]
+    if any(KEY not in part for part in parts):
+        return None
+    return frozenset(key for part in parts for key in part[KEY]["train"])
