@@ -1,0 +1,25 @@
+"""``wsi strip-labels``: a copy of a slide without label and macro images."""
+
+from pathlib import Path
+
+import click
+
+from wsi.cli.console import errors_in_one_line
+from wsi.errors import ConfigError
+from wsi.slides.strip import strip_labels as strip
+
+
+@click.command("strip-labels")
+@click.argument("slide", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Copy to write.")
+@errors_in_one_line
+def strip_labels(slide: Path, out: Path) -> None:
+    """Copy a slide without label, macro and what names the patient. Its levels stay as they are.
+
+    For Aperio SVS, generic tiled TIFF, and DICOM (a folder).
+    """
+    try:
+        removed = strip(slide, out)
+    except FileExistsError as error:
+        raise ConfigError(str(error)) from error
+    click.echo(f"{out}: left out {', '.join(removed) or 'no image: there was none'}")
