@@ -6,9 +6,10 @@ from wsi.annotations.annotation import (
     Annotations,
     AnnotationSpec,
 )
-from wsi.annotations.geojson import to_geojson, write_geojson
+from wsi.annotations.colours import colour_of
+from wsi.annotations.geojson import feature_of, to_geojson, write_geojson
 from wsi.annotations.label import NO_LABEL, label_patches, overlaps, rasterize
-from wsi.annotations.read import read_annotations
+from wsi.annotations.read import annotations_of_geojson, read_annotations
 
 __all__ = [
     "NO_LABEL",
@@ -16,6 +17,9 @@ __all__ = [
     "Annotation",
     "AnnotationSpec",
     "Annotations",
+    "annotations_of_geojson",
+    "colour_of",
+    "feature_of",
     "label_patches",
     "overlaps",
     "rasterize",

@@ -22,12 +22,14 @@ class Shape:
         class_name: the file's own word for its class.
         name: the shape's own name, often empty.
         geometry: level-0 px; may be invalid, empty, or outside the slide.
+        comment: what its author wrote about it, often empty.
     """
 
     where: str
     class_name: str
     name: str
     geometry: BaseGeometry
+    comment: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,13 @@ class Annotation:
         class_name: the class, after the config's class map.
         geometry: point, line or polygon of any kind, level-0 px.
         name: the shape's own name, often empty.
+        comment: what its author wrote about it, often empty.
     """
 
     class_name: str
     geometry: BaseGeometry
     name: str = ""
+    comment: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

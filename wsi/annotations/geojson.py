@@ -6,8 +6,12 @@ from typing import Any
 
 import shapely
 
-from wsi.annotations.annotation import UNCLASSIFIED, Annotations, Shape
+from wsi.annotations.annotation import UNCLASSIFIED, Annotation, Annotations, Shape
+from wsi.annotations.colours import colour_of
 from wsi.errors import AnnotationError
+
+_DESCRIPTION = "ANNOTATION_DESCRIPTION"
+"""QuPath's own key for the description of an annotation."""
 
 
 def shapes_of_geojson(source: str, data: Any) -> list[Shape]:
@@ -39,38 +43,51 @@ def _features(source: str, data: Any) -> list[dict[str, Any]]:
 
 
 def _shape(source: str, number: int, feature: dict[str, Any]) -> Shape:
-    properties = feature.get("properties") or {}
+    properties = feature.get("properties")
+    if not isinstance(properties, dict):
+        properties = {}
     classification = properties.get("classification") or {}
-    name = str(properties.get("name") or "")
+    name = _text(properties.get("name"))
     # QuPath before 0.4 writes the classification as its name alone.
     given = classification.get("name") if isinstance(classification, dict) else classification
-    class_name = str(given or name or UNCLASSIFIED)
+    class_name = _text(given) or name or UNCLASSIFIED
+    metadata = properties.get("metadata")
+    comment = _text(metadata.get(_DESCRIPTION)) if isinstance(metadata, dict) else ""
     where = f"feature {number} ({class_name})"
     geometry = feature.get("geometry")
     if not geometry:
         return Shape(where, class_name, name, shapely.MultiPolygon())
     try:
-        return Shape(where, class_name, name, shapely.from_geojson(json.dumps(geometry)))
+        parsed = shapely.from_geojson(json.dumps(geometry))
+        return Shape(where, class_name, name, shapely.force_2d(parsed), comment)
     except (shapely.errors.ShapelyError, ValueError, TypeError) as error:
         raise AnnotationError(f"{source}: {where} has no readable geometry: {error}") from error
 
 
+def _text(value: Any) -> str:
+    """A value as text that can be written; JSON can hold halves of characters that cannot."""
+    return str(value or "").encode("utf-8", "replace").decode()
+
+
 def to_geojson(annotations: Annotations) -> dict[str, Any]:
     """A FeatureCollection that QuPath imports as annotations."""
+    return {"type": "FeatureCollection", "features": [feature_of(item) for item in annotations]}
+
+
+def feature_of(item: Annotation) -> dict[str, Any]:
+    """One annotation as QuPath writes it: class with its colour, name, description."""
+    properties: dict[str, Any] = {"objectType": "annotation"}
+    if item.name:
+        properties["name"] = item.name
+    if item.class_name != UNCLASSIFIED:
+        colour = list(colour_of(item.class_name))
+        properties["classification"] = {"name": item.class_name, "color": colour}
+    if item.comment:
+        properties["metadata"] = {_DESCRIPTION: item.comment}
     return {
-        "type": "FeatureCollection",
-        "features": [
-            {
-                "type": "Feature",
-                "geometry": json.loads(shapely.to_geojson(item.geometry)),
-                "properties": {
-                    "objectType": "annotation",
-                    **({"name": item.name} if item.name else {}),
-                    "classification": {"name": item.class_name},
-                },
-            }
-            for item in annotations
-        ],
+        "type": "Feature",
+        "geometry": json.loads(shapely.to_geojson(item.geometry)),
+        "properties": properties,
     }
 
 

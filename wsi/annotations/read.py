@@ -1,10 +1,12 @@
 """Reading an annotation file of any kind, and checking it against its slide."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
@@ -21,6 +23,8 @@ from wsi.errors import AnnotationError
 from wsi.geometry import Size
 
 _KINDS = "QuPath GeoJSON, ASAP XML, Aperio ImageScope XML and NCRF JSON"
+_FARTHEST_PX = 1e9
+"""Geometry fails over numbers that no slide reaches."""
 _BORDER_PX = 1.0
 """A drawing program may round half a pixel over the border: that is no news."""
 
@@ -40,17 +44,30 @@ def read_annotations(
             does not know, an empty shape, one outside the slide, or one that crosses itself where
             that is not to be repaired. The message names the file and the shape.
     """
-    spec = spec or AnnotationSpec()
     source = Path(path).name
+    return _checked_all(source, _shapes(Path(path), source), slide_size, spec)
+
+
+def annotations_of_geojson(
+    source: str, data: Any, slide_size: Size | None = None, spec: AnnotationSpec | None = None
+) -> Annotations:
+    """As ``read_annotations``, of parsed QuPath GeoJSON; ``source`` is its name in messages."""
+    return _checked_all(source, shapes_of_geojson(source, data), slide_size, spec)
+
+
+def _checked_all(
+    source: str, shapes: Iterable[Shape], slide_size: Size | None, spec: AnnotationSpec | None
+) -> Annotations:
+    spec = spec or AnnotationSpec()
     items: list[Annotation] = []
     warnings: list[str] = []
-    for shape in _shapes(Path(path), source):
+    for shape in shapes:
         class_name = _class_of(source, shape, spec)
         if class_name is None:
             continue
         geometry = _checked(source, shape, slide_size, spec, warnings)
         if geometry is not None:
-            items.append(Annotation(class_name, geometry, shape.name))
+            items.append(Annotation(class_name, geometry, shape.name, shape.comment))
     return Annotations(source, tuple(items), tuple(warnings))
 
 
@@ -135,6 +152,11 @@ def _checked(
     geometry = shape.geometry
     if geometry.is_empty:
         raise AnnotationError(f"{source}: {shape.where} is empty: it has no point or no area")
+    # No number compares as no place, too.
+    if not (np.abs(shapely.get_coordinates(geometry)) < _FARTHEST_PX).all():
+        raise AnnotationError(
+            f"{source}: {shape.where} has a coordinate that is no place in a slide"
+        )
     if not geometry.is_valid:
         geometry = _repaired(source, shape, spec, warnings)
     if slide_size is None:

@@ -6,7 +6,14 @@ only reads results can do without.
 
 from wsi.storage.geojson import hotspots_to_geojson
 from wsi.storage.overlay import colorize, render_overlay
-from wsi.storage.result_store import get_result, heatmap_path, put_result, result_to_json
+from wsi.storage.result_store import (
+    analysis_id,
+    find_result,
+    get_result,
+    heatmap_path,
+    put_result,
+    result_to_json,
+)
 from wsi.storage.results import (
     DamagedRegion,
     HeatmapGrid,
@@ -26,7 +33,9 @@ __all__ = [
     "LayerKind",
     "SlideResult",
     "SlideStore",
+    "analysis_id",
     "colorize",
+    "find_result",
     "get_result",
     "heatmap_path",
     "hotspots_to_geojson",

@@ -2,11 +2,14 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wsi.geometry import Point, Region
 from wsi.storage.results import DamagedRegion, HeatmapGrid, HeatmapLayer, Hotspot, SlideResult
-from wsi.storage.store import SlideStore
+from wsi.storage.store import SlideStore, spec_digest
+
+if TYPE_CHECKING:
+    from wsi.slides import SlideReader  # an API that only reads results does without it
 
 KIND = "results"
 NOTICE = "Research use only. Not a medical device; not for diagnosis."
@@ -34,7 +37,7 @@ def put_result(store: SlideStore, result_id: str, result: SlideResult) -> None:
             f"{result_id}-{layer.kind}",
             {"0": layer.values_chw},
             {"classes": list(result.classes), "kind": layer.kind, "model": result.model_digest},
-            attributes={"ome": _ngff(result.grid, layer.kind)},
+            attributes={"ome": ngff(result.grid, layer.kind)},
         )
     # The result comes last: it is what a reader looks for.
     store.put(KIND, result_id, {}, result_to_json(result))
@@ -53,6 +56,35 @@ def get_result(store: SlideStore, result_id: str) -> SlideResult:
         for kind in data.pop("layers")
     )
     return _from_json(data, layers)
+
+
+def analysis_id(slide: "SlideReader", result: SlideResult) -> str:
+    """The id of a result outside the service: one slide, model and resolution make one result."""
+    made_from = {
+        "slide": [slide.size.width, slide.size.height, slide.mpp and slide.mpp.mean],
+        "model": result.model_digest,
+    }
+    return f"{result.pipeline}-{spec_digest(made_from)}"
+
+
+def find_result(
+    store: SlideStore, slide: "SlideReader", pipeline: str, model_digest: str
+) -> SlideResult | None:
+    """A result of this pipeline and model at the slide's present resolution.
+
+    Results that do not say their resolution (``details["slide_mpp"]``) are passed over.
+
+    Args:
+        store: of the slide.
+        slide: its mpp may be another than when a result was made: the user may give it.
+    """
+    wanted = [slide.mpp.x, slide.mpp.y] if slide.mpp else None
+    for result_id in store.digests(KIND) if wanted else ():
+        meta = store.get(KIND, result_id).meta
+        same_model = (meta["pipeline"], meta["model_digest"]) == (pipeline, model_digest)
+        if same_model and meta["details"].get("slide_mpp") == wanted:
+            return get_result(store, result_id)
+    return None
 
 
 def heatmap_path(result_id: str, kind: str) -> str:
@@ -93,7 +125,7 @@ def _from_json(data: Mapping[str, Any], layers: tuple[HeatmapLayer, ...]) -> Sli
     )
 
 
-def _ngff(grid: HeatmapGrid, name: str) -> dict[str, Any]:
+def ngff(grid: HeatmapGrid, name: str) -> dict[str, Any]:
     """OME-Zarr 0.5 metadata: one scale, axes c, y, x, micrometres."""
     width, height = grid.cell_level0
     um_x = grid.mpp

@@ -6,14 +6,17 @@ Heatmaps lie on one grid: row ``r``, column ``c`` covers the level-0 rectangle o
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wsi.geometry import Point, Region
 
-LayerKind = Literal["probability", "gradcam", "attention"]
+LayerKind: TypeAlias = str
+"""``probability``, ``gradcam``, ``attention``, or what a pipeline of its own names: letters, digits
+and dashes, for it becomes part of file names and addresses. Fusion puts the member before it:
+``patch-gradcam``."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,11 @@ reader sees all of it or nothing, on a local folder as on S3. ``docs/storage.md`
 
 import hashlib
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,29 +44,40 @@ class SlideStore:
 
     Args:
         url: a local folder, or ``s3://bucket/prefix`` where s3fs is installed.
+        read_only: do not make the store where there is none.
+
+    Every method raises ``StoreError`` where the place does not answer.
 
     Raises:
-        StoreError: the place cannot be opened for writing.
+        ArtifactMissingError: there is no store, and ``read_only`` was asked for.
+        StoreError: the place cannot be opened.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, read_only: bool = False) -> None:
         self.url = url
-        try:
-            self._root = zarr.open_group(url, mode="a", zarr_format=3)
-        except (OSError, ValueError, KeyError) as error:
-            raise StoreError(f"slide store {url} cannot be opened: {error}") from error
+        with _store_errors(url, "cannot be opened"):
+            try:
+                self._root = zarr.open_group(url, mode="r" if read_only else "a", zarr_format=3)
+            except FileNotFoundError as error:
+                if not read_only:
+                    raise
+                raise ArtifactMissingError(f"there is no slide store {url}") from error
+            except (ValueError, KeyError) as error:
+                raise StoreError(f"slide store {url} is damaged: {error}") from error
 
     def has(self, kind: str, digest: str) -> bool:
         """Whether a complete artifact is there."""
-        group = self._root.get(f"{kind}/{digest}")
-        return isinstance(group, zarr.Group) and group.attrs.get(COMPLETE) is True
+        with _store_errors(self.url, "cannot be read"):
+            group = self._root.get(f"{kind}/{digest}")
+            return isinstance(group, zarr.Group) and group.attrs.get(COMPLETE) is True
 
     def digests(self, kind: str) -> tuple[str, ...]:
         """The digests of all complete artifacts of a kind."""
-        group = self._root.get(kind)
-        if not isinstance(group, zarr.Group):
-            return ()
-        return tuple(sorted(name for name in group.group_keys() if self.has(kind, name)))
+        with _store_errors(self.url, "cannot be read"):
+            group = self._root.get(kind)
+            if not isinstance(group, zarr.Group):
+                return ()
+            return tuple(sorted(name for name in group.group_keys() if self.has(kind, name)))
 
     def put(
         self,
@@ -88,17 +102,13 @@ class SlideStore:
         """
         if self.has(kind, digest):
             return
-        try:
+        with _store_errors(self.url, f"{kind}/{digest} was not written"):
             group = self._root.require_group(f"{kind}/{digest}")
             for name, array in arrays.items():
                 group.create_array(name, data=np.ascontiguousarray(array), overwrite=True)
             group.update_attributes(
                 {**(attributes or {}), "wholeslide": dict(meta), COMPLETE: True}
             )
-        except OSError as error:
-            raise StoreError(
-                f"slide store {self.url}: {kind}/{digest} was not written: {error}"
-            ) from error
 
     def get(self, kind: str, digest: str) -> Artifact:
         """A complete artifact, read into memory.
@@ -108,8 +118,47 @@ class SlideStore:
         """
         if not self.has(kind, digest):
             raise ArtifactMissingError(f"slide store {self.url} holds no complete {kind}/{digest}")
-        group = self._root[f"{kind}/{digest}"]
-        assert isinstance(group, zarr.Group)
-        arrays = {name: np.asarray(array[...]) for name, array in group.arrays()}
-        meta = group.attrs.get("wholeslide", {})
+        with _store_errors(self.url, f"{kind}/{digest} cannot be read"):
+            group = self._root[f"{kind}/{digest}"]
+            assert isinstance(group, zarr.Group)
+            arrays = {name: np.asarray(array[...]) for name, array in group.arrays()}
+            meta = group.attrs.get("wholeslide", {})
         return Artifact(kind, digest, arrays, meta if isinstance(meta, dict) else {})
+
+
+def remove_store(url: str) -> None:
+    """Remove a store with everything in it; one that is not there is fine.
+
+    Raises:
+        StoreError: the place does not answer or refuses.
+    """
+    with _store_errors(url, "cannot be removed"):
+        if "://" not in url:
+            if Path(url).exists():
+                shutil.rmtree(url)
+            return
+        import fsspec
+
+        files, path = fsspec.core.url_to_fs(url)
+        # Another process may have written it since this one last listed the place.
+        files.invalidate_cache()
+        if files.exists(path):
+            files.rm(path, recursive=True)
+
+
+@contextmanager
+def _store_errors(url: str, what: str) -> Iterator[None]:
+    """Whatever keeps a place from answering becomes a StoreError."""
+    try:
+        yield
+    except ImportError as error:
+        raise StoreError(
+            f"slide store {url} {what}: {error}; pip install 'wholeslide[s3]'"
+        ) from error
+    except OSError as error:
+        raise StoreError(f"slide store {url} {what}: {error}") from error
+    except Exception as error:
+        # s3fs passes errors of the libraries below it on, which only S3 users have.
+        if type(error).__module__.split(".")[0] not in ("aiobotocore", "botocore", "aiohttp"):
+            raise
+        raise StoreError(f"slide store {url} {what}: {error}") from error

@@ -7,6 +7,7 @@ import numpy as np
 
 from wsi.slides import SlideReader, require_mpp
 from wsi.storage.store import SlideStore, spec_digest
+from wsi.storage.tissue_layers import KIND, QUALITY_KIND
 from wsi.tissue import (
     QualityReport,
     QualitySpec,
@@ -15,9 +16,6 @@ from wsi.tissue import (
     find_quality,
     find_tissue,
 )
-
-KIND = "tissue"
-QUALITY_KIND = "quality"
 
 
 def tissue_of(slide: SlideReader, store: SlideStore, spec: TissueSpec) -> TissueMask:

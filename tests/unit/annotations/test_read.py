@@ -228,3 +228,15 @@ def test_options_that_cannot_work_are_refused() -> None:
         AnnotationSpec(crossing="maybe")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="outside"):
         AnnotationSpec(outside="maybe")  # type: ignore[arg-type]
+
+
+def test_what_is_no_text_and_no_number_is_an_error_that_can_be_written(tmp_path: Path) -> None:
+    odd = feature([SQUARE], classification={"name": "\ud800"})
+    with pytest.raises(AnnotationError) as caught:
+        read_annotations(save(tmp_path, [odd]), Size(1000, 1000), AnnotationSpec(classes={}))
+    assert str(caught.value).encode()
+    huge = [[[1e308, 0], [-1e308, 1e308], [1e308, 1e308], [5, -1e308], [1e308, 0]]]
+    with pytest.raises(AnnotationError):
+        read_annotations(save(tmp_path, [feature(huge)]), Size(1000, 1000))
+    without = feature([SQUARE]) | {"properties": [1]}
+    assert read_annotations(save(tmp_path, [without])).classes == ("unclassified",)

@@ -9,6 +9,7 @@ import zarr
 
 from wsi.errors import ArtifactMissingError, StoreError
 from wsi.storage import SlideStore, spec_digest
+from wsi.storage.store import remove_store
 
 
 @pytest.fixture
@@ -75,3 +76,48 @@ def test_the_digest_depends_on_every_value_and_not_on_their_order() -> None:
     assert spec_digest({"a": 1}) != spec_digest({"a": 2})
     with pytest.raises(ValueError, match="JSON compliant"):
         spec_digest({"a": float("nan")})
+
+
+def test_reading_does_not_make_a_store(tmp_path: Path) -> None:
+    url = str(tmp_path / "none.zarr")
+    with pytest.raises(ArtifactMissingError, match="no slide store"):
+        SlideStore(url, read_only=True)
+    assert not Path(url).exists()
+
+
+def test_a_removed_store_is_gone_and_may_be_removed_twice(store: SlideStore) -> None:
+    store.put("tissue", "d1", {"mask": np.ones(3)}, {})
+    remove_store(store.url)
+    assert not Path(store.url).exists()
+    remove_store(store.url)
+
+
+@pytest.mark.parametrize(
+    ("error", "wanted"),
+    [
+        (
+            type("EndpointError", (Exception,), {"__module__": "botocore.exceptions"})("away"),
+            "away",
+        ),
+        (ImportError("Install s3fs to access S3"), r"wholeslide\[s3\]"),
+        (PermissionError("Access Denied"), "Access Denied"),
+    ],
+)
+def test_a_place_that_does_not_answer_is_an_error_of_the_store(
+    error: Exception, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(zarr, "open_group", fail)
+    with pytest.raises(StoreError, match=f"s3://bucket/a.zarr cannot be opened: .*{wanted}"):
+        SlideStore("s3://bucket/a.zarr")
+
+
+def test_a_mistake_of_ours_is_no_error_of_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(zarr, "open_group", fail)
+    with pytest.raises(ZeroDivisionError):
+        SlideStore("s3://bucket/a.zarr")
