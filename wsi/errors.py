@@ -13,6 +13,13 @@ class ConfigError(WsiError):
     """An option has a value that cannot work."""
 
 
+class MissingExtraError(ConfigError):
+    """A library that not everybody needs is not installed here."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} is not installed here: pip install 'wholeslide[{extra}]'")
+
+
 class SlideError(WsiError):
     """Something is wrong with one slide.
 

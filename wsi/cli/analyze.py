@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,16 +11,16 @@ from PIL import Image
 
 from wsi.cli.console import errors_in_one_line, progress_bar
 from wsi.cli.inspect import mpp_option
-from wsi.errors import ConfigError, WsiError
+from wsi.errors import ConfigError, DatasetError, WsiError
 from wsi.slides import SlideReader, open_slide, thumbnail
 from wsi.storage import (
     SlideResult,
     SlideStore,
+    analysis_id,
     hotspots_to_geojson,
     put_result,
     render_overlay,
     result_to_json,
-    spec_digest,
 )
 
 if TYPE_CHECKING:
@@ -29,21 +30,36 @@ _OVERLAY_PX = 2048
 
 
 @click.command()
-@click.argument("slides", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--pipeline", required=True, help="patch or whole-slide.")
+@click.argument("slides", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--table", type=click.Path(path_type=Path), help="Or: the slides of a CSV: path, split, mpp."
+)
+@click.option("--root", type=click.Path(path_type=Path), help="Folder of the table's slides.")
+@click.option("--split", help="Of the table: train, val or test. [default: all]")
+@click.option("--pipeline", required=True, help="patch, whole-slide or fusion.")
 @click.option(
     "--model", type=click.Path(path_type=Path), required=True, help="Folder of the model bundle."
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of results.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
+@click.option(
+    "--engine",
+    default="torch",
+    show_default=True,
+    help="On a CPU: torch, compile, openvino, openvino-int8.",
+)
 @mpp_option
 @errors_in_one_line
 def analyze(
     slides: tuple[Path, ...],
+    table: Path | None,
+    root: Path | None,
+    split: str | None,
     pipeline: str,
     model: Path,
     out: Path,
     device: str,
+    engine: str,
     mpp: float | None,
 ) -> None:
     """Score SLIDES and write, for each, probabilities, heatmaps and hotspots.
@@ -52,22 +68,37 @@ def analyze(
     """
     from wsi.pipelines.base import load_pipeline
 
-    _refuse_equal_names(slides)
-    loaded = load_pipeline(pipeline, model, device)
+    if bool(slides) == bool(table) or ((root or split) and not table):
+        raise ConfigError("name slides, or give --table, with --root and --split where needed")
+    asked = _of_table(table, root, split, mpp) if table else [(path, mpp) for path in slides]
+    _refuse_equal_names([path for path, _ in asked])
+    loaded = load_pipeline(pipeline, model, device, engine)
     failed = 0
-    for path in slides:
+    for path, given_mpp in asked:
         try:
-            _analyze_one(path, loaded, out, mpp)
+            _analyze_one(path, loaded, out, given_mpp)
         except WsiError as error:
             failed += 1
             click.echo(f"wsi: {error}", err=True)
-    if len(slides) > 1:
-        click.echo(f"{len(slides) - failed} of {len(slides)} slides scored")
+    if len(asked) > 1:
+        click.echo(f"{len(asked) - failed} of {len(asked)} slides scored")
     if failed:
         sys.exit(2)
 
 
-def _refuse_equal_names(slides: tuple[Path, ...]) -> None:
+def _of_table(
+    table: Path, root: Path | None, split: str | None, mpp: float | None
+) -> list[tuple[Path, float | None]]:
+    """Slides of a table with their resolution, where one is given."""
+    from wsi.datasets.table import read_entries
+
+    entries = [one for one in read_entries(table) if split is None or one.split == split]
+    if not entries:
+        raise DatasetError(f"{table}: no slide is of the split {split}")
+    return [((root or table.parent) / one.path, one.given_mpp or mpp) for one in entries]
+
+
+def _refuse_equal_names(slides: Sequence[Path]) -> None:
     """Results are told apart by the slides' names."""
     seen: dict[str, Path] = {}
     for path in slides:
@@ -101,18 +132,14 @@ def write_result(slide: SlideReader, store: SlideStore, result: SlideResult, fol
     Returns:
         The JSON file.
     """
-    # The same slide, model and resolution make the same result: one id for all of them.
-    made_from = {
-        "slide": [slide.size.width, slide.size.height, slide.mpp and slide.mpp.mean],
-        "model": result.model_digest,
-    }
-    put_result(store, f"{result.pipeline}-{spec_digest(made_from)}", result)
+    put_result(store, analysis_id(slide, result), result)
     stem = folder / result.pipeline
     report = stem.with_suffix(".json")
     report.write_text(json.dumps(result_to_json(result), indent=2) + "\n")
     stem.with_suffix(".geojson").write_text(json.dumps(hotspots_to_geojson(result)) + "\n")
     if result.grid is not None:
         picture = thumbnail(slide, _OVERLAY_PX)
+        Image.fromarray(picture).save(folder / "thumbnail.jpg", quality=90)
         for layer in result.layers:
             for name, values_hw in zip(result.classes, layer.values_chw, strict=True):
                 overlay = render_overlay(picture, slide.size, result.grid, values_hw)

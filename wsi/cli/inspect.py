@@ -92,7 +92,8 @@ def models(folder: Path, as_json: bool) -> None:
         click.echo(f"no models in {folder}; train one with: wsi train patch --help")
     for card in cards:
         figures = ", ".join(f"{name} {value:.3f}" for name, value in card.metrics.items())
-        where = f"{card.mpp:g} um/px" if card.mpp else f"fitted to {card.input_px} px"
+        fitted = f"fitted to {card.input_px} px" if card.input_px else "no input of its own"
+        where = f"{card.mpp:g} um/px" if card.mpp else fitted
         click.echo(
             f"{card.name}  {card.pipeline}  {card.architecture}  {where}  "
             f"classes: {', '.join(card.classes)}  {figures}"

@@ -4,11 +4,18 @@ import click
 
 from wsi.cli.analyze import analyze
 from wsi.cli.console import quiet_libraries
+from wsi.cli.dataset import dataset
 from wsi.cli.demo import demo
+from wsi.cli.doctor import doctor
 from wsi.cli.evaluate import evaluate
 from wsi.cli.inspect import info, models, tissue
 from wsi.cli.plan import plan
 from wsi.cli.processes import serve, worker
+from wsi.cli.quantize import quantize
+from wsi.cli.remote import remote
+from wsi.cli.reviews import reviews
+from wsi.cli.strip import strip_labels
+from wsi.cli.study import study
 from wsi.cli.train import train
 
 
@@ -22,5 +29,11 @@ def main() -> None:
     quiet_libraries()
 
 
-for _command in (info, tissue, analyze, train, plan, evaluate, models, serve, worker, demo):
+remote.add_command(reviews)
+_LOOKING = (info, tissue, strip_labels, dataset, models, plan)
+_WORKING = (analyze, train, evaluate, study)
+_SERVING = (serve, worker, remote, demo)
+for _command in (*_LOOKING, *_WORKING, *_SERVING):
     main.add_command(_command)
+main.add_command(quantize)
+main.add_command(doctor)
