@@ -17,14 +17,17 @@ from typing import Any
 import celery
 from celery import signals
 
-from workers.child import end_this_process, patience_of, pipelines_of, set_up_logging
+from workers.abilities import Presence, settled
+from workers.child import end_this_process, patience_of, pipelines_of
 from workers.loaded import LoadedPipelines
 from workers.run_job import run_job
 from workers.settings import Settings
 from workers.supervisor import MALLOC
 from wsi.errors import JobStoreUnavailableError
-from wsi.jobs import SqlJobStore, create_engine
-from wsi.jobs.bell import TASK_NAME, broker_settings
+from wsi.jobs import CPU, SqlJobStore, WorkerRegistry, create_engine
+from wsi.jobs.bell import TASK_NAME, broker_settings, queue_on_broker
+from wsi.logs import set_up_logging
+from wsi.tracing import set_up_tracing
 
 _log = logging.getLogger(__name__)
 
@@ -35,9 +38,9 @@ app = celery.Celery("wsi-workers", set_as_current=False)
 
 
 @app.task(name=TASK_NAME)  # type: ignore[untyped-decorator]
-def ring(job_id: str) -> None:
-    """A bell: claim the most urgent job there is (which need not be ``job_id``) and run it."""
-    _pool_process().work(job_id)
+def ring(job_id: str, queue: str = CPU) -> None:
+    """A bell: claim the most urgent job of the queue (which need not be ``job_id``) and run it."""
+    _pool_process().work(job_id, queue)
 
 
 def celery_settings(settings: Settings) -> dict[str, Any]:
@@ -93,16 +96,25 @@ def _acknowledgement(broker_url: str) -> dict[str, Any]:
 
 def serve(settings: Settings) -> None:
     """Run a Celery worker until SIGTERM or SIGINT; jobs at hand go back to the queue."""
-    with tempfile.TemporaryDirectory(prefix="wsi-worker-") as folder:
+    settings, device = settled(settings)
+    engine = create_engine(settings.database)
+    with (
+        tempfile.TemporaryDirectory(prefix="wsi-worker-") as folder,
+        Presence(WorkerRegistry(engine), settings, device),
+    ):
         os.environ[STOP_FILE] = str(Path(folder) / "stop")
-        # Inherited by the pool processes, whose C library reads it when it starts.
-        os.environ.update(MALLOC)
+        # Pool processes read their settings, and the C library its own, when they start.
+        os.environ.update(
+            MALLOC, WSI_DEVICE=settings.device, WSI_WORKER_QUEUES=",".join(settings.queues)
+        )
         app.conf.update(celery_settings(settings))
         app.worker_main(
             [
+                # No banner in the log.
+                "--quiet",
                 "worker",
                 "--queues",
-                settings.queue,
+                ",".join(queue_on_broker(settings.queue, queue) for queue in settings.queues),
                 "--loglevel",
                 settings.log_level,
                 # Chatter between workers that this design has no use for.
@@ -111,6 +123,20 @@ def serve(settings: Settings) -> None:
                 "--without-heartbeat",
             ]
         )
+
+
+@signals.setup_logging.connect  # type: ignore[untyped-decorator]
+@signals.worker_process_init.connect  # type: ignore[untyped-decorator]
+def _set_up_logging(**_: object) -> None:
+    """Our log lines instead of Celery's, in the worker and in each pool process."""
+    settings = Settings()
+    set_up_logging(settings.log_level, settings.log_format)
+
+
+@signals.worker_process_init.connect  # type: ignore[untyped-decorator]
+def _set_up_tracing(**_: object) -> None:
+    """In each pool process: the thread that sends spans does not come along from its parent."""
+    set_up_tracing("wholeslide-worker")
 
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
@@ -131,12 +157,16 @@ class _PoolProcess:
         self._stop_file = Path(os.environ.get(STOP_FILE, ""))
         self._name = f"{socket.gethostname()}:{os.getppid()}:{os.getpid()}"
 
-    def work(self, rung_for: str) -> None:
-        """Claim and run one job."""
+    def work(self, rung_for: str, queue: str) -> None:
+        """Claim and run one job of a queue.
+
+        Of that queue alone: were a job of another one taken, its own bell might wake a worker
+        that is busy while one that could have heard this bell stays idle.
+        """
         if self._stopping():
             return
         try:
-            job = self._store.claim(self._name, lease_s=self._settings.lease_s)
+            job = self._store.claim(self._name, lease_s=self._settings.lease_s, queues=[queue])
         except JobStoreUnavailableError as error:
             # This bell is spent; the sweeper rings again once the database is back.
             _log.warning("%s", error)
@@ -144,7 +174,13 @@ class _PoolProcess:
         if job is None:
             _log.info("a bell for job %s, and nothing to do", rung_for)
             return
-        _log.info("job %s attempt %d: %s", job.id, job.attempt, job.request.slide_name)
+        _log.info(
+            "job %s attempt %d: %s",
+            job.id,
+            job.attempt,
+            job.request.slide_name,
+            extra={"job_id": job.id},
+        )
         run_job(
             self._store,
             job,
@@ -163,7 +199,5 @@ _here: list[_PoolProcess] = []
 
 def _pool_process() -> _PoolProcess:
     if not _here:
-        settings = Settings()
-        set_up_logging(settings.log_level)
-        _here.append(_PoolProcess(settings))
+        _here.append(_PoolProcess(Settings()))
     return _here[0]

@@ -11,27 +11,12 @@ from workers.run_job import Patience, run_job
 from workers.settings import Settings
 from wsi.errors import JobStoreUnavailableError
 from wsi.jobs import SqlJobStore, create_engine
+from wsi.logs import set_up_logging
+from wsi.tracing import set_up_tracing
 
 _log = logging.getLogger(__name__)
 
 FORCED_EXIT = 75
-
-
-def set_up_logging(level: str) -> None:
-    """Log lines of worker processes."""
-    logging.basicConfig(
-        level=level, format="%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
-    )
-
-
-def resolve_device(device: str) -> str:
-    """``auto`` as ``cuda`` where there is one, else ``cpu``."""
-    if device != "auto":
-        return device
-    # Here and not above: importing torch takes seconds, and the supervisor has no use for it.
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def patience_of(settings: Settings) -> Patience:
@@ -46,8 +31,9 @@ def patience_of(settings: Settings) -> Patience:
 
 def pipelines_of(settings: Settings) -> LoadedPipelines:
     """An empty cache of models for this process."""
-    device = resolve_device(settings.device)
-    return LoadedPipelines(settings.models, device, loader_by_name(settings.pipeline_loader))
+    return LoadedPipelines(
+        settings.models, settings.device, loader_by_name(settings.pipeline_loader, settings.engine)
+    )
 
 
 def end_this_process() -> None:
@@ -60,11 +46,12 @@ def work(settings: Settings, name: str, supervisor_pid: int) -> None:
     """Entry point of a worker process.
 
     Args:
-        settings: as the supervisor read them.
+        settings: the supervisor's, with device and queues filled in.
         name: what the jobs table calls this process.
         supervisor_pid: a worker whose supervisor is gone gives its job back and leaves.
     """
-    set_up_logging(settings.log_level)
+    set_up_logging(settings.log_level, settings.log_format)
+    set_up_tracing("wholeslide-worker")
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     # Ctrl-C reaches every process of the terminal; the supervisor alone decides what it means.
@@ -79,7 +66,7 @@ def work(settings: Settings, name: str, supervisor_pid: int) -> None:
     _log.info("worker %s is ready (models in %s)", name, Path(settings.models).absolute())
     while not stopping():
         try:
-            job = store.claim(name, lease_s=settings.lease_s)
+            job = store.claim(name, lease_s=settings.lease_s, queues=settings.queues)
         except JobStoreUnavailableError as error:
             _log.warning("%s", error)
             stop.wait(settings.poll_s * 4)
@@ -87,7 +74,13 @@ def work(settings: Settings, name: str, supervisor_pid: int) -> None:
         if job is None:
             stop.wait(settings.poll_s)
             continue
-        _log.info("job %s attempt %d: %s", job.id, job.attempt, job.request.slide_name)
+        _log.info(
+            "job %s attempt %d: %s",
+            job.id,
+            job.attempt,
+            job.request.slide_name,
+            extra={"job_id": job.id},
+        )
         run_job(
             store,
             job,

@@ -6,6 +6,7 @@ import importlib
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -21,8 +22,12 @@ _log = logging.getLogger(__name__)
 Loader: TypeAlias = "Callable[[str, Path, str], Pipeline]"
 
 
-def loader_by_name(name: str) -> Loader:
+def loader_by_name(name: str, engine: str = "torch") -> Loader:
     """The function that a ``module:function`` names.
+
+    Args:
+        name: of the function.
+        engine: handed to it as ``engine``, unless it is plain torch.
 
     Raises:
         ConfigError: there is no such thing.
@@ -32,7 +37,9 @@ def loader_by_name(name: str) -> Loader:
         loader: Loader = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"WSI_PIPELINE_LOADER={name!r} names no function: {error}") from error
-    return loader
+    if engine == "torch":
+        return loader
+    return partial(loader, engine=engine)  # type: ignore[call-arg]
 
 
 class LoadedPipelines:

@@ -5,13 +5,16 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from workers.heart import HaltedError, Heart, settle
 from workers.loaded import LoadedPipelines
 from wsi.errors import JobError, JobStoreUnavailableError, WsiError
 from wsi.jobs import Job, JobStore
+from wsi.logs import about_job
 from wsi.slides import open_slide
 from wsi.storage import SlideStore, put_result
+from wsi.tracing import note_failure, span
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +65,7 @@ def run_job(
         end_process=end_process,
     )
     started = time.monotonic()
-    with heart:
+    with about_job(job.id), _span_of(job), heart:
         try:
             end = _attempt(store, job, pipelines, heart, patience)
         # The row must hear of every error, whatever a pipeline raises.
@@ -73,7 +76,20 @@ def run_job(
         except JobError as error:
             # Usually a lost lease: another attempt owns the job now.
             _log.warning("what was computed is dropped: %s", error)
-    _log.info("job %s attempt %d took %.1f s", job.id, job.attempt, time.monotonic() - started)
+        _log.info("job %s attempt %d took %.1f s", job.id, job.attempt, time.monotonic() - started)
+
+
+def _span_of(job: Job) -> AbstractContextManager[object]:
+    """The attempt as part of the trace of the request that asked for it. No names of slides."""
+    return span(
+        f"job {job.request.pipeline}",
+        job.request.trace_parent,
+        job_id=job.id,
+        job_attempt=job.attempt,
+        job_pipeline=job.request.pipeline,
+        job_model=job.request.model,
+        slide_id=job.request.slide_id,
+    )
 
 
 def _attempt(
@@ -81,16 +97,16 @@ def _attempt(
 ) -> Callable[[], object]:
     """Do the work; returns the call that writes down how it ended."""
     try:
-        result_id = _analyze(job, pipelines, heart)
+        result_id, seconds = _analyze(job, pipelines, heart)
     except HaltedError as error:
         halt = error.halt
         _log.info("job %s stops: %s", job.id, halt.value)
         return lambda: settle(store, job, halt, patience.stall_s)
-    return lambda: store.succeed(job.id, job.attempt, result_id=result_id)
+    return lambda: store.succeed(job.id, job.attempt, result_id=result_id, stage_seconds=seconds)
 
 
-def _analyze(job: Job, pipelines: LoadedPipelines, heart: Heart) -> str:
-    """Score the slide and store the result; returns the result's id."""
+def _analyze(job: Job, pipelines: LoadedPipelines, heart: Heart) -> tuple[str, dict[str, float]]:
+    """Score the slide and store the result; returns the result's id and seconds by stage."""
     request = job.request
     seconds = {}
     heart.progress("loading the model", 0.0)
@@ -102,20 +118,22 @@ def _analyze(job: Job, pipelines: LoadedPipelines, heart: Heart) -> str:
         slide_store = SlideStore(request.store_url)
         result = pipeline.analyze(slide, slide_store, heart.progress)
     heart.progress("storing the result", 1.0)
-    seconds["job"] = time.monotonic() - begun
-    result = dataclasses.replace(result, timings_s={**result.timings_s, **seconds})
+    stages = {**result.timings_s, **seconds}
+    total = time.monotonic() - begun
+    result = dataclasses.replace(result, timings_s={**stages, "job": total})
     result_id = f"{job.id}-{job.attempt}"
     put_result(slide_store, result_id, result)
+    stages["store result"] = time.monotonic() - begun - total
     # The last moment at which a cancel still counts.
     heart.progress("storing the result", 1.0)
-    return result_id
+    return result_id, stages
 
 
 def _failure(store: JobStore, job: Job, error: Exception) -> Callable[[], object]:
     if isinstance(error, WsiError):
         _log.warning("job %s fails: %s", job.id, error)
         kind, reason = error_kind(error), str(error)
-    elif isinstance(error, MemoryError):
+    elif is_out_of_memory(error):
         _log.error("job %s is out of memory", job.id, exc_info=error)
         kind = "out_of_memory"
         reason = f"{job.request.slide_name}: the worker has too little memory for it ({error})"
@@ -123,7 +141,19 @@ def _failure(store: JobStore, job: Job, error: Exception) -> Callable[[], object
         _log.error("job %s fails unexpectedly", job.id, exc_info=error)
         kind = "internal"
         reason = f"{job.request.slide_name}: {type(error).__name__}: {error}"
+    note_failure(kind)
     return lambda: store.fail(job.id, job.attempt, kind=kind, reason=reason)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory was refused: to Python, or to torch on a GPU or the host.
+
+    By name and text, as torch is not imported here and says it of the host in words alone.
+    """
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"MemoryError", "OutOfMemoryError"}) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
 
 
 def error_kind(error: WsiError) -> str:

@@ -1,9 +1,10 @@
 """What the environment says to workers. Read once, at the edge."""
 
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from wsi.jobs import default_url
 
@@ -15,6 +16,10 @@ class Settings(BaseSettings):
         data_dir, database_url, broker_url, queue, models_dir: as for the service.
         processes: worker processes, each with its own models in memory.
         device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``: CUDA where there is one.
+        queues: ``cpu``, ``gpu`` or both (separated by commas): whose jobs this worker takes; empty:
+            both on a GPU, else ``cpu``.
+        engine: what runs networks on a CPU: ``torch``, ``compile``, ``openvino`` or
+            ``openvino-int8``.
         pipeline_loader: ``module:function`` that gives a pipeline for (name, bundle, device);
             the place to plug in pipelines of your own.
         poll_s: seconds between two looks into an empty queue (embedded).
@@ -25,6 +30,7 @@ class Settings(BaseSettings):
         max_attempts: a job that loses its worker this often fails.
         sweep_s: seconds between two looks for lost jobs (embedded).
         log_level: of the worker's log.
+        log_format: ``text``, or ``json``: an object a line.
     """
 
     model_config = SettingsConfigDict(env_prefix="WSI_", extra="ignore", frozen=True)
@@ -36,6 +42,10 @@ class Settings(BaseSettings):
     models_dir: Path | None = None
     processes: int = Field(default=1, gt=0, validation_alias="WSI_WORKER_PROCESSES")
     device: str = "auto"
+    queues: Annotated[tuple[Literal["cpu", "gpu"], ...], NoDecode] = Field(
+        default=(), validation_alias="WSI_WORKER_QUEUES"
+    )
+    engine: str = "torch"
     pipeline_loader: str = "wsi.pipelines.base:load_pipeline"
     poll_s: float = Field(default=0.5, gt=0)
     lease_s: float = Field(default=60.0, gt=0)
@@ -45,6 +55,14 @@ class Settings(BaseSettings):
     max_attempts: int = Field(default=3, gt=0)
     sweep_s: float = Field(default=5.0, gt=0)
     log_level: str = "INFO"
+    log_format: Literal["text", "json"] = "text"
+
+    @field_validator("queues", mode="before")
+    @classmethod
+    def _split_queues(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
 
     @property
     def database(self) -> str:

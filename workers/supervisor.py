@@ -10,10 +10,11 @@ import time
 from dataclasses import dataclass
 from multiprocessing.context import SpawnProcess
 
+from workers.abilities import Presence, settled
 from workers.child import work
 from workers.settings import Settings
 from wsi.errors import JobStoreUnavailableError
-from wsi.jobs import SqlJobStore, create_engine
+from wsi.jobs import SqlJobStore, WorkerRegistry, create_engine
 
 _log = logging.getLogger(__name__)
 
@@ -57,15 +58,22 @@ class Supervisor:
             signal.signal(number, lambda *_: self._stop.set())
         os.environ.update(MALLOC)
         try:
+            self._settings, device = settled(self._settings)
             self._wait_for_database()
-            while not self._stop.is_set():
-                for slot in self._slots:
-                    self._tend(slot)
-                self._sweep()
-                self._stop.wait(_LOOK_S)
+            with Presence(WorkerRegistry(self._engine), self._settings, device):
+                try:
+                    self._tend_all()
+                finally:
+                    self._end_workers()
         finally:
-            self._end_workers()
             self._engine.dispose()
+
+    def _tend_all(self) -> None:
+        while not self._stop.is_set():
+            for slot in self._slots:
+                self._tend(slot)
+            self._sweep()
+            self._stop.wait(_LOOK_S)
 
     def _wait_for_database(self) -> None:
         said = False

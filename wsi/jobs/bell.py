@@ -11,7 +11,7 @@ from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
 
 from wsi.errors import JobStoreUnavailableError
-from wsi.jobs.job import JobStore
+from wsi.jobs.job import CPU, QUEUES, JobStore
 
 TASK_NAME = "wsi.run_job"
 DEFAULT_QUEUE = "wsi.jobs"
@@ -20,13 +20,21 @@ DEFAULT_QUEUE = "wsi.jobs"
 class Bells(Protocol):
     """A way to wake workers up."""
 
-    def ring(self, job_id: str) -> None:
-        """Send a message. Raises ``JobStoreUnavailableError`` where the broker is away."""
+    def ring(self, job_id: str, queue: str) -> None:
+        """Send a message to the workers of a queue.
+
+        Raises ``JobStoreUnavailableError`` where the broker is away.
+        """
         ...
 
 
+def queue_on_broker(name: str, queue: str) -> str:
+    """What a queue is called on the broker, in the installation of this name."""
+    return name if queue == CPU else f"{name}.{queue}"
+
+
 def job_queue(name: str) -> Queue:
-    """The queue that bells go through; both ends must declare it alike."""
+    """A queue that bells go through; both ends must declare it alike."""
     return Queue(  # type: ignore[no-untyped-call]
         name,
         # A topic exchange, since Celery warns of delayed tasks (of which there are none) on others.
@@ -46,7 +54,7 @@ def job_queue(name: str) -> Queue:
 def broker_settings(queue_name: str) -> dict[str, Any]:
     """Celery settings that sender and worker share."""
     return {
-        "task_queues": [job_queue(queue_name)],
+        "task_queues": [job_queue(queue_on_broker(queue_name, queue)) for queue in QUEUES],
         "task_default_queue": queue_name,
         "task_default_exchange": queue_name,
         "task_default_exchange_type": "topic",
@@ -71,19 +79,21 @@ class CeleryBells:
 
     Args:
         broker_url: ``amqp://...`` or ``redis://...``.
-        queue: its name.
+        queue: name of the installation's queues.
     """
 
     def __init__(self, broker_url: str, queue: str = DEFAULT_QUEUE) -> None:
         self._app = celery.Celery("wsi-bells", broker=broker_url, set_as_current=False)
         self._app.conf.update(broker_settings(queue))
+        self._name = queue
 
-    def ring(self, job_id: str) -> None:
+    def ring(self, job_id: str, queue: str) -> None:
         try:
             # Few retries: the outbox keeps the bell, and the next round tries again.
             self._app.send_task(
                 TASK_NAME,
-                args=[job_id],
+                args=[job_id, queue],
+                queue=queue_on_broker(self._name, queue),
                 retry=True,
                 retry_policy={"max_retries": 1, "interval_start": 0.1},
             )
@@ -101,7 +111,7 @@ def relay(store: JobStore, bells: Bells, *, limit: int = 100) -> int:
     sent = []
     try:
         for bell in waiting:
-            bells.ring(bell.job_id)
+            bells.ring(bell.job_id, bell.queue)
             sent.append(bell)
     finally:
         if sent:

@@ -1,6 +1,6 @@
 """A job: one slide, one pipeline, one model. The database row is the truth, the queue a bell."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -34,6 +34,14 @@ LEGAL_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
 """RUNNING goes back to QUEUED when its worker's lease runs out or the worker hands it back."""
 
 
+CPU = "cpu"
+GPU = "gpu"
+QUEUES = (CPU, GPU)
+"""The queues there are. A worker says which of them it serves; see ``wsi.jobs.workers``."""
+
+NO_SECONDS: Mapping[str, float] = {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class JobRequest:
     """What a worker needs to know; everything is a name or a path, nothing is a row of the service.
@@ -46,6 +54,8 @@ class JobRequest:
         pipeline: a name in the pipeline registry.
         model: a model bundle's name under the models folder.
         mpp: level-0 micrometres per pixel given by the user, or ``None``.
+        queue: whose workers may run it: ``cpu`` or ``gpu``.
+        trace_parent: of the request that asked for it (W3C ``traceparent``), where it is traced.
     """
 
     slide_id: str
@@ -55,6 +65,8 @@ class JobRequest:
     pipeline: str
     model: str
     mpp: float | None = None
+    queue: str = CPU
+    trace_parent: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,12 +113,12 @@ class Bell:
     Attributes:
         id: what to hand to ``JobStore.rung`` once the message is out.
         job_id: the job that waits.
-        pipeline: the job's pipeline, which may choose the queue.
+        queue: the queue whose workers are to hear it.
     """
 
     id: int
     job_id: str
-    pipeline: str
+    queue: str
 
 
 class JobStore(Protocol):
@@ -145,8 +157,15 @@ class JobStore(Protocol):
         """The newest job of each pipeline for each of these slides."""
         ...
 
-    def claim(self, worker: str, *, lease_s: float, job_id: str | None = None) -> Job | None:
-        """Take the next QUEUED job (or this one): RUNNING, attempt + 1, lease set.
+    def claim(
+        self,
+        worker: str,
+        *,
+        lease_s: float,
+        queues: Collection[str] = QUEUES,
+        job_id: str | None = None,
+    ) -> Job | None:
+        """Take the next QUEUED job of these queues (or this one): RUNNING, attempt + 1, lease set.
 
         ``None`` where there is none, or another worker was faster.
         """
@@ -161,8 +180,18 @@ class JobStore(Protocol):
         """
         ...
 
-    def succeed(self, job_id: str, attempt: int, *, result_id: str) -> Job:
-        """RUNNING -> SUCCEEDED, once, with the winner's result. Raises ``LeaseLostError``."""
+    def succeed(
+        self,
+        job_id: str,
+        attempt: int,
+        *,
+        result_id: str,
+        stage_seconds: Mapping[str, float] = NO_SECONDS,
+    ) -> Job:
+        """RUNNING -> SUCCEEDED, once, with the winner's result. Raises ``LeaseLostError``.
+
+        ``stage_seconds`` (seconds by stage) are added to the figures that the metrics show.
+        """
         ...
 
     def fail(self, job_id: str, attempt: int, *, kind: str, reason: str) -> Job:

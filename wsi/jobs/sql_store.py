@@ -1,7 +1,7 @@
 """SqlJobStore: jobs in SQLite or PostgreSQL."""
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from wsi.errors import JobNotFoundError, LeaseLostError
 from wsi.jobs.database import reading, writing
-from wsi.jobs.job import Bell, Job, JobRequest, JobStatus
+from wsi.jobs.figures import add_stage_seconds
+from wsi.jobs.job import NO_SECONDS, QUEUES, Bell, Job, JobRequest, JobStatus
 from wsi.jobs.tables import jobs, outbox
 
 _REQUEST = tuple(JobRequest.__dataclass_fields__)
@@ -126,11 +127,18 @@ class SqlJobStore:
         with reading(self._engine) as connection:
             return [job_from_row(row) for row in connection.execute(query)]
 
-    def claim(self, worker: str, *, lease_s: float, job_id: str | None = None) -> Job | None:
+    def claim(
+        self,
+        worker: str,
+        *,
+        lease_s: float,
+        queues: Collection[str] = QUEUES,
+        job_id: str | None = None,
+    ) -> Job | None:
         now = self._clock()
         query = (
             sa.select(jobs.c.id, jobs.c.attempt)
-            .where(jobs.c.status == JobStatus.QUEUED)
+            .where(jobs.c.status == JobStatus.QUEUED, jobs.c.queue.in_(queues))
             .order_by(jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id)
             .limit(1)
             # On PostgreSQL claimers do not wait for one another; SQLite has one writer anyway.
@@ -172,10 +180,29 @@ class SqlJobStore:
             stage=stage,
         )
 
-    def succeed(self, job_id: str, attempt: int, *, result_id: str) -> Job:
-        return self._end(
-            job_id, attempt, JobStatus.SUCCEEDED, result_id=result_id, progress=1.0, stage="done"
-        )
+    def succeed(
+        self,
+        job_id: str,
+        attempt: int,
+        *,
+        result_id: str,
+        stage_seconds: Mapping[str, float] = NO_SECONDS,
+    ) -> Job:
+        with writing(self._engine) as connection:
+            job = self._moved(
+                connection,
+                job_id,
+                attempt,
+                status=JobStatus.SUCCEEDED,
+                finished_at=self._clock(),
+                lease_until=None,
+                result_id=result_id,
+                progress=1.0,
+                stage="done",
+            )
+            # In the job's own transaction: counted once, and only for the attempt that won.
+            add_stage_seconds(connection, job.request.pipeline, stage_seconds)
+            return job
 
     def fail(self, job_id: str, attempt: int, *, kind: str, reason: str) -> Job:
         return self._end(job_id, attempt, JobStatus.FAILED, error_kind=kind, error=reason)
@@ -244,14 +271,14 @@ class SqlJobStore:
 
     def outbox(self, *, limit: int = 100) -> list[Bell]:
         query = (
-            sa.select(outbox.c.id, outbox.c.job_id, jobs.c.pipeline)
+            sa.select(outbox.c.id, outbox.c.job_id, jobs.c.queue)
             .join(jobs, jobs.c.id == outbox.c.job_id)
             .order_by(outbox.c.id)
             .limit(limit)
         )
         with reading(self._engine) as connection:
             return [
-                Bell(id=row.id, job_id=row.job_id, pipeline=row.pipeline)
+                Bell(id=row.id, job_id=row.job_id, queue=row.queue)
                 for row in connection.execute(query)
             ]
 

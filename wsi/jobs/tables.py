@@ -34,6 +34,8 @@ jobs = sa.Table(
     sa.Column("pipeline", sa.String(64), nullable=False),
     sa.Column("model", sa.String(255), nullable=False),
     sa.Column("mpp", sa.Float),
+    sa.Column("queue", sa.String(16), nullable=False, server_default="cpu"),
+    sa.Column("trace_parent", sa.String(64)),
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False, default=0),
@@ -52,10 +54,10 @@ jobs = sa.Table(
     # How often its bell was put into the outbox, and when a QUEUED job wants the next one.
     sa.Column("rings", sa.Integer, nullable=False, default=0),
     sa.Column("ring_due_at", UtcDateTime, nullable=False),
-    # What claim looks for, in the order it looks for it.
-    sa.Index("ix_jobs_queue", "status", "priority", "created_at"),
     sa.Index("ix_jobs_slide", "slide_id", "pipeline", "created_at"),
 )
+# What claim looks for, in the order it looks for it.
+sa.Index("ix_jobs_claim", jobs.c.status, jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id)
 
 outbox = sa.Table(
     "job_outbox",
@@ -66,4 +68,25 @@ outbox = sa.Table(
     ),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Index("ix_job_outbox_job", "job_id"),
+)
+
+# Every worker says here what it can run, and that it is there.
+workers = sa.Table(
+    "workers",
+    metadata,
+    sa.Column("name", sa.String(255), primary_key=True),
+    sa.Column("queues", sa.JSON, nullable=False),
+    sa.Column("abilities", sa.JSON, nullable=False),
+    sa.Column("started_at", UtcDateTime, nullable=False),
+    sa.Column("seen_at", UtcDateTime, nullable=False),
+)
+
+# Sums over all jobs that succeeded: what the metrics show, without reading every job's result.
+stage_seconds = sa.Table(
+    "stage_seconds",
+    metadata,
+    sa.Column("pipeline", sa.String(64), primary_key=True),
+    sa.Column("stage", sa.String(64), primary_key=True),
+    sa.Column("jobs", sa.BigInteger, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
 )

@@ -30,7 +30,9 @@ class Clock:
         self.now += timedelta(seconds=seconds)
 
 
-def job_request(slide_id: str = "slide-1", pipeline: str = "patch") -> JobRequest:
+def job_request(
+    slide_id: str = "slide-1", pipeline: str = "patch", queue: str = "cpu"
+) -> JobRequest:
     """A request that nobody will run."""
     return JobRequest(
         slide_id=slide_id,
@@ -40,6 +42,7 @@ def job_request(slide_id: str = "slide-1", pipeline: str = "patch") -> JobReques
         pipeline=pipeline,
         model="tiny",
         mpp=0.5,
+        queue=queue,
     )
 
 
@@ -109,6 +112,17 @@ class JobStoreContract:
         job = store.claim("w1", lease_s=LEASE_S, job_id=wanted.id)
         assert job is not None
         assert job.id == wanted.id
+
+    def test_a_worker_is_given_jobs_of_its_queues_alone(self, store: JobStore) -> None:
+        urgent = store.add(job_request(queue="gpu"), priority=9)
+        waiting = store.add(job_request())
+        first = store.claim("c", lease_s=LEASE_S, queues=["cpu"])
+        assert first is not None
+        assert (first.id, first.request.queue) == (waiting.id, "cpu")
+        assert store.claim("c", lease_s=LEASE_S, queues=["cpu"]) is None
+        second = store.claim("g", lease_s=LEASE_S, queues=["gpu", "cpu"])
+        assert second is not None
+        assert second.id == urgent.id
 
     def test_a_heartbeat_renews_the_lease_and_shows_progress(
         self, store: JobStore, clock: Clock
@@ -243,9 +257,9 @@ class JobStoreContract:
         assert store.get(other.id).status is JobStatus.RUNNING
 
     def test_a_bell_is_in_the_outbox_until_it_was_rung(self, store: JobStore) -> None:
-        job = store.add(job_request(pipeline="whole-slide"))
+        job = store.add(job_request(queue="gpu"))
         (bell,) = store.outbox()
-        assert (bell.job_id, bell.pipeline) == (job.id, "whole-slide")
+        assert (bell.job_id, bell.queue) == (job.id, "gpu")
         store.rung([bell])
         store.rung([bell])
         assert store.outbox() == []

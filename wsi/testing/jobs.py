@@ -2,13 +2,14 @@
 
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from wsi.errors import JobNotFoundError, LeaseLostError
 from wsi.jobs import Bell, Job, JobRequest, JobStatus
+from wsi.jobs.job import NO_SECONDS, QUEUES
 from wsi.jobs.sql_store import utc_now, worker_lost_text
 
 _MAX_DOUBLINGS = 6
@@ -33,6 +34,7 @@ class MemoryJobStore:
         self._rings: dict[str, tuple[int, datetime]] = {}
         self._bells: list[Bell] = []
         self._next_bell = 1
+        self.stage_seconds: list[tuple[str, Mapping[str, float]]] = []
 
     def add(self, request: JobRequest, *, priority: int = 0) -> Job:
         with self._lock:
@@ -79,12 +81,21 @@ class MemoryJobStore:
                     found[job.request.slide_id, job.request.pipeline] = job
             return [found[key] for key in sorted(found)]
 
-    def claim(self, worker: str, *, lease_s: float, job_id: str | None = None) -> Job | None:
+    def claim(
+        self,
+        worker: str,
+        *,
+        lease_s: float,
+        queues: Collection[str] = QUEUES,
+        job_id: str | None = None,
+    ) -> Job | None:
         with self._lock:
             waiting = [
                 job
                 for job in self._jobs.values()
-                if job.status is JobStatus.QUEUED and job_id in (None, job.id)
+                if job.status is JobStatus.QUEUED
+                and job.request.queue in queues
+                and job_id in (None, job.id)
             ]
             if not waiting:
                 return None
@@ -110,10 +121,25 @@ class MemoryJobStore:
             lease_until = self._clock() + timedelta(seconds=lease_s)
             return self._set(job, lease_until=lease_until, progress=progress, stage=stage)
 
-    def succeed(self, job_id: str, attempt: int, *, result_id: str) -> Job:
-        return self._end(
-            job_id, attempt, JobStatus.SUCCEEDED, result_id=result_id, progress=1.0, stage="done"
-        )
+    def succeed(
+        self,
+        job_id: str,
+        attempt: int,
+        *,
+        result_id: str,
+        stage_seconds: Mapping[str, float] = NO_SECONDS,
+    ) -> Job:
+        with self._lock:
+            job = self._end(
+                job_id,
+                attempt,
+                JobStatus.SUCCEEDED,
+                result_id=result_id,
+                progress=1.0,
+                stage="done",
+            )
+            self.stage_seconds.append((job.request.pipeline, stage_seconds))
+            return job
 
     def fail(self, job_id: str, attempt: int, *, kind: str, reason: str) -> Job:
         return self._end(job_id, attempt, JobStatus.FAILED, error_kind=kind, error=reason)
@@ -240,7 +266,7 @@ class MemoryJobStore:
     def _ring(self, job: Job, *, rings: int) -> None:
         wait_s = self._ring_after_s * 2 ** min(rings, _MAX_DOUBLINGS)
         self._rings[job.id] = (rings + 1, self._clock() + timedelta(seconds=wait_s))
-        self._bells.append(Bell(id=self._next_bell, job_id=job.id, pipeline=job.request.pipeline))
+        self._bells.append(Bell(id=self._next_bell, job_id=job.id, queue=job.request.queue))
         self._next_bell += 1
 
     def _silence(self, job_id: str) -> None:

@@ -171,6 +171,7 @@ def collage_slide(
     *,
     columns: int | None = None,
     gap_share: float = 0.15,
+    margin: int = 1,
     jpeg_quality: int = 92,
     format: Flavour = "tiff",
 ) -> NDArray[np.int64]:
@@ -183,6 +184,7 @@ def collage_slide(
         seed: fixes the order.
         columns: patches a row; about a square by default.
         gap_share: share of the places that stay white.
+        margin: patches' widths of glass all round, as a section never touches the slide's border.
         jpeg_quality, format: as ``write_slide``.
 
     Returns:
@@ -198,10 +200,10 @@ def collage_slide(
     rng = np.random.default_rng([seed, 3])
     order[rng.permutation(rows * columns)[: len(patches)]] = np.arange(len(patches))
     grid = order.reshape(rows, columns)
-    # One patch's width of glass all round, as a section never touches the slide's border.
-    canvas = np.full(((rows + 2) * side, (columns + 2) * side, 3), 255, np.uint8)
+    height, width = (rows + 2 * margin) * side, (columns + 2 * margin) * side
+    canvas = np.full((height, width, 3), 255, np.uint8)
     for row, column in np.argwhere(grid >= 0):
-        y, x = (row + 1) * side, (column + 1) * side
+        y, x = (row + margin) * side, (column + margin) * side
         canvas[y : y + side, x : x + side] = patches[grid[row, column]]
     write_slide(path, canvas, mpp, jpeg_quality=jpeg_quality, format=format)
     return grid

@@ -2,10 +2,12 @@
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.integration.toy_pipeline import ToyPipeline, load, write_bundle
 from tests.unit.service.conftest import write_slide
@@ -61,6 +63,9 @@ def test_a_job_that_ends_well_names_its_stored_result(tmp_path: Path) -> None:
     result = get_result(SlideStore(job.request.store_url), f"{job.id}-1")
     assert sum(result.probabilities.values()) == pytest.approx(1)
     assert {"load model", "job"} <= set(result.timings_s)
+    ((pipeline, seconds),) = bench.store.stage_seconds
+    assert pipeline == "patch"
+    assert set(seconds) == {"load model", "store result"}
 
 
 def test_progress_reaches_the_row_while_the_job_runs(tmp_path: Path) -> None:
@@ -108,7 +113,16 @@ def test_a_model_that_is_gone_fails_the_job(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("error", "kind"),
-    [(MemoryError("allocate 9 TiB"), "out_of_memory"), (StoreError("disk full"), "store")],
+    [
+        (MemoryError("allocate 9 TiB"), "out_of_memory"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 TiB"), "out_of_memory"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 TiB"),
+            "out_of_memory",
+        ),
+        (RuntimeError("something else"), "internal"),
+        (StoreError("disk full"), "store"),
+    ],
 )
 def test_lack_of_memory_and_of_disk_are_told_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: str
@@ -140,7 +154,9 @@ def test_what_a_worker_computed_after_losing_its_lease_is_dropped(tmp_path: Path
     bench.store.worker_died("w")
     bench.store.sweep(max_attempts=3)
     second = bench.claim()
-    job = bench.run()
+    # No beat in between: it would tell the worker, which would then stop earlier.
+    run_job(bench.store, bench.job, bench.pipelines, Patience(beat_s=60))
+    job = bench.store.get(bench.job.id)
     assert (job.status, job.attempt, job.result_id) == (JobStatus.RUNNING, second.attempt, None)
     run_job(bench.store, second, bench.pipelines, QUICK)
     # Both attempts stored something; the row names the one that won.
@@ -156,9 +172,18 @@ def test_a_lease_lost_in_the_middle_stops_the_work(tmp_path: Path) -> None:
     assert bench.results() == ()
 
 
-def deaf_until(monkeypatch: pytest.MonkeyPatch, event: threading.Event) -> None:
-    """Make the pipeline ignore everything until the event."""
-    monkeypatch.setattr(ToyPipeline, "_work", lambda *_: event.wait(60))
+def deaf_until(
+    monkeypatch: pytest.MonkeyPatch,
+    event: threading.Event,
+    begun: Callable[[], object] = lambda: None,
+) -> None:
+    """Make the pipeline ignore everything until the event; ``begun`` is called before."""
+
+    def work(*_: object) -> None:
+        begun()
+        event.wait(60)
+
+    monkeypatch.setattr(ToyPipeline, "_work", work)
 
 
 @pytest.mark.parametrize(
@@ -168,18 +193,23 @@ def test_a_pipeline_that_does_not_listen_is_ended_by_force_with_its_row_settled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str, status: JobStatus
 ) -> None:
     bench = Bench(tmp_path)
-    if harm == "cancel":
-        bench.store.request_cancel(bench.job.id)
-    ended = threading.Event()
+    stop, ended = threading.Event(), threading.Event()
     at_end = []
+
+    def begun() -> None:
+        # Only now: before, the pipeline would have heard of it.
+        if harm == "cancel":
+            bench.store.request_cancel(bench.job.id)
+        else:
+            stop.set()
 
     def end_process() -> None:
         if not ended.is_set():
             at_end.append(bench.store.get(bench.job.id).status)
             ended.set()
 
-    deaf_until(monkeypatch, ended)
-    bench.run(stopping=lambda: harm == "stop", end_process=end_process)
+    deaf_until(monkeypatch, ended, begun)
+    bench.run(stopping=stop.is_set, end_process=end_process)
     assert at_end == [status]
 
 

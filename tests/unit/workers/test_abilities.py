@@ -1,0 +1,102 @@
+"""What a worker says of itself."""
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.integration.toy_pipeline import write_bundle
+from workers import abilities
+from workers.abilities import Presence, describe, free_memory, in_words, settled
+from workers.device import look_at
+from workers.settings import Settings
+from wsi.errors import ConfigError
+from wsi.jobs import WorkerRegistry, create_engine
+from wsi.jobs.tables import metadata
+
+
+def on_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make this machine look as if it had one."""
+    seen = {"device": "cuda", "name": "Some GPU", "device_free_bytes": 8 * 1024**3}
+    monkeypatch.setattr(abilities, "_look_at", lambda device: seen)
+
+
+def test_a_worker_on_a_cpu_serves_cpu_jobs() -> None:
+    settings, device = settled(Settings(device="cpu"))
+    assert (settings.queues, device) == (("cpu",), {"device": "cpu"})
+
+
+def test_a_worker_on_a_gpu_serves_both_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    on_gpu(monkeypatch)
+    settings, _ = settled(Settings())
+    assert (settings.device, settings.queues) == ("cuda", ("gpu", "cpu"))
+    monkeypatch.setenv("WSI_WORKER_QUEUES", "gpu")
+    assert settled(Settings())[0].queues == ("gpu",)
+
+
+def test_a_device_is_looked_at_in_a_process_of_its_own() -> None:
+    with pytest.raises(ConfigError, match="WSI_DEVICE=cuda:99"):
+        settled(Settings(device="cuda:99"))
+
+
+def test_a_gpu_is_described_by_name_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (
+        ("is_available", True),
+        ("mem_get_info", (6, 8)),
+        ("get_device_name", "Some GPU"),
+    ):
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+    assert look_at("cuda:0") == {
+        "device": "cuda:0",
+        "name": "Some GPU",
+        "device_free_bytes": 6,
+        "device_total_bytes": 8,
+    }
+    assert look_at("cpu") == {"device": "cpu"}
+
+
+def test_a_worker_says_what_it_can_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_gpu(monkeypatch)
+    write_bundle(tmp_path / "models", "a")
+    write_bundle(tmp_path / "models", "b", pipeline="whole-slide")
+    (tmp_path / "models" / "bad").mkdir()
+    (tmp_path / "models" / "bad" / "model.json").write_text("{")
+    settings, device = settled(Settings(data_dir=tmp_path))
+    worker = describe(settings, device)
+    assert worker.abilities["models"] == {"a": "patch", "b": "whole-slide"}
+    assert worker.abilities["pipelines"] == ["patch", "whole-slide"]
+    words = in_words(worker)
+    for part in ("serves gpu, cpu", "cuda (Some GPU)", "8.0 GiB free on the GPU", "a (patch)"):
+        assert part in words
+
+
+def test_free_memory_is_that_of_the_container_where_it_is_less(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = free_memory()
+    assert everything is not None
+    assert everything > 10_000_000
+    limits = {"memory.max": ["3000000"], "memory.current": ["1000000"]}
+    read = abilities._lines
+    monkeypatch.setattr(abilities, "_lines", lambda path: limits.get(path.name) or read(path))
+    assert free_memory() == 2_000_000
+
+
+def test_a_worker_is_listed_while_it_works(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    engine = create_engine(f"sqlite:///{tmp_path / 'a.db'}")
+    metadata.create_all(engine)
+    registry = WorkerRegistry(engine)
+    settings, device = settled(Settings(data_dir=tmp_path, device="cpu"))
+    with Presence(registry, settings, device) as presence:
+        presence.said.wait(30)
+        (worker,) = registry.alive()
+        assert worker.abilities["device"] == "cpu"
+    assert registry.alive() == []
+    assert "this worker serves cpu; on cpu" in caplog.text
+    engine.dispose()

@@ -1,0 +1,163 @@
+"""What a worker can run, found out once at its start, and told to everybody."""
+
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from workers.settings import Settings
+from wsi.errors import ConfigError, JobStoreUnavailableError, ModelError
+from wsi.jobs import CPU, GPU, Worker, WorkerRegistry
+from wsi.jobs.workers import SAY_EVERY_S
+from wsi.models.card import AGGREGATOR, CARD_FILE, read_card
+
+_log = logging.getLogger(__name__)
+
+_DEVICE_TIMEOUT_S = 300.0
+_GIB = 1024**3
+
+
+def settled(settings: Settings) -> tuple[Settings, dict[str, Any]]:
+    """Settings with device and queues filled in, and what is known of the device.
+
+    A worker on a GPU serves both queues, one without serves that of CPU jobs, unless told
+    otherwise.
+
+    Raises:
+        ConfigError: the device is not there, or has a queue that it cannot serve.
+    """
+    device = {"device": "cpu"} if settings.device == "cpu" else _look_at(settings.device)
+    on_gpu = device["device"] != "cpu"
+    queues = settings.queues or ((GPU, CPU) if on_gpu else (CPU,))
+    return settings.model_copy(update={"device": device["device"], "queues": queues}), device
+
+
+def _look_at(device: str) -> dict[str, Any]:
+    # In a process of its own: torch takes seconds and hundreds of megabytes, and a CUDA context
+    # some of the GPU's memory, for as long as its process lives.
+    try:
+        found = subprocess.run(
+            [sys.executable, "-m", "workers.device", device],
+            capture_output=True,
+            text=True,
+            timeout=_DEVICE_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ConfigError(f"WSI_DEVICE={device}: it does not answer ({error})") from error
+    if found.returncode:
+        last = found.stderr.strip().splitlines()[-1:] or ["no reason given"]
+        raise ConfigError(f"WSI_DEVICE={device}: {last[0]}")
+    seen: dict[str, Any] = json.loads(found.stdout)
+    return seen
+
+
+def describe(settings: Settings, device: dict[str, Any]) -> Worker:
+    """The worker as it is at this moment; ``settings`` and ``device`` are those of ``settled``."""
+    models = {}
+    for path in sorted(settings.models.glob(f"*/{CARD_FILE}")):
+        try:
+            card = read_card(path.parent)
+        except ModelError as error:
+            _log.error("%s", error)
+            continue
+        if card.pipeline != AGGREGATOR:
+            models[card.name] = card.pipeline
+    return Worker(
+        name=f"{socket.gethostname()}:{os.getpid()}",
+        queues=settings.queues,
+        abilities={
+            **device,
+            "processes": settings.processes,
+            "cores": len(os.sched_getaffinity(0)),
+            "memory_free_bytes": free_memory(),
+            "pipelines": sorted(set(models.values())),
+            "models": models,
+        },
+    )
+
+
+def free_memory() -> int | None:
+    """Bytes that this machine, or this container, has left; ``None`` where it does not say."""
+    free = None
+    for line in _lines(Path("/proc/meminfo")):
+        if line.startswith("MemAvailable:"):
+            free = int(line.split()[1]) * 1024
+    group = Path("/sys/fs/cgroup")
+    limit, used = (_lines(group / name) for name in ("memory.max", "memory.current"))
+    if limit and used and limit[0].isdigit():
+        left = max(0, int(limit[0]) - int(used[0]))
+        return left if free is None else min(free, left)
+    return free
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        # Not every system tells; who asks shows it as unknown.
+        return []
+
+
+def in_words(worker: Worker) -> str:
+    """One line for the log."""
+    can = worker.abilities
+    memory = can["memory_free_bytes"]
+    parts = [
+        f"serves {', '.join(worker.queues)}",
+        f"on {can['device']}" + (f" ({can['name']})" if "name" in can else ""),
+        f"{can['processes']} process(es), {can['cores']} cores",
+        f"{memory / _GIB:.1f} GiB free" if memory is not None else "free memory unknown",
+    ]
+    if "device_free_bytes" in can:
+        parts.append(f"{can['device_free_bytes'] / _GIB:.1f} GiB free on the GPU")
+    models = ", ".join(f"{name} ({pipeline})" for name, pipeline in can["models"].items())
+    return "; ".join([*parts, f"models: {models or 'none yet'}"])
+
+
+class Presence:
+    """Says again and again that this worker is there, until the block ends."""
+
+    def __init__(
+        self, registry: WorkerRegistry, settings: Settings, device: dict[str, Any]
+    ) -> None:
+        self._registry = registry
+        self._settings = settings
+        self._device = device
+        self.said = threading.Event()
+        """Set once the database has heard of this worker."""
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
+
+    def __enter__(self) -> Self:
+        _log.info("this worker %s", in_words(describe(self._settings, self._device)))
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        try:
+            self._registry.leave(describe(self._settings, self._device).name)
+        except JobStoreUnavailableError as away:
+            _log.warning("%s", away)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._registry.say(describe(self._settings, self._device))
+                self.said.set()
+            except JobStoreUnavailableError as error:
+                _log.warning("%s", error)
+            self._stop.wait(SAY_EVERY_S)
