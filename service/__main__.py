@@ -1,6 +1,5 @@
 """``python -m service``: the API on uvicorn, set up by ``WSI_...`` variables."""
 
-import logging
 import sys
 
 import uvicorn
@@ -9,15 +8,16 @@ from pydantic import ValidationError
 from service.app import create_app
 from service.settings import Settings
 from wsi.errors import ConfigError
+from wsi.logs import set_up_logging
+from wsi.tracing import set_up_tracing
 
 
 def main() -> None:
     """Serve until told to stop."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
     try:
         settings = Settings()
+        set_up_logging("INFO", settings.log_format)
+        set_up_tracing("wholeslide-api")
         app = create_app(settings)
     except (ConfigError, ValidationError) as error:
         sys.stderr.write(f"{error}\n")

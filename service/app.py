@@ -12,15 +12,24 @@ from pathlib import Path
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
+from service.annotations import endpoints as annotations
+from service.annotations.repository import AnnotationRepository
 from service.auth import endpoints as access
 from service.auth import login_page
 from service.auth.gate import COOKIE, Gate
+from service.auth.limits import Limit
+from service.auth.oidc import TokenChecker
 from service.auth.repository import AuditLog, KeyRepository
+from service.auth.rules import UNAUDITED
+from service.background import Loop
 from service.batches import endpoints as batches
+from service.batches import exports as batch_exports
+from service.batches.arrivals import register_next
 from service.batches.repository import BatchRepository
 from service.context import Context, guard
 from service.database import migrate
 from service.errors import install_error_handlers
+from service.exports import endpoints as exports
 from service.health import endpoints as health
 from service.health import metrics
 from service.jobs import endpoints as jobs
@@ -28,12 +37,16 @@ from service.jobs.reconciler import Reconciler
 from service.middleware import AuditTrail, BodyLimit, SecurityHeaders, SignInFirst
 from service.models import endpoints as models
 from service.models.catalog import ModelCatalog
+from service.no_endpoint import no_endpoint
+from service.openapi import install_openapi
 from service.results import endpoints as results
 from service.results.reader import ResultReader
 from service.reviews import endpoints as reviews
+from service.reviews import presence
 from service.reviews.repository import ReviewRepository
 from service.settings import Settings
 from service.slides import endpoints as slides
+from service.slides import private, tissue
 from service.slides.intake import Intake
 from service.slides.repository import SlideRepository
 from service.slides.staging import remove_abandoned
@@ -41,8 +54,11 @@ from service.tiles import endpoints as tiles
 from service.tiles.open_slides import OpenSlides
 from service.uploads import endpoints as uploads_api
 from service.uploads.partial import PartialUploads
+from service.webhooks.caller import WebhookCaller
+from service.webhooks.events import what_ended
+from service.webhooks.repository import WebhookRepository
 from wsi.errors import ConfigError
-from wsi.jobs import CeleryBells, SqlJobStore, create_engine
+from wsi.jobs import CeleryBells, SqlJobStore, WorkerRegistry, create_engine
 
 _log = logging.getLogger(__name__)
 
@@ -61,10 +77,13 @@ def create_app(settings: Settings) -> FastAPI:
             f"WSI_HOST={settings.host} is open to others: set WSI_AUTH=on, so that keys are asked "
             "for"
         )
+    if settings.webhook_hosts and not settings.webhook_secret.get_secret_value():
+        raise ConfigError("WSI_WEBHOOK_HOSTS needs WSI_WEBHOOK_SECRET, which calls are signed with")
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         context = _start(settings)
+        _start_loops(context)
         app.state.context = context
         try:
             yield
@@ -78,6 +97,14 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url=f"{PREFIX}/openapi.json",
         docs_url=f"{PREFIX}/docs",
         redoc_url=None,
+        # Spans of requests, where service.__main__ set tracing up. What probes ask is noise.
+        telemetry={
+            "operation_spans": False,
+            "metrics": False,
+            "logs": False,
+            "auto_configure": False,
+            "exclude": lambda scope: scope["path"].removeprefix(PREFIX) in UNAUDITED,
+        },
         lifespan=lifespan,
     )
     install_error_handlers(app)
@@ -98,12 +125,22 @@ def create_app(settings: Settings) -> FastAPI:
         models,
         jobs,
         batches,
+        batch_exports,
         results,
+        exports,
         reviews,
+        presence,
+        annotations,
+        tissue,
+        private,
         access,
     ):
         api.include_router(domain.router)
+    api.include_router(reviews.news)
+    api.include_router(annotations.classes)
     app.include_router(api)
+    app.mount(PREFIX, no_endpoint)
+    install_openapi(app, PREFIX)
     if settings.auth == "on":
         app.include_router(login_page.router)
         app.add_middleware(SignInFirst, cookie=COOKIE)
@@ -113,7 +150,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def _start(settings: Settings) -> Context:
-    for folder in (settings.incoming, settings.slides, settings.stores):
+    for folder in (settings.incoming, settings.slides):
         folder.mkdir(parents=True, exist_ok=True)
     removed = remove_abandoned(settings.incoming)
     if removed:
@@ -122,11 +159,13 @@ def _start(settings: Settings) -> Context:
     migrate(engine)
     slide_rows = SlideRepository(engine)
     job_store = SqlJobStore(engine)
+    workers = WorkerRegistry(engine)
     reconciler = Reconciler(
         job_store,
         CeleryBells(settings.broker_url, settings.queue) if settings.broker_url else None,
         max_attempts=settings.max_attempts,
         sweep_s=settings.sweep_s,
+        workers=workers,
     )
     reconciler.start()
     uploads = PartialUploads(settings.uploads, timedelta(hours=settings.upload_lasts_h))
@@ -143,20 +182,52 @@ def _start(settings: Settings) -> Context:
         slides=slide_rows,
         intake=Intake(settings, slide_rows),
         jobs=job_store,
+        workers=workers,
         batches=BatchRepository(engine, job_store),
+        callbacks=WebhookRepository(engine),
         models=ModelCatalog(settings.models),
         results=ResultReader(),
         reviews=ReviewRepository(engine),
+        annotations=AnnotationRepository(engine),
         uploads=uploads,
         keys=keys,
         audit=audit,
-        gate=Gate(keys, audit, enabled=settings.auth == "on"),
+        gate=_gate(settings, keys, audit),
         open_slides=OpenSlides(settings.open_slides),
         reconciler=reconciler,
+        arrivals=Loop("arrivals", settings.sweep_s),
+        webhooks=Loop("webhooks", settings.sweep_s),
+    )
+
+
+def _start_loops(context: Context) -> None:
+    settings = context.settings
+    context.arrivals.start(lambda: register_next(context))
+    if settings.webhook_hosts:
+        caller = WebhookCaller(
+            context.callbacks,
+            hosts=settings.webhook_hosts,
+            secret=settings.webhook_secret.get_secret_value(),
+            first_wait_s=settings.webhook_retry_s,
+            tell=lambda kind, target_id: what_ended(context, kind, target_id),
+        )
+        context.webhooks.start(caller.step)
+
+
+def _gate(settings: Settings, keys: KeyRepository, audit: AuditLog) -> Gate:
+    return Gate(
+        keys,
+        audit,
+        enabled=settings.auth == "on",
+        tokens=TokenChecker(settings.provider) if settings.provider else None,
+        requests=Limit("requests", settings.rate_limit, settings.rate_limit_store),
+        sign_ins=Limit("sign-ins", settings.sign_in_limit, settings.rate_limit_store),
     )
 
 
 def _stop(context: Context) -> None:
+    context.arrivals.close()
+    context.webhooks.close()
     context.reconciler.close()
     context.open_slides.clear()
     context.engine.dispose()

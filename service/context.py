@@ -6,8 +6,10 @@ from typing import Annotated
 import sqlalchemy as sa
 from fastapi import Depends, Request
 
+from service.annotations.repository import AnnotationRepository
 from service.auth.gate import ANYBODY, Gate
 from service.auth.repository import AuditLog, KeyRepository
+from service.background import Loop
 from service.batches.repository import BatchRepository
 from service.jobs.reconciler import Reconciler
 from service.models.catalog import ModelCatalog
@@ -18,7 +20,9 @@ from service.slides.intake import Intake
 from service.slides.repository import SlideRepository
 from service.tiles.open_slides import OpenSlides
 from service.uploads.partial import PartialUploads
-from wsi.jobs import JobStore
+from service.webhooks.repository import WebhookRepository
+from wsi.errors import WsiError
+from wsi.jobs import JobStore, WorkerRegistry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,16 +34,21 @@ class Context:
     slides: SlideRepository
     intake: Intake
     jobs: JobStore
+    workers: WorkerRegistry
     batches: BatchRepository
+    callbacks: WebhookRepository
     models: ModelCatalog
     results: ResultReader
     reviews: ReviewRepository
+    annotations: AnnotationRepository
     uploads: PartialUploads
     keys: KeyRepository
     audit: AuditLog
     gate: Gate
     open_slides: OpenSlides
     reconciler: Reconciler
+    arrivals: Loop
+    webhooks: Loop
 
 
 def get_context(request: Request) -> Context:
@@ -56,7 +65,12 @@ async def guard(request: Request) -> None:
     gate = get_context(request).gate
     template = request.scope["route"].path
     request.state.audit = gate.note(request, template, ANYBODY)
-    who = await gate.who(request)
+    try:
+        who = await gate.who(request)
+    except WsiError:
+        await gate.count(request, template, ANYBODY)
+        raise
     request.state.principal = who
-    request.state.audit = gate.note(request, template, who)
+    noted = await gate.count(request, template, who)
+    request.state.audit = gate.note(request, template, who) if noted else None
     gate.check(request, template, who)

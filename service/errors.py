@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from starlette.exceptions import HTTPException
 
 from wsi import errors
@@ -58,8 +58,28 @@ class UnauthorizedError(errors.WsiError):
     """No key, or none that is valid."""
 
 
+class ProviderAwayError(errors.WsiError):
+    """Who vouches for tokens does not answer."""
+
+
+class TooManyRequestsError(errors.WsiError):
+    """A caller that makes more requests than allowed."""
+
+    def __init__(self, message: str, wait_s: int) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
+
+
 class ForbiddenError(errors.WsiError):
     """Somebody who may not do this."""
+
+
+class BusyError(errors.WsiError):
+    """Jobs are at work on it."""
+
+
+class NotOursError(errors.WsiError):
+    """A file that was registered where it lies: this service does not change it."""
 
 
 class NotFinishedError(errors.WsiError):
@@ -99,12 +119,17 @@ STATUS: Mapping[type[Exception], tuple[int, str]] = {
     # The upload protocol's own status, which HTTP knows nothing of.
     ChecksumError: (460, "checksum"),
     UnauthorizedError: (HTTPStatus.UNAUTHORIZED, "unauthorized"),
+    ProviderAwayError: (HTTPStatus.SERVICE_UNAVAILABLE, "provider_away"),
+    TooManyRequestsError: (HTTPStatus.TOO_MANY_REQUESTS, "too_many_requests"),
     ForbiddenError: (HTTPStatus.FORBIDDEN, "forbidden"),
+    BusyError: (HTTPStatus.CONFLICT, "busy"),
+    NotOursError: (HTTPStatus.CONFLICT, "not_ours"),
     NotFinishedError: (HTTPStatus.CONFLICT, "not_finished"),
     StaleError: (HTTPStatus.PRECONDITION_FAILED, "stale"),
     PreconditionMissingError: (HTTPStatus.PRECONDITION_REQUIRED, "precondition_required"),
     SignedError: (HTTPStatus.CONFLICT, "signed"),
     ReviewError: (HTTPStatus.UNPROCESSABLE_ENTITY, "review"),
+    errors.AnnotationError: (HTTPStatus.UNPROCESSABLE_ENTITY, "annotation"),
     errors.SlideError: (HTTPStatus.UNPROCESSABLE_ENTITY, "slide_error"),
     errors.JobNotFoundError: (HTTPStatus.NOT_FOUND, "not_found"),
     errors.JobStoreUnavailableError: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
@@ -112,10 +137,13 @@ STATUS: Mapping[type[Exception], tuple[int, str]] = {
     errors.ArtifactMissingError: (HTTPStatus.NOT_FOUND, "not_found"),
     errors.StoreError: (HTTPStatus.INTERNAL_SERVER_ERROR, "store"),
     errors.ModelError: (HTTPStatus.UNPROCESSABLE_ENTITY, "model"),
+    errors.MissingExtraError: (HTTPStatus.NOT_IMPLEMENTED, "not_installed"),
     errors.ConfigError: (HTTPStatus.UNPROCESSABLE_ENTITY, "config"),
     errors.WsiError: (HTTPStatus.UNPROCESSABLE_ENTITY, "error"),
     OperationalError: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
     InterfaceError: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
+    # A NUL in a text, or a number without end: PostgreSQL takes neither.
+    DataError: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid"),
 }
 
 
@@ -146,6 +174,12 @@ def problem(
     return JSONResponse(body, status, headers=dict(headers or {}), media_type=PROBLEM_JSON)
 
 
+def kind_of(error: errors.WsiError) -> str:
+    """A stable, machine-readable word for an error."""
+    _, kind = next(STATUS[cls] for cls in STATUS if isinstance(error, cls))
+    return str(getattr(error, "kind", kind))
+
+
 def _known(request: Request, error: Exception) -> JSONResponse:
     status, kind = next(STATUS[cls] for cls in STATUS if isinstance(error, cls))
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -154,9 +188,13 @@ def _known(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, OperationalError | InterfaceError):
         # The driver's text names hosts and statements, which are no business of a client.
         return problem(status, kind, "the database did not answer; try again", headers=_RETRY)
+    if isinstance(error, DataError):
+        return problem(status, kind, "a text or number in the request cannot be stored")
     headers = _RETRY if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
     if isinstance(error, TusVersionError):
         headers = {"Tus-Version": "1.0.0"}
+    if isinstance(error, TooManyRequestsError):
+        headers = {"Retry-After": str(error.wait_s)}
     if isinstance(error, UnauthorizedError):
         headers = {"WWW-Authenticate": "Bearer"}
     return problem(status, getattr(error, "kind", kind), str(error), headers=headers, **more)

@@ -5,6 +5,7 @@ import re
 import time
 import uuid
 from collections.abc import Mapping
+from http import HTTPStatus
 
 import anyio.to_thread
 from sqlalchemy.exc import SQLAlchemyError
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.auth.gate import Note
 from service.errors import problem
 from wsi.errors import JobStoreUnavailableError
+from wsi.logs import about_request
 
 _log = logging.getLogger("service.requests")
 
@@ -63,17 +65,21 @@ class SecurityHeaders:
                         headers.setdefault(name, value)
             await send(message)
 
-        try:
-            await self._app(scope, receive, dressed)
-        finally:
-            _log.info(
-                "%s %s %s %d %.3fs",
-                request_id,
-                scope["method"],
-                scope["path"],
-                status,
-                time.monotonic() - begun,
-            )
+        with about_request(request_id):
+            try:
+                await self._app(scope, receive, dressed)
+            finally:
+                _log.info(
+                    "%s %s %d %.3fs",
+                    scope["method"],
+                    scope["path"],
+                    status,
+                    time.monotonic() - begun,
+                    extra={
+                        "request_id": request_id,
+                        "job_id": scope.get("path_params", {}).get("job_id"),
+                    },
+                )
 
 
 class SignInFirst:
@@ -88,7 +94,11 @@ class SignInFirst:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         on_page = scope["type"] == "http" and scope["path"] == "/"
-        if on_page and self._cookie not in Request(scope).cookies:
+        # A proxy that signs users in sends their tokens along.
+        known = on_page and (
+            self._cookie in Request(scope).cookies or "authorization" in Headers(scope=scope)
+        )
+        if on_page and not known:
             await RedirectResponse("/login", status_code=303)(scope, receive, send)
             return
         await self._app(scope, receive, send)
@@ -116,7 +126,8 @@ class AuditTrail:
             await self._app(scope, receive, watched)
         finally:
             note = scope.get("state", {}).get("audit")
-            if note is not None:
+            # Not of a request too many: the log would grow as fast as somebody can send.
+            if note is not None and status != HTTPStatus.TOO_MANY_REQUESTS:
                 await self._write(note, status)
 
     async def _write(self, note: Note, status: int) -> None:

@@ -21,6 +21,9 @@ slides = sa.Table(
     sa.Column("stated_mpp", sa.Float),
     sa.Column("given_mpp", sa.Float),
     sa.Column("magnification", sa.Float),
+    # Of the stored copy, where label and macro images were taken out of it.
+    sa.Column("stripped_sha256", sa.String(64)),
+    sa.Column("stripped_at", UtcDateTime),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Index("ix_slides_created", "created_at"),
 )
@@ -33,6 +36,39 @@ reviews = sa.Table(
     sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("saved_at", UtcDateTime, nullable=False),
     sa.Column("body", sa.JSON, nullable=False),
+    sa.Index("ix_reviews_saved", "saved_at"),
+)
+
+annotations = sa.Table(
+    "annotations",
+    metadata,
+    sa.Column("slide_id", sa.String(36), primary_key=True),
+    # Number of the change on its slide: what came after one that a reader has seen is news.
+    sa.Column("change", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("id", sa.String(36), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    # GeoJSON, level-0 px.
+    sa.Column("geometry", sa.JSON, nullable=False),
+    sa.Column("class_name", sa.String(64), nullable=False),
+    sa.Column("comment", sa.Text, nullable=False),
+    sa.Column("author", sa.Text, nullable=False),
+    sa.Column("changed_by", sa.Text, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("changed_at", UtcDateTime, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("deleted", sa.Boolean, nullable=False),
+    sa.UniqueConstraint("slide_id", "id", "version", name="uq_annotations_version"),
+    sa.Index("ix_annotations_class", "class_name"),
+)
+
+presence = sa.Table(
+    "presence",
+    metadata,
+    # One page of one browser; a page shows one slide at a time.
+    sa.Column("reader_id", sa.String(32), primary_key=True),
+    sa.Column("slide_id", sa.String(36), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("seen_at", UtcDateTime, nullable=False),
 )
 
 batches = sa.Table(
@@ -61,7 +97,29 @@ batch_items = sa.Table(
     # Why there is no job, where the slide was refused.
     sa.Column("refusal_kind", sa.String(64)),
     sa.Column("refusal", sa.Text),
+    # A slide that is still to be registered: where it lies, what is wanted of it, and until when
+    # one of several services is at it.
+    sa.Column("path", sa.Text),
+    sa.Column("wish", sa.JSON),
+    sa.Column("taken_until", UtcDateTime),
     sa.Index("ix_batch_items_job", "job_id"),
+)
+
+webhooks = sa.Table(
+    "webhooks",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    # "batch" or "job", and which: the address is called when that has ended.
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("target_id", sa.String(36), nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    # WAITING, DELIVERED or GIVEN_UP.
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("due_at", UtcDateTime, nullable=False),
+    sa.Column("error", sa.Text),
+    sa.Index("ix_webhooks_due", "state", "due_at"),
+    sa.Index("ix_webhooks_target", "target_id"),
 )
 
 api_keys = sa.Table(

@@ -52,10 +52,11 @@ class SessionIn(BaseModel):
 
 
 class Me(BaseModel):
-    """Who is asking."""
+    """Who is asking, and how the service wants them to read."""
 
     name: str
     role: str
+    blind_first_read: bool
 
 
 class AuditOut(BaseModel):
@@ -77,7 +78,13 @@ def open_session(wish: SessionIn, request: Request, response: Response, context:
 
 
 def start_session(text: str, request: Request, response: Response, context: Context) -> Me:
-    """Set the cookie of a new session. Raises ``UnauthorizedError``."""
+    """Set the cookie of a new session.
+
+    Raises:
+        UnauthorizedError: the key is not valid.
+        TooManyRequestsError: too many tries from this address.
+    """
+    context.gate.count_sign_in(request)
     key = context.keys.find(text.strip())
     if key is None or key.expires_at is not None:
         raise UnauthorizedError("this key is not valid")
@@ -90,14 +97,19 @@ def start_session(text: str, request: Request, response: Response, context: Cont
         samesite="strict",
         secure=request.url.scheme == "https",
     )
-    return Me(name=key.name, role=key.role.name.lower())
+    return _me(key.name, key.role, context)
 
 
 @router.get("/session")
-def get_session(request: Request) -> Me:
+def get_session(request: Request, context: Ctx) -> Me:
     """Who is asking, and with which role."""
     who: Principal = request.state.principal
-    return Me(name=who.name, role=who.role.name.lower())
+    return _me(who.name, who.role, context)
+
+
+def _me(name: str, role: Role, context: Context) -> Me:
+    blind = context.settings.blind_first_read
+    return Me(name=name, role=role.name.lower(), blind_first_read=blind)
 
 
 @router.delete("/session", status_code=204)

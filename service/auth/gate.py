@@ -1,15 +1,17 @@
 """Every request passes here: who is it, may they, and the note for the audit log."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 import anyio.to_thread
 from fastapi import Request
 
-from service.auth.repository import AuditLog, KeyRepository
+from service.auth.limits import Limit, caller_at
+from service.auth.oidc import TokenChecker
+from service.auth.repository import KEY_PREFIX, AuditLog, KeyRepository
 from service.auth.rules import AUDITED_READS, RULES, UNAUDITED, Role
-from service.errors import ForbiddenError, UnauthorizedError
+from service.errors import ForbiddenError, TooManyRequestsError, UnauthorizedError
 
 _log = logging.getLogger(__name__)
 
@@ -19,11 +21,31 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 
 @dataclass(frozen=True)
 class Principal:
-    """Who makes a request."""
+    """Who makes a request.
+
+    Attributes:
+        key_id: of the key or session that was sent.
+        name: for people.
+        role: what they may.
+        subject: of the token that was sent, as its provider calls them; names may be shared.
+        refusal: why what was sent was not believed.
+    """
 
     key_id: str | None
     name: str
     role: Role
+    subject: str | None = None
+    refusal: str = ""
+
+    @property
+    def is_anybody(self) -> bool:
+        """Whether it is not known who they are."""
+        return self.key_id is None and self.subject is None and self.role is Role.PUBLIC
+
+    @property
+    def label(self) -> str:
+        """For the audit log: nobody can take this name who is not the same person."""
+        return self.name if self.subject is None else f"{self.name} (token of {self.subject})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +77,28 @@ class Gate:
     Args:
         keys: API keys.
         audit: where notes go.
-        enabled: whether keys are asked for at all.
+        enabled: whether keys are asked for at all; without, nothing is limited either.
+        tokens: checks tokens of a provider, where there is one.
+        requests: limit for what one caller may ask.
+        sign_ins: limit for sign-ins, and for keys and tokens that are refused.
     """
 
-    def __init__(self, keys: KeyRepository, audit: AuditLog, *, enabled: bool) -> None:
+    def __init__(
+        self,
+        keys: KeyRepository,
+        audit: AuditLog,
+        *,
+        enabled: bool,
+        tokens: TokenChecker | None = None,
+        requests: Limit | None = None,
+        sign_ins: Limit | None = None,
+    ) -> None:
         self._keys = keys
         self._audit = audit
         self._enabled = enabled
+        self._tokens = tokens
+        self._requests = requests
+        self._sign_ins = sign_ins
 
     def check(self, request: Request, template: str, who: Principal) -> None:
         """Whether they may.
@@ -81,8 +118,10 @@ class Gate:
             _log.error("no rule for %s %s: refused", request.method, template)
             raise ForbiddenError("this endpoint has no rule")
         if who.role < needed:
-            if who is ANYBODY:
-                raise UnauthorizedError("send a key: Authorization: Bearer wsk_...")
+            if who.is_anybody:
+                raise UnauthorizedError(who.refusal or "send a key: Authorization: Bearer wsk_...")
+            if who.role is Role.PUBLIC:
+                raise ForbiddenError(f"{who.name} has no role here; ask for one at your provider")
             raise ForbiddenError(f"a {who.role.name.lower()} may not do this")
 
     def note(self, request: Request, template: str, who: Principal) -> "Note | None":
@@ -93,10 +132,13 @@ class Gate:
         return Note(
             audit=self._audit,
             key_id=who.key_id,
-            who=who.name,
+            who=who.label,
             role=who.role.name,
             action=f"{request.method} {template}",
-            target=" ".join(f"{key}={value}" for key, value in request.path_params.items()),
+            # PostgreSQL's texts hold no NUL, and nobody shall keep an entry out by sending one.
+            target=" ".join(f"{key}={value}" for key, value in request.path_params.items()).replace(
+                "\x00", "\ufffd"
+            ),
             client=request.client.host if request.client else "",
         )
 
@@ -114,8 +156,68 @@ class Gate:
                 refuse_forged(request)
         if not secret:
             return ANYBODY
-        key = await anyio.to_thread.run_sync(self._keys.find, secret.strip())
-        return Principal(key.id, key.name, key.role) if key else ANYBODY
+        return await anyio.to_thread.run_sync(self._owner, secret.strip())
+
+    async def count(self, request: Request, template: str, who: Principal) -> bool:
+        """Count the request against its caller's limits; returns whether to note it.
+
+        Whom nobody knows is counted by address, and strictly: each costs a look-up and an entry in
+        the audit log. A valid key is never refused for what others at its address send.
+
+        Raises:
+            TooManyRequestsError: it is one too many.
+        """
+        if not self._enabled:
+            return True
+        await _spend(self._requests, _caller(request, who))
+        public = RULES.get((request.method, template)) is Role.PUBLIC
+        if public or not who.is_anybody:
+            return True
+        try:
+            await _spend(self._sign_ins, f"refused {_caller(request, ANYBODY)}")
+        except TooManyRequestsError:
+            # A script is told to wait. A browser whose session ended must hear that (401), so
+            # that it asks for a key; only the log hears of it no more.
+            if "authorization" in request.headers:
+                raise
+            return False
+        return True
+
+    def count_sign_in(self, request: Request) -> None:
+        """Count an attempt to sign in. Raises ``TooManyRequestsError``."""
+        if self._enabled and self._sign_ins is not None:
+            self._sign_ins.spend(f"sign-in {_caller(request, ANYBODY)}")
+
+    def _owner(self, secret: str) -> Principal:
+        """Whose key or token it is."""
+        if self._tokens is not None and not secret.startswith(KEY_PREFIX):
+            try:
+                bearer = self._tokens.bearer(secret)
+            except UnauthorizedError as error:
+                return replace(ANYBODY, refusal=str(error))
+            return Principal(None, bearer.name, bearer.role, subject=bearer.subject)
+        key = self._keys.find(secret)
+        if key is None:
+            return replace(ANYBODY, refusal="this key is not valid (any more)")
+        return Principal(key.id, key.name, key.role)
+
+
+def _caller(request: Request, who: Principal) -> str:
+    """Whose count it is; a token's owner cannot take the place of a key or an address."""
+    if who.key_id is not None:
+        return f"key {who.key_id}"
+    if who.subject is not None:
+        return f"token {who.subject}"
+    return f"address {caller_at(request.client.host if request.client else '')}"
+
+
+async def _spend(limit: Limit | None, caller: str) -> None:
+    if limit is None:
+        return
+    if limit.waits:
+        await anyio.to_thread.run_sync(limit.spend, caller)
+    else:
+        limit.spend(caller)
 
 
 def _refuse_rebound(request: Request) -> None:

@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from service.auth.endpoints import start_session
 from service.auth.gate import refuse_forged
 from service.context import Ctx
-from service.errors import UnauthorizedError
+from service.errors import TooManyRequestsError, UnauthorizedError
 
 router = APIRouter(include_in_schema=False)
 
@@ -39,7 +39,8 @@ def sign_in(key: Annotated[str, Form(max_length=200)], request: Request, context
     answer = RedirectResponse("/", status_code=303)
     try:
         start_session(key, request, answer, context)
-    except UnauthorizedError as error:
+    except (UnauthorizedError, TooManyRequestsError) as error:
         text = f'<p role="alert">{escape(str(error).capitalize())}.</p>'
-        return HTMLResponse(_FORM.format(error=text), status_code=401)
+        status = 401 if isinstance(error, UnauthorizedError) else 429
+        return HTMLResponse(_FORM.format(error=text), status_code=status)
     return answer

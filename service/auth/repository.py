@@ -14,7 +14,7 @@ from service.errors import NotFoundError
 from service.tables import api_keys, audit
 from wsi.jobs.database import reading, writing
 
-_PREFIX = "wsk_"
+KEY_PREFIX = "wsk_"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class KeyRepository:
 
     def make(self, name: str, role: Role, *, lasts: timedelta | None = None) -> tuple[Key, str]:
         """A new key, and its secret, which is shown this once and stored nowhere."""
-        secret = _PREFIX + secrets.token_urlsafe(32)
+        secret = KEY_PREFIX + secrets.token_urlsafe(32)
         now = datetime.now(UTC)
         key = Key(
             id=str(uuid.uuid4()),

@@ -1,45 +1,90 @@
 """Many slides at once."""
 
-import csv
-import io
+from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+import anyio.to_thread
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
-from service.batches.repository import REFUSED, Item, NewItem
+from service.batches.folder import slides_below
+from service.batches.items import Wanted, at_path, from_table, known_slide
+from service.batches.repository import Batch, NewItem
 from service.batches.schemas import (
+    MAX_ITEMS,
     BatchIn,
     BatchOut,
     BatchPage,
+    FolderIn,
     ItemPage,
+    TableQuery,
+    Wish,
     batch_out,
     item_out,
 )
+from service.batches.table import read_table
 from service.context import Context, Ctx
-from service.errors import NotFoundError
 from service.events import Watch
-from service.jobs.endpoints import request_for
 from service.jobs.schemas import JobIn
-from wsi.errors import ModelError, SlideError, StoreError
-from wsi.jobs import JobStatus
+from service.webhooks.call import require_allowed
 
 router = APIRouter(prefix="/batches", tags=["batches"])
+
+_TABLE = {
+    "requestBody": {
+        "required": True,
+        "content": {"text/csv": {"schema": {"type": "string"}}},
+    }
+}
 
 
 @router.post("", status_code=202)
 def start_batch(wish: BatchIn, context: Ctx) -> BatchOut:
     """Queue many slides. One that cannot be scored is refused by itself, with its reason."""
-    for pipeline in wish.pipelines:
-        context.models.choose(pipeline, None)
+    _require_startable(context, wish.pipelines, wish.callback_url)
     items = [
-        _new_item(context, slide_id, pipeline, wish)
+        known_slide(
+            context,
+            JobIn(slide_id=slide_id, pipeline=pipeline, mpp=wish.mpp, priority=wish.priority),
+        )
         for slide_id in dict.fromkeys(wish.slide_ids)
         for pipeline in dict.fromkeys(wish.pipelines)
     ]
-    batch = context.batches.add(wish.name, items, priority=wish.priority)
-    context.reconciler.wake()
-    return batch_out(batch)
+    return _started(context, wish, items)
+
+
+@router.post("/table", status_code=202, openapi_extra=_TABLE)
+async def start_from_table(
+    request: Request, context: Ctx, wish: Annotated[TableQuery, Query()]
+) -> BatchOut:
+    """Queue the slides of a CSV table; a line that cannot be accepted is an item with its reason.
+
+    Columns: ``slide`` (an id of the service, or a path that may be registered), ``mpp``,
+    ``pipeline``, ``model``, ``priority``. Slides named by path are registered in the background.
+    """
+    content = await request.body()
+
+    def start() -> BatchOut:
+        _require_startable(context, wish.pipelines, wish.callback_url)
+        lines = read_table(content, max_lines=MAX_ITEMS)
+        pipelines = list(dict.fromkeys(wish.pipelines))
+        return _started(context, wish, from_table(context, lines, pipelines, wish.priority))
+
+    return await anyio.to_thread.run_sync(start)
+
+
+@router.post("/folder", status_code=202)
+def start_from_folder(wish: FolderIn, context: Ctx) -> BatchOut:
+    """Queue the slides of a folder that may be registered, and of those below it."""
+    _require_startable(context, wish.pipelines, wish.callback_url)
+    folder = context.intake.require_allowed(Path(wish.path))
+    one = Wanted(wish.mpp, None, wish.priority)
+    items = [
+        at_path(context, path, pipeline, one)
+        for path in slides_below(folder, limit=MAX_ITEMS)
+        for pipeline in dict.fromkeys(wish.pipelines)
+    ]
+    return _started(context, wish, items)
 
 
 @router.get("")
@@ -50,13 +95,13 @@ def list_batches(
 ) -> BatchPage:
     """Batches, newest first."""
     found, total = context.batches.page(limit=limit, offset=offset)
-    return BatchPage(items=[batch_out(batch) for batch in found], total=total)
+    return BatchPage(items=_shown_all(context, found), total=total)
 
 
 @router.get("/{batch_id}")
 def get_batch(batch_id: str, context: Ctx) -> BatchOut:
     """How far a batch is."""
-    return batch_out(context.batches.get(batch_id))
+    return _shown(context, context.batches.get(batch_id))
 
 
 @router.get("/{batch_id}/items")
@@ -78,7 +123,7 @@ async def watch_batch(batch_id: str, context: Ctx) -> StreamingResponse:
 
     def look() -> tuple[BatchOut, bool]:
         batch = context.batches.get(batch_id)
-        return batch_out(batch), batch.is_final
+        return _shown(context, batch), batch.is_final
 
     return await Watch("batch", look).response()
 
@@ -89,79 +134,42 @@ def retry_failed(batch_id: str, context: Ctx) -> BatchOut:
     context.batches.get(batch_id)
     if context.batches.retry_failed(batch_id):
         context.reconciler.wake()
-    return batch_out(context.batches.get(batch_id))
+    return _shown(context, context.batches.get(batch_id))
 
 
 @router.post("/{batch_id}/cancel")
 def cancel_batch(batch_id: str, context: Ctx) -> BatchOut:
     """Cancel what has not ended yet."""
     context.batches.get(batch_id)
+    context.batches.cancel_arriving(batch_id)
     for item in context.batches.items(batch_id):
         if item.job is not None and not item.job.status.is_final:
             context.jobs.request_cancel(item.job.id)
-    return batch_out(context.batches.get(batch_id))
+    context.webhooks.wake()
+    return _shown(context, context.batches.get(batch_id))
 
 
-@router.get("/{batch_id}/results.csv")
-def export_csv(batch_id: str, context: Ctx) -> Response:
-    """One line an item: status, probabilities by class, or the error."""
-    context.batches.get(batch_id)
-    rows = [_csv_row(context, item) for item in context.batches.items(batch_id)]
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    # Probabilities last, in a fixed order, whatever item comes first.
-    columns.sort(key=lambda name: name.startswith("probability "))
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, restval="")
-    writer.writeheader()
-    writer.writerows(rows)
-    return Response(
-        buffer.getvalue(),
-        media_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="batch-{batch_id}.csv"'},
+def _require_startable(context: Context, pipelines: list[str], callback_url: str | None) -> None:
+    for pipeline in pipelines:
+        context.models.choose(pipeline, None)
+    if callback_url is not None:
+        require_allowed(callback_url, context.settings.webhook_hosts)
+
+
+def _started(context: Context, wish: Wish, items: list[NewItem]) -> BatchOut:
+    batch = context.batches.add(
+        wish.name, items, priority=wish.priority, callback_url=wish.callback_url
     )
+    context.reconciler.wake()
+    context.arrivals.wake()
+    context.webhooks.wake()
+    return _shown(context, batch)
 
 
-def _new_item(context: Context, slide_id: str, pipeline: str, wish: BatchIn) -> NewItem:
-    one = JobIn(slide_id=slide_id, pipeline=pipeline, mpp=wish.mpp)
-    try:
-        request = request_for(context, context.slides.get(slide_id), one)
-    except NotFoundError as error:
-        return _refused(slide_id, pipeline, "not_found", error)
-    except SlideError as error:
-        return _refused(slide_id, pipeline, error.kind, error)
-    except ModelError as error:
-        return _refused(slide_id, pipeline, "model", error)
-    return NewItem(slide_id=slide_id, pipeline=pipeline, request=request)
+def _shown(context: Context, batch: Batch) -> BatchOut:
+    return _shown_all(context, [batch])[0]
 
 
-def _refused(slide_id: str, pipeline: str, kind: str, error: Exception) -> NewItem:
-    return NewItem(slide_id=slide_id, pipeline=pipeline, refusal_kind=kind, refusal=str(error))
-
-
-def _csv_row(context: Context, item: Item) -> dict[str, object]:
-    job = item.job
-    row: dict[str, object] = {
-        "slide": _cell(item.slide_name or ""),
-        "slide_id": item.slide_id,
-        "pipeline": item.pipeline,
-        "model": _cell(job.request.model) if job else "",
-        "job_id": job.id if job else "",
-        "status": job.status.value if job else REFUSED,
-        "outcome": "",
-        "error": _cell((job.error if job else item.refusal) or ""),
-        "finished_at": job.finished_at.isoformat() if job and job.finished_at else "",
-    }
-    if job is not None and job.status is JobStatus.SUCCEEDED:
-        try:
-            summary = context.results.summary(job)
-        except StoreError as error:
-            return {**row, "error": _cell(str(error))}
-        row["outcome"] = summary.outcome
-        for name, value in summary.probabilities.items():
-            row[f"probability {name}"] = value
-    return row
-
-
-def _cell(text: str) -> str:
-    """Text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+def _shown_all(context: Context, batches: list[Batch]) -> list[BatchOut]:
+    webhooks = context.callbacks.of([batch.id for batch in batches])
+    return [batch_out(batch, webhooks.get(batch.id)) for batch in batches]

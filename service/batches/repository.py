@@ -3,31 +3,57 @@
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from service.errors import NotFoundError
 from service.tables import batch_items, batches, slides
+from service.webhooks import repository as webhooks
 from wsi.jobs import Job, JobRequest, JobStatus, SqlJobStore
 from wsi.jobs.database import reading, writing
 from wsi.jobs.sql_store import job_from_row
 from wsi.jobs.tables import jobs
+from wsi.tracing import trace_parent
 
 REFUSED = "REFUSED"
+ARRIVING = "ARRIVING"
+"""An item whose slide is still to be registered."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewItem:
-    """A slide for a pipeline: a request to queue, or why it was refused."""
+    """A slide for a pipeline: a request to queue, why it was refused, or what to register.
+
+    Attributes:
+        slide_id: empty where the slide is not known (yet).
+        priority: of its job; ``None``: the batch's.
+        path: where a slide lies that is to be registered first.
+        wish: what is wanted of it then: fields of ``JobIn``.
+    """
 
     slide_id: str
     pipeline: str
     request: JobRequest | None = None
+    priority: int | None = None
+    path: str | None = None
+    wish: Mapping[str, Any] = field(default_factory=dict)
     refusal_kind: str | None = None
     refusal: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arriving:
+    """An item that one service has taken upon itself to register."""
+
+    batch_id: str
+    number: int
+    path: str
+    pipeline: str
+    wish: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +74,7 @@ class Batch:
     """A batch and how far it is.
 
     Attributes:
-        counts: items by the status of their job, or ``REFUSED``.
+        counts: items by the status of their job, or ``REFUSED``, or ``ARRIVING``.
         progress: mean share done over all items, in [0, 1].
     """
 
@@ -66,7 +92,8 @@ class Batch:
     @property
     def is_final(self) -> bool:
         """Whether every item has ended."""
-        return not any(self.counts.get(status) for status in (JobStatus.QUEUED, JobStatus.RUNNING))
+        running = (ARRIVING, JobStatus.QUEUED, JobStatus.RUNNING)
+        return not any(self.counts.get(status) for status in running)
 
 
 class BatchRepository:
@@ -76,27 +103,84 @@ class BatchRepository:
         self._engine = engine
         self._jobs = job_store
 
-    def add(self, name: str, items: Sequence[NewItem], *, priority: int) -> Batch:
+    def add(
+        self, name: str, items: Sequence[NewItem], *, priority: int, callback_url: str | None = None
+    ) -> Batch:
         """A batch with all its jobs and their bells, in one transaction: all of it or nothing."""
         batch_id, now = str(uuid.uuid4()), datetime.now(UTC)
         with writing(self._engine) as connection:
             connection.execute(sa.insert(batches).values(id=batch_id, name=name, created_at=now))
+            if callback_url is not None:
+                webhooks.insert(connection, "batch", batch_id, callback_url)
             for number, item in enumerate(items):
-                job_id = None
-                if item.request is not None:
-                    job_id = self._queue(connection, item.request, now, priority)
                 connection.execute(
                     sa.insert(batch_items).values(
                         batch_id=batch_id,
                         number=number,
-                        slide_id=item.slide_id,
                         pipeline=item.pipeline,
-                        job_id=job_id,
-                        refusal_kind=item.refusal_kind,
-                        refusal=item.refusal,
+                        path=item.path,
+                        wish={"priority": priority, **item.wish} if item.path else None,
+                        **self._outcome(connection, item, now, priority),
                     )
                 )
         return self.get(batch_id)
+
+    def take_arriving(self, *, lease_s: float) -> Arriving | None:
+        """An item to register; for ``lease_s`` seconds no other service takes it."""
+        now = datetime.now(UTC)
+        query = (
+            sa.select(batch_items)
+            .join(batches, batches.c.id == batch_items.c.batch_id)
+            .where(
+                _IS_ARRIVING,
+                sa.or_(batch_items.c.taken_until.is_(None), batch_items.c.taken_until <= now),
+            )
+            .order_by(batches.c.created_at, batch_items.c.number)
+            .limit(1)
+            .with_for_update(of=batch_items, skip_locked=True)
+        )
+        with writing(self._engine) as connection:
+            row = connection.execute(query).first()
+            if row is None:
+                return None
+            connection.execute(
+                sa.update(batch_items)
+                .where(batch_items.c.batch_id == row.batch_id, batch_items.c.number == row.number)
+                .values(taken_until=now + timedelta(seconds=lease_s))
+            )
+        return Arriving(
+            batch_id=row.batch_id,
+            number=row.number,
+            path=row.path,
+            pipeline=row.pipeline,
+            wish=row.wish,
+        )
+
+    def settle(self, arriving: Arriving, item: NewItem) -> None:
+        """What became of an item, with its job; one that was settled meanwhile stays as it is."""
+        with writing(self._engine) as connection:
+            still = connection.execute(
+                sa.select(batch_items.c.number)
+                .where(_IS_ARRIVING, *_is(arriving.batch_id, arriving.number))
+                .with_for_update()
+            ).first()
+            if still is None:
+                return
+            outcome = self._outcome(connection, item, datetime.now(UTC), item.priority or 0)
+            connection.execute(
+                sa.update(batch_items)
+                .where(*_is(arriving.batch_id, arriving.number))
+                .values(taken_until=None, **outcome)
+            )
+
+    def cancel_arriving(self, batch_id: str) -> None:
+        """Register no more slides of a batch."""
+        with writing(self._engine) as connection:
+            connection.execute(
+                sa.update(batch_items)
+                .where(_IS_ARRIVING, batch_items.c.batch_id == batch_id)
+                .values(refusal_kind="cancelled", refusal="cancelled before it was registered")
+            )
 
     def get(self, batch_id: str) -> Batch:
         """One batch. Raises ``NotFoundError``."""
@@ -124,6 +208,8 @@ class BatchRepository:
                 batch_items.c.pipeline.label("item_pipeline"),
                 batch_items.c.refusal_kind,
                 batch_items.c.refusal,
+                batch_items.c.path,
+                batch_items.c.job_id.label("item_job_id"),
                 slides.c.name.label("item_slide_name"),
             )
             .select_from(batch_items)
@@ -154,13 +240,32 @@ class BatchRepository:
             rows = connection.execute(failed).all()
             for row in rows:
                 old = job_from_row(row)
-                job_id = self._queue(connection, old.request, now, old.priority)
+                # The retry belongs to the request that asked for it, not to the first one.
+                request = replace(old.request, trace_parent=trace_parent())
+                job_id = self._queue(connection, request, now, old.priority)
                 connection.execute(
                     sa.update(batch_items)
                     .where(batch_items.c.batch_id == batch_id, batch_items.c.number == row.number)
                     .values(job_id=job_id)
                 )
+            if rows:
+                webhooks.call_again(connection, batch_id)
         return len(rows)
+
+    def _outcome(
+        self, connection: sa.Connection, item: NewItem, now: datetime, priority: int
+    ) -> dict[str, Any]:
+        """Columns of an item; where it has a request, that is queued."""
+        job_id = None
+        if item.request is not None:
+            urgency = priority if item.priority is None else item.priority
+            job_id = self._queue(connection, item.request, now, urgency)
+        return {
+            "slide_id": item.slide_id,
+            "job_id": job_id,
+            "refusal_kind": item.refusal_kind,
+            "refusal": item.refusal,
+        }
 
     def _queue(
         self, connection: sa.Connection, request: JobRequest, now: datetime, priority: int
@@ -176,19 +281,29 @@ class BatchRepository:
         return job.id
 
 
+_IS_ARRIVING = sa.and_(batch_items.c.job_id.is_(None), batch_items.c.refusal.is_(None))
+
+
+def _is(batch_id: str, number: int) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    return batch_items.c.batch_id == batch_id, batch_items.c.number == number
+
+
 def _batch(connection: sa.Connection, row: sa.Row[Any]) -> Batch:
+    standing = sa.case(
+        (_IS_ARRIVING, ARRIVING), (jobs.c.id.is_(None), REFUSED), else_=jobs.c.status
+    )
     query = (
-        sa.select(jobs.c.status, sa.func.count(), sa.func.sum(jobs.c.progress))
+        sa.select(standing.label("standing"), sa.func.count(), sa.func.sum(jobs.c.progress))
         .select_from(batch_items)
         .outerjoin(jobs, jobs.c.id == batch_items.c.job_id)
         .where(batch_items.c.batch_id == row.id)
-        .group_by(jobs.c.status)
+        .group_by("standing")
     )
     counts: Counter[str] = Counter()
     done = 0.0
     for status, number, progress in connection.execute(query):
-        counts[status or REFUSED] += number
-        ended = status is None or JobStatus(status).is_final
+        counts[status] += number
+        ended = status == REFUSED or (status != ARRIVING and JobStatus(status).is_final)
         done += number if ended else float(progress or 0.0)
     return Batch(
         id=row.id,
@@ -199,11 +314,18 @@ def _batch(connection: sa.Connection, row: sa.Row[Any]) -> Batch:
     )
 
 
+def _name(row: sa.Row[Any]) -> str | None:
+    """What people call the slide: before it is registered, and where that failed, its file."""
+    if row.item_slide_name is None and row.path is not None and row.item_job_id is None:
+        return Path(row.path).name
+    return str(row.item_slide_name) if row.item_slide_name is not None else None
+
+
 def _item(row: sa.Row[Any]) -> Item:
     return Item(
         number=row.item_number,
         slide_id=row.item_slide_id,
-        slide_name=row.item_slide_name,
+        slide_name=_name(row),
         pipeline=row.item_pipeline,
         job=job_from_row(row) if row.id is not None else None,
         refusal_kind=row.refusal_kind,

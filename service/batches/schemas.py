@@ -8,11 +8,29 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.batches.repository import Batch, Item
 from service.jobs.schemas import JobOut, job_out
+from service.slides.schemas import MppIn
+from service.webhooks.repository import Webhook
 
+MAX_ITEMS = 10_000
+CallbackUrl = Annotated[str, Field(min_length=1, max_length=2000)]
 _Name = Annotated[str, Field(min_length=1, max_length=64)]
 
 
-class BatchIn(BaseModel):
+class Wish(BaseModel):
+    """What all ways to start a batch have in common.
+
+    Attributes:
+        callback_url: is called (POST, signed) when every item has ended.
+    """
+
+    name: str = Field(default="", max_length=200)
+    pipelines: Annotated[list[_Name], Field(min_length=1, max_length=16)]
+    # Below zero, the priority of a single slide that somebody waits for.
+    priority: int = Field(default=-10, ge=-100, le=100)
+    callback_url: CallbackUrl | None = None
+
+
+class BatchIn(Wish):
     """Slides to score with each of the pipelines."""
 
     model_config = ConfigDict(
@@ -28,18 +46,44 @@ class BatchIn(BaseModel):
         },
     )
 
-    name: str = Field(default="", max_length=200)
     slide_ids: Annotated[
-        list[Annotated[str, Field(max_length=36)]], Field(min_length=1, max_length=10_000)
+        list[Annotated[str, Field(max_length=36)]], Field(min_length=1, max_length=MAX_ITEMS)
     ]
-    pipelines: Annotated[list[_Name], Field(min_length=1, max_length=16)]
     mpp: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    # Below zero, the priority of a single slide that somebody waits for.
-    priority: int = Field(default=-10, ge=-100, le=100)
+
+
+class FolderIn(Wish):
+    """All slides of a folder that the service sees, and of those below it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: str = Field(min_length=1, max_length=4096)
+    mpp: MppIn | None = None
+
+
+class TableQuery(Wish):
+    """What goes for the lines of a table that do not say otherwise."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    pipelines: Annotated[list[_Name], Field(min_length=1, max_length=16)] = ["patch"]
+
+
+class WebhookOut(BaseModel):
+    """How far the call at the end is: WAITING, DELIVERED or GIVEN_UP; why the last one failed."""
+
+    state: str
+    attempts: int
+    error: str | None
 
 
 class BatchOut(BaseModel):
-    """How far a batch is. ``counts``: items by status of their job, or REFUSED."""
+    """How far a batch is.
+
+    Attributes:
+        counts: items by status of their job; REFUSED, or ARRIVING where the slide is still to be
+            registered.
+    """
 
     id: str
     name: str
@@ -48,6 +92,7 @@ class BatchOut(BaseModel):
     counts: Mapping[str, int]
     progress: float
     finished: bool
+    webhook: WebhookOut | None
 
 
 class BatchPage(BaseModel):
@@ -76,8 +121,11 @@ class ItemPage(BaseModel):
     total: int
 
 
-def batch_out(batch: Batch) -> BatchOut:
+def batch_out(batch: Batch, webhook: Webhook | None = None) -> BatchOut:
     """A batch for clients."""
+    call = None
+    if webhook is not None:
+        call = WebhookOut(state=webhook.state, attempts=webhook.attempts, error=webhook.error)
     return BatchOut(
         id=batch.id,
         name=batch.name,
@@ -86,6 +134,7 @@ def batch_out(batch: Batch) -> BatchOut:
         counts=batch.counts,
         progress=batch.progress,
         finished=batch.is_final,
+        webhook=call,
     )
 
 

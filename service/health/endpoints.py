@@ -1,12 +1,15 @@
-"""Whether the service lives, and whether it can work."""
+"""Whether the service lives, whether it can work, and who works for it."""
 
-import sqlalchemy as sa
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 
 from service.context import Ctx
 from wsi.errors import JobStoreUnavailableError
-from wsi.jobs.database import reading
 
 router = APIRouter(tags=["health"])
 
@@ -19,10 +22,32 @@ def health() -> dict[str, str]:
 
 @router.get("/ready", responses={503: {"description": "The database does not answer."}})
 def ready(context: Ctx) -> JSONResponse:
-    """The database answers: requests can be served."""
+    """The database answers: requests can be served.
+
+    ``unserved_queues``: how many jobs wait in queues that no worker serves. That is no reason to
+    take the API away, so the status stays 200.
+    """
     try:
-        with reading(context.engine) as connection:
-            connection.execute(sa.text("SELECT 1"))
+        unserved = context.workers.unserved()
     except JobStoreUnavailableError:
         return JSONResponse({"status": "the database does not answer"}, 503)
-    return JSONResponse({"status": "ready"})
+    return JSONResponse({"status": "ready", "unserved_queues": unserved})
+
+
+class WorkerOut(BaseModel):
+    """A worker, and what it said of itself when it was last seen."""
+
+    name: str
+    queues: list[str]
+    abilities: Mapping[str, Any]
+    started_at: datetime | None
+    seen_at: datetime | None
+
+
+@router.get("/workers")
+def list_workers(context: Ctx) -> list[WorkerOut]:
+    """Workers that are there: device, free memory, pipelines and models."""
+    return [
+        WorkerOut(**{**vars(worker), "queues": list(worker.queues)})
+        for worker in context.workers.alive()
+    ]

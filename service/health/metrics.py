@@ -7,11 +7,11 @@ import sqlalchemy as sa
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 
-from service.context import Ctx
+from service.context import Context, Ctx
 from service.tables import slides
-from wsi.jobs import JobStatus
+from wsi.jobs import QUEUES, JobStatus
 from wsi.jobs.database import reading
-from wsi.jobs.tables import jobs, outbox
+from wsi.jobs.tables import jobs, outbox, stage_seconds
 
 router = APIRouter(tags=["health"])
 
@@ -21,13 +21,14 @@ _Sample = tuple[Mapping[str, str], float]
 
 @router.get("/metrics", response_class=PlainTextResponse)
 def metrics(context: Ctx) -> PlainTextResponse:
-    """Queue depth, jobs and their seconds by pipeline, failures by reason, slides."""
+    """Queue depth, workers, jobs and their seconds by pipeline and stage, failures, slides."""
     with reading(context.engine) as connection:
-        text = "".join(_families(connection))
+        text = "".join((*_job_families(connection), *_table_families(connection)))
+    text += "".join(_queue_families(context))
     return PlainTextResponse(text, media_type=_TYPE)
 
 
-def _families(connection: sa.Connection) -> Iterable[str]:
+def _job_families(connection: sa.Connection) -> Iterable[str]:
     count = sa.func.count()
     rows = connection.execute(sa.select(jobs.c.status, count).group_by(jobs.c.status))
     by_status = {str(status): int(number) for status, number in rows}
@@ -65,11 +66,61 @@ def _families(connection: sa.Connection) -> Iterable[str]:
         "Jobs that succeeded.",
         [({"pipeline": pipeline}, number) for pipeline, number, _ in ended],
     )
+    stages = connection.execute(
+        sa.select(stage_seconds).order_by(stage_seconds.c.pipeline, stage_seconds.c.stage)
+    ).all()
+    for name, text, column in (
+        ("sum", "Seconds of jobs that succeeded, by stage, added up.", "seconds"),
+        ("count", "Jobs that succeeded and had this stage.", "jobs"),
+    ):
+        yield _family(
+            f"wsi_stage_seconds_{name}",
+            "counter",
+            text,
+            [
+                ({"pipeline": row.pipeline, "stage": row.stage}, row._mapping[column])
+                for row in stages
+            ],
+        )
+
+
+def _queue_families(context: Context) -> Iterable[str]:
+    with reading(context.engine) as connection:
+        query = (
+            sa.select(jobs.c.queue, sa.func.count())
+            .where(jobs.c.status == JobStatus.QUEUED)
+            .group_by(jobs.c.queue)
+        )
+        depth = {str(queue): int(number) for queue, number in connection.execute(query)}
+    alive = context.workers.alive()
+    serving = {queue: sum(queue in worker.queues for worker in alive) for queue in QUEUES}
+    for name, text, by_queue in (
+        ("wsi_queue_depth", "Jobs that wait, by queue.", depth),
+        ("wsi_workers", "Workers that serve a queue.", serving),
+        (
+            "wsi_queue_unserved",
+            "Jobs that wait in a queue that no worker serves.",
+            {queue: number for queue, number in depth.items() if not serving.get(queue)},
+        ),
+    ):
+        yield _family(
+            name, "gauge", text, [({"queue": queue}, by_queue.get(queue, 0)) for queue in QUEUES]
+        )
+
+
+def _table_families(connection: sa.Connection) -> Iterable[str]:
+    count = sa.func.count()
     oldest = connection.execute(
         sa.select(sa.func.min(jobs.c.created_at)).where(jobs.c.status == JobStatus.QUEUED)
     ).scalar()
     waits = (datetime.now(UTC) - oldest).total_seconds() if oldest else 0.0
     yield _family("wsi_oldest_queued_seconds", "gauge", "Longest wait in the queue.", [({}, waits)])
+    scored = connection.execute(
+        sa.select(sa.func.count(sa.distinct(jobs.c.slide_id))).where(
+            jobs.c.status == JobStatus.SUCCEEDED
+        )
+    ).scalar_one()
+    yield _family("wsi_slides_scored", "gauge", "Slides with a result.", [({}, scored)])
     for name, table, text in (
         ("wsi_slides", slides, "Slides in the service."),
         ("wsi_outbox", outbox, "Bells that wait to be sent to the broker."),

@@ -1,5 +1,6 @@
 """Starting, watching and cancelling jobs."""
 
+import logging
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -9,8 +10,12 @@ from service.context import Context, Ctx
 from service.events import Watch
 from service.jobs.schemas import JobIn, JobOut, JobPage, job_out
 from service.slides.repository import StoredSlide
-from wsi.jobs import JobRequest, JobStatus
+from service.webhooks.call import require_allowed
+from wsi.jobs import CPU, GPU, JobRequest, JobStatus
 from wsi.slides import open_slide, require_mpp
+from wsi.tracing import trace_parent
+
+_log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -19,8 +24,13 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
 def start_job(wish: JobIn, context: Ctx) -> JobOut:
     """Queue a slide for a pipeline. The job runs in a worker process."""
     slide = context.slides.get(wish.slide_id)
+    if wish.callback_url is not None:
+        require_allowed(wish.callback_url, context.settings.webhook_hosts)
     job = context.jobs.add(request_for(context, slide, wish), priority=wish.priority)
+    if wish.callback_url is not None:
+        context.callbacks.add("job", job.id, wish.callback_url)
     context.reconciler.wake()
+    _log.info("job %s is queued", job.id, extra={"job_id": job.id})
     return job_out(job)
 
 
@@ -43,6 +53,8 @@ def request_for(context: Context, slide: StoredSlide, wish: JobIn) -> JobRequest
         pipeline=card.pipeline,
         model=card.name,
         mpp=mpp,
+        trace_parent=trace_parent(),
+        queue=GPU if {card.pipeline, card.name} & set(context.settings.gpu_jobs) else CPU,
     )
 
 

@@ -9,7 +9,7 @@ import logging
 import threading
 
 from wsi.errors import JobStoreUnavailableError
-from wsi.jobs import Bells, JobStore, relay
+from wsi.jobs import Bells, JobStore, WorkerRegistry, relay
 
 _log = logging.getLogger(__name__)
 
@@ -22,15 +22,24 @@ class Reconciler:
         bells: the broker, or ``None`` where workers look into the database by themselves.
         max_attempts: a job lost this often fails.
         sweep_s: seconds between two sweeps.
+        workers: where it is read whether a queue with jobs has workers at all.
     """
 
     def __init__(
-        self, jobs: JobStore, bells: Bells | None, *, max_attempts: int, sweep_s: float
+        self,
+        jobs: JobStore,
+        bells: Bells | None,
+        *,
+        max_attempts: int,
+        sweep_s: float,
+        workers: WorkerRegistry | None = None,
     ) -> None:
         self._jobs = jobs
         self._bells = bells
         self._max_attempts = max_attempts
         self._sweep_s = sweep_s
+        self._workers = workers
+        self._unserved: set[str] = set()
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
@@ -53,10 +62,20 @@ class Reconciler:
     def step(self) -> None:
         """One round."""
         for job in self._jobs.sweep(max_attempts=self._max_attempts):
-            _log.info("job %s waits for a worker (lost %d times)", job.id, job.losses)
+            _log.info(
+                "job %s waits for a worker (lost %d times)",
+                job.id,
+                job.losses,
+                extra={"job_id": job.id},
+            )
         if self._bells is not None:
             while relay(self._jobs, self._bells):
                 pass
+        if self._workers is not None:
+            unserved = self._workers.tell_waiting()
+            for queue in unserved.keys() - self._unserved:
+                _log.warning("no worker serves the queue %r; its jobs wait", queue)
+            self._unserved = set(unserved)
 
     def _run(self) -> None:
         away = False

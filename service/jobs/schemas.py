@@ -22,6 +22,8 @@ class JobIn(BaseModel):
     model: str | None = Field(default=None, max_length=255)
     mpp: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     priority: int = Field(default=0, ge=-100, le=100)
+    # Called (POST, signed) when the job has ended.
+    callback_url: str | None = Field(default=None, min_length=1, max_length=2000)
 
 
 class JobOut(BaseModel):
@@ -37,6 +39,7 @@ class JobOut(BaseModel):
     stage: str
     attempt: int
     priority: int
+    queue: str
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -65,6 +68,7 @@ def job_out(job: Job) -> JobOut:
         stage=job.stage,
         attempt=job.attempt,
         priority=job.priority,
+        queue=job.request.queue,
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,

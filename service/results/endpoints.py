@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.caching import IMMUTABLE, etag_of, not_modified
-from service.context import Ctx
+from service.context import Context, Ctx
 from service.errors import NotFoundError
 from wsi.geometry import Size
 from wsi.jobs import Job
@@ -27,7 +27,7 @@ router = APIRouter(prefix="/jobs/{job_id}", tags=["results"])
 @router.get("/result")
 def get_result(job_id: str, request: Request, context: Ctx) -> JSONResponse:
     """Probabilities, hotspots, timings, and where the heatmaps are. 409 while there is none."""
-    job = context.jobs.get(job_id)
+    job = scored_job(context, job_id)
     result = context.results.of(job)
     body = result_to_json(result)
     body |= {"job_id": job.id, "slide_id": job.request.slide_id, "urls": _urls(job, result)}
@@ -37,7 +37,7 @@ def get_result(job_id: str, request: Request, context: Ctx) -> JSONResponse:
 @router.get("/hotspots.geojson")
 def get_hotspots(job_id: str, context: Ctx) -> JSONResponse:
     """Hotspots for QuPath: drag the file onto the slide."""
-    job = context.jobs.get(job_id)
+    job = scored_job(context, job_id)
     name = quote(f"{job.request.slide_name}-{job.request.pipeline}.geojson")
     return JSONResponse(
         _plain(hotspots_to_geojson(context.results.of(job))),
@@ -51,7 +51,7 @@ def get_heatmap(
     job_id: str, kind: LayerKind, class_name: str, request: Request, context: Ctx
 ) -> Response:
     """Raw scores: one pixel a grid cell, L = round(255 * score), A = 0 where not looked at."""
-    job = context.jobs.get(job_id)
+    job = scored_job(context, job_id)
     etag = etag_of(job.id, job.result_id or "", kind, class_name)
     _, values = _layer(context.results.of(job), kind, class_name)
     if not_modified(request, etag):
@@ -73,7 +73,7 @@ def get_overlay(
     alpha: Annotated[float, Query(ge=0, le=1)] = 0.5,
 ) -> Response:
     """The heatmap in colours over the slide's thumbnail."""
-    job = context.jobs.get(job_id)
+    job = scored_job(context, job_id)
     etag = etag_of(job.id, job.result_id or "", kind, class_name, max_px, alpha)
     grid, values = _layer(context.results.of(job), kind, class_name)
     if not_modified(request, etag):
@@ -82,6 +82,13 @@ def get_overlay(
     reader = context.open_slides.get(slide)
     size = Size(reader.size.width, reader.size.height)
     return _png(render_overlay(thumbnail(reader, max_px), size, grid, values, alpha), etag)
+
+
+def scored_job(context: Context, job_id: str) -> Job:
+    """A job whose slide is still here: of a removed one no result is shown, cached or not."""
+    job = context.jobs.get(job_id)
+    context.slides.get(job.request.slide_id)
+    return job
 
 
 def _layer(

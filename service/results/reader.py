@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from service.errors import NotFinishedError
 from wsi.jobs import Job, JobStatus
@@ -12,11 +13,12 @@ from wsi.storage.result_store import KIND
 
 @dataclass(frozen=True)
 class Summary:
-    """What lists show of a result."""
+    """What lists show of a result. ``quality``: see ``wsi.pipelines.base.describe_quality``."""
 
     outcome: str
     probabilities: Mapping[str, float]
     classes: tuple[str, ...]
+    quality: Mapping[str, Any] | None = None
 
 
 class ResultReader:
@@ -25,7 +27,7 @@ class ResultReader:
     def __init__(self) -> None:
         # Heatmaps are small (a value a cell), so a few whole results fit easily.
         self._result = lru_cache(maxsize=16)(_read_result)
-        self._summary = lru_cache(maxsize=4096)(_read_summary)
+        self._summary = lru_cache(maxsize=65536)(_read_summary)
 
     def of(self, job: Job) -> SlideResult:
         """The result of a job.
@@ -51,9 +53,14 @@ def _result_id(job: Job) -> str:
 
 
 def _read_result(store_url: str, result_id: str) -> SlideResult:
-    return get_result(SlideStore(store_url), result_id)
+    return get_result(SlideStore(store_url, read_only=True), result_id)
 
 
 def _read_summary(store_url: str, result_id: str) -> Summary:
-    meta = SlideStore(store_url).get(KIND, result_id).meta
-    return Summary(meta["outcome"], meta["probabilities"], tuple(meta["classes"]))
+    meta = SlideStore(store_url, read_only=True).get(KIND, result_id).meta
+    return Summary(
+        meta["outcome"],
+        meta["probabilities"],
+        tuple(meta["classes"]),
+        meta["details"].get("quality"),
+    )

@@ -1,18 +1,46 @@
 """Reading and saving reviews."""
 
 import re
+from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import AwareDatetime, BeforeValidator
 
 from service.caching import not_modified
 from service.context import Context, Ctx
 from service.errors import PreconditionMissingError
 from service.reviews.rules import next_version
-from service.reviews.schemas import ModelCall, ReviewHistory, ReviewIn, ReviewOut
+from service.reviews.schemas import (
+    ModelCall,
+    ReviewHistory,
+    ReviewIn,
+    ReviewNews,
+    ReviewOut,
+)
 from wsi.jobs import JobStatus
 
 router = APIRouter(prefix="/slides/{slide_id}/review", tags=["reviews"])
+news = APIRouter(prefix="/reviews", tags=["reviews"])
+
+_ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _written_out(value: object) -> object:
+    """A bare number would be taken for seconds since 1970, which nobody promised."""
+    if isinstance(value, str) and not re.match(r"\d{4}-", value):
+        raise ValueError("must be a time like 2026-01-31T12:00:00Z")
+    return value
+
+
+@news.get("")
+def list_news(
+    context: Ctx,
+    after: Annotated[AwareDatetime, BeforeValidator(_written_out)] = _ALWAYS,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
+) -> ReviewNews:
+    """What was saved after some time, oldest first: how a worklist hears of other readers."""
+    return ReviewNews(items=context.reviews.saved_after(after, limit=limit))
 
 
 @router.get("", response_model=ReviewOut)

@@ -1,12 +1,14 @@
 """Reviews in the database: versions are added and never changed."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from service.errors import StaleError
-from service.reviews.schemas import ReviewOut
+from service.reviews.schemas import ReviewBrief, ReviewOut
 from service.tables import reviews
 from wsi.jobs.database import reading, writing
 
@@ -26,6 +28,39 @@ class ReviewRepository:
     def history(self, slide_id: str) -> list[ReviewOut]:
         """All versions, newest first."""
         return self._versions(slide_id)
+
+    def of_slides(self, slide_ids: Sequence[str]) -> dict[str, ReviewBrief]:
+        """The newest version of each of these slides that has one."""
+        found = self._newest(reviews.c.slide_id.in_(slide_ids))
+        return {brief.slide_id: brief for brief in found}
+
+    def saved_after(self, time: datetime, *, limit: int) -> list[ReviewBrief]:
+        """Newest versions that were saved after ``time``, oldest first."""
+        return self._newest(reviews.c.saved_at > time, limit=limit)
+
+    def _newest(
+        self, wanted: sa.ColumnElement[bool], limit: int | None = None
+    ) -> list[ReviewBrief]:
+        newest = (
+            sa.select(reviews.c.slide_id, sa.func.max(reviews.c.version).label("version"))
+            .where(wanted)
+            .group_by(reviews.c.slide_id)
+            .subquery()
+        )
+        query = (
+            sa.select(reviews)
+            .join(
+                newest,
+                sa.and_(
+                    reviews.c.slide_id == newest.c.slide_id,
+                    reviews.c.version == newest.c.version,
+                ),
+            )
+            .order_by(reviews.c.saved_at)
+            .limit(limit)
+        )
+        with reading(self._engine) as connection:
+            return [_brief(row) for row in connection.execute(query)]
 
     def add(self, review: ReviewOut) -> ReviewOut:
         """Store a version.
@@ -64,3 +99,13 @@ class ReviewRepository:
 
 def _review(row: sa.Row[Any]) -> ReviewOut:
     return ReviewOut(slide_id=row.slide_id, version=row.version, saved_at=row.saved_at, **row.body)
+
+
+def _brief(row: sa.Row[Any]) -> ReviewBrief:
+    shown = ("status", "reviewer", "diagnosis", "blind")
+    return ReviewBrief(
+        slide_id=row.slide_id,
+        version=row.version,
+        saved_at=row.saved_at,
+        **{name: row.body[name] for name in shown},
+    )

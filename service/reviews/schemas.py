@@ -15,14 +15,17 @@ class HotspotDecision(BaseModel):
     Attributes:
         job_id: the job whose result lists the hotspot.
         index: its place in that list, from 0.
+        decision: ``None`` where it was only looked at or commented on.
+        seen: whether a reader has looked at it.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     job_id: str = Field(max_length=36)
     index: int = Field(ge=0, le=100_000)
-    decision: Literal["agree", "disagree", "unsure"]
+    decision: Literal["agree", "disagree", "unsure"] | None = None
     comment: Text = ""
+    seen: bool = False
 
 
 class ReviewIn(BaseModel):
@@ -82,6 +85,24 @@ class ReviewOut(ReviewIn):
     amends: int | None = None
     model_calls: list[ModelCall] = []
     contradicts: list[str] = []
+
+
+class ReviewBrief(BaseModel):
+    """What lists show of the newest version of a slide's review."""
+
+    slide_id: str
+    version: int
+    status: Literal["draft", "signed"]
+    reviewer: str
+    diagnosis: str | None
+    blind: bool
+    saved_at: datetime
+
+
+class ReviewNews(BaseModel):
+    """Newest versions that were saved after some time, oldest first."""
+
+    items: list[ReviewBrief]
 
 
 class ReviewHistory(BaseModel):

@@ -20,6 +20,7 @@ from service.slides.schemas import (
     slide_out,
 )
 from service.slides.staging import staging_folder
+from wsi.jobs import Job
 
 router = APIRouter(prefix="/slides", tags=["slides"])
 
@@ -44,7 +45,12 @@ _FORM = {
 
 
 @router.post("", status_code=201, openapi_extra=_FORM)
-async def upload_slide(request: Request, response: Response, context: Ctx) -> SlideOut:
+async def upload_slide(
+    request: Request,
+    response: Response,
+    context: Ctx,
+    strip_labels: Annotated[bool, Query(description="store no label and macro images")] = False,
+) -> SlideOut:
     """Upload a slide: one file, or a zip of a multi-file slide. 200 if it was here already."""
     settings = context.settings
     length = request.headers.get("content-length", "")
@@ -53,19 +59,26 @@ async def upload_slide(request: Request, response: Response, context: Ctx) -> Sl
     with staging_folder(settings.incoming) as folder:
         upload = await receive(request, folder, max_bytes=settings.max_upload_bytes)
         mpp = form_mpp(upload.fields.get("mpp", ""))
-        slide, new = await anyio.to_thread.run_sync(context.intake.take, upload, mpp)
+        slide, new = await anyio.to_thread.run_sync(
+            lambda: context.intake.take(upload, mpp, strip=strip_labels)
+        )
     if not new:
         response.status_code = 200
-    return await anyio.to_thread.run_sync(_shown, context, slide)
+    return await anyio.to_thread.run_sync(shown, context, slide)
 
 
 @router.post("/registrations", status_code=201)
 def register_slide(wish: Registration, response: Response, context: Ctx) -> SlideOut:
     """Take in a slide where it lies, without copying it. 200 if it was here already."""
+    if "://" in wish.path:
+        raise BadRequestError(
+            "slides are registered by the path of a file: mount the bucket below WSI_SLIDE_ROOTS "
+            "(mountpoint-s3, rclone), or upload the slide"
+        )
     slide, new = context.intake.register(Path(wish.path), wish.mpp)
     if not new:
         response.status_code = 200
-    return _shown(context, slide)
+    return shown(context, slide)
 
 
 @router.get("")
@@ -76,12 +89,14 @@ def list_slides(
 ) -> SlidePage:
     """Slides, newest first, each with its newest job of every pipeline."""
     found, total = context.slides.page(limit=limit, offset=offset)
-    jobs = context.jobs.newest([slide.id for slide in found])
+    ids = [slide.id for slide in found]
+    reviews = context.reviews.of_slides(ids)
+    jobs: dict[str, list[Job]] = {}
+    for job in context.jobs.newest(ids):
+        jobs.setdefault(job.request.slide_id, []).append(job)
     return SlidePage(
         items=[
-            slide_out(
-                slide, [job for job in jobs if job.request.slide_id == slide.id], context.results
-            )
+            slide_out(slide, jobs.get(slide.id, []), context.results, reviews.get(slide.id))
             for slide in found
         ],
         total=total,
@@ -91,17 +106,19 @@ def list_slides(
 @router.get("/{slide_id}")
 def get_slide(slide_id: str, context: Ctx) -> SlideOut:
     """One slide."""
-    return _shown(context, context.slides.get(slide_id))
+    return shown(context, context.slides.get(slide_id))
 
 
 @router.patch("/{slide_id}")
 def change_slide(slide_id: str, change: SlideChange, context: Ctx) -> SlideOut:
     """Give a slide its resolution, or with null go back to what the file states."""
-    return _shown(context, context.slides.give_mpp(slide_id, change.mpp))
+    return shown(context, context.slides.give_mpp(slide_id, change.mpp))
 
 
-def _shown(context: Context, slide: StoredSlide) -> SlideOut:
-    return slide_out(slide, context.jobs.newest([slide.id]), context.results)
+def shown(context: Context, slide: StoredSlide) -> SlideOut:
+    """A slide for clients, with its results and its review."""
+    jobs, reviews = context.jobs.newest([slide.id]), context.reviews.of_slides([slide.id])
+    return slide_out(slide, jobs, context.results, reviews.get(slide.id))
 
 
 def form_mpp(text: str) -> float | None:

@@ -3,17 +3,20 @@
 import hashlib
 import shutil
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from service.errors import DiskFullError, ForbiddenPathError
+from service.errors import DiskFullError, ForbiddenPathError, NotOursError
 from service.settings import Settings
 from service.slides.archive import is_zip, unpack
 from service.slides.check import SlideFacts, check_in_process
 from service.slides.multipart import Upload
 from service.slides.repository import SlideRepository, StoredSlide
-from service.slides.staging import publish
+from service.slides.staging import publish, staging_folder
+from service.slides.stripping import replace_by_stripped, stripped
 from wsi.errors import UnreadableSlideError
+from wsi.storage.store import remove_store
 
 
 class Intake:
@@ -31,15 +34,24 @@ class Intake:
                 f"the upload of {size_bytes} bytes does not fit: {free} bytes are free"
             )
 
-    def take(self, upload: Upload, mpp: float | None) -> tuple[StoredSlide, bool]:
+    def take(
+        self, upload: Upload, mpp: float | None, *, strip: bool = False
+    ) -> tuple[StoredSlide, bool]:
         """Store an uploaded slide; returns it and whether it is new.
 
+        Args:
+            upload: what has arrived.
+            mpp: micrometres per level-0 pixel, where the file states none.
+            strip: store a copy without label and macro images, as ``settings.strip_labels`` does.
+
         Raises:
-            SlideError: it is no readable slide.
+            SlideError: it is no readable slide, or labels cannot be removed from its format.
+            NotOursError: it is here already, registered at a place that is not ours to change.
         """
+        strip = strip or self._settings.strip_labels
         known = self._known(upload.sha256, mpp)
         if known is not None:
-            return known, False
+            return self.redact(known) if strip else known, False
         staged = upload.path.parent / "slide"
         staged.mkdir()
         if is_zip(upload.path):
@@ -53,12 +65,17 @@ class Intake:
         else:
             entry = upload.path.rename(staged / upload.path.name)
         facts = self._check(entry, upload.name)
+        if strip:
+            staged, entry = stripped(staged, entry, upload.name)
         slide_id = str(uuid.uuid4())
-        folder = self._settings.slides.absolute() / slide_id
+        folder = self._folder(slide_id)
         slide = self._row(
             slide_id, upload.name, upload.sha256, upload.size_bytes, facts, mpp,
             folder / entry.relative_to(staged),
         )  # fmt: skip
+        if strip:
+            sha256, _ = _digest(entry)
+            slide = replace(slide, stripped_sha256=sha256, stripped_at=slide.created_at)
         publish(staged, folder)
         # The row comes last: what a crash leaves is a folder that nobody knows, not a broken row.
         try:
@@ -77,12 +94,7 @@ class Intake:
             ForbiddenPathError: it lies outside the folders that may be registered.
             SlideError: it is no readable slide.
         """
-        path = path.resolve()
-        roots = [root.resolve() for root in self._settings.slide_roots]
-        if not any(path.is_relative_to(root) for root in roots):
-            raise ForbiddenPathError(
-                f"{path} is not below a folder that may be registered; set WSI_SLIDE_ROOTS"
-            )
+        path = self.require_allowed(path)
         try:
             sha256, size_bytes = _digest(path)
         except OSError as error:
@@ -96,6 +108,56 @@ class Intake:
         slide = self._row(str(uuid.uuid4()), path.name, sha256, size_bytes, facts, mpp, path)
         stored = self._slides.add(slide)
         return stored, stored.id == slide.id
+
+    def require_allowed(self, path: Path) -> Path:
+        """The real place of a path that may be registered. Raises ``ForbiddenPathError``."""
+        try:
+            path = path.resolve()
+        # A NUL in the name, a name too long, links in a circle.
+        except (ValueError, OSError, RuntimeError) as error:
+            raise ForbiddenPathError(f"this path cannot be: {error}") from None
+        roots = [root.resolve() for root in self._settings.slide_roots]
+        if not any(path.is_relative_to(root) for root in roots):
+            raise ForbiddenPathError(
+                f"{path} is not below a folder that may be registered; set WSI_SLIDE_ROOTS"
+            )
+        return path
+
+    def redact(self, slide: StoredSlide) -> StoredSlide:
+        """Take label and macro images out of the stored copy; done already, it stays as it is.
+
+        Raises:
+            NotOursError: the slide is registered where it lies.
+            SlideError: labels cannot be removed from its format.
+        """
+        if slide.stripped_sha256 is not None:
+            return slide
+        if not self.owns(slide):
+            raise NotOursError(
+                f"{slide.name}: this file is registered where it lies, and not ours to change; "
+                "make a copy with 'wsi strip-labels' and register that"
+            )
+        with staging_folder(self._settings.incoming) as staging:
+            replace_by_stripped(slide.file, self._folder(slide.id), staging, slide.name)
+        sha256, _ = _digest(slide.file)
+        return self._slides.was_stripped(slide.id, sha256)
+
+    def discard(self, slide: StoredSlide) -> None:
+        """Remove the stored copy and all that was derived from it; a registered file stays.
+
+        Raises:
+            StoreError: its results cannot be removed.
+        """
+        if self.owns(slide) and self._folder(slide.id).exists():
+            shutil.rmtree(self._folder(slide.id))
+        remove_store(slide.store_url)
+
+    def owns(self, slide: StoredSlide) -> bool:
+        """Whether the slide is a copy that this service made."""
+        return slide.file.is_relative_to(self._folder(slide.id))
+
+    def _folder(self, slide_id: str) -> Path:
+        return self._settings.slides.absolute() / slide_id
 
     def _known(self, sha256: str, mpp: float | None) -> StoredSlide | None:
         known = self._slides.by_sha256(sha256)
@@ -127,7 +189,7 @@ class Intake:
             sha256=sha256,
             size_bytes=size_bytes,
             path=str(path),
-            store_url=str(self._settings.stores.absolute() / f"{slide_id}.zarr"),
+            store_url=self._settings.store_url(slide_id),
             vendor=facts.vendor,
             width=facts.width,
             height=facts.height,

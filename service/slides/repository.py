@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from service.errors import NotFoundError
-from service.tables import slides
+from service.tables import annotations, reviews, slides
 from wsi.jobs.database import reading, writing
 
 
@@ -32,6 +32,8 @@ class StoredSlide:
     given_mpp: float | None
     magnification: float | None
     created_at: datetime
+    stripped_sha256: str | None = None
+    stripped_at: datetime | None = None
 
     @property
     def mpp(self) -> float | None:
@@ -92,6 +94,23 @@ class SlideRepository:
                 sa.update(slides).where(slides.c.id == slide_id).values(given_mpp=mpp)
             )
         return self.get(slide_id)
+
+    def was_stripped(self, slide_id: str, sha256: str) -> StoredSlide:
+        """Note that its stored copy has no labels any more. Raises ``NotFoundError``."""
+        with writing(self._engine) as connection:
+            connection.execute(
+                sa.update(slides)
+                .where(slides.c.id == slide_id)
+                .values(stripped_sha256=sha256, stripped_at=datetime.now(UTC))
+            )
+        return self.get(slide_id)
+
+    def remove(self, slide_id: str) -> None:
+        """Remove a slide with its reviews and annotations; jobs and audit log stay."""
+        with writing(self._engine) as connection:
+            for table in (reviews, annotations):
+                connection.execute(sa.delete(table).where(table.c.slide_id == slide_id))
+            connection.execute(sa.delete(slides).where(slides.c.id == slide_id))
 
     def _one(self, wanted: sa.ColumnElement[bool]) -> StoredSlide | None:
         with reading(self._engine) as connection:

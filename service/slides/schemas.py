@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.results.reader import ResultReader
+from service.reviews.schemas import ReviewBrief
 from service.slides.repository import StoredSlide
 from wsi.errors import StoreError
 from wsi.jobs import Job, JobStatus
@@ -47,6 +48,20 @@ class ResultBrief(BaseModel):
     finished_at: datetime | None
 
 
+class QualityOut(BaseModel):
+    """How good a slide is, by the newest result that says so.
+
+    Attributes:
+        flagged: too poor to be trusted without a person looking at it.
+        usable_share: share of the tissue that nothing covers, 0..1.
+        shares: ``blur``, ``pen``, ``fold``, ... to the share of the tissue that it covers.
+    """
+
+    flagged: bool
+    usable_share: float
+    shares: Mapping[str, float]
+
+
 class SlideOut(BaseModel):
     """A slide: level-0 pixels, micrometres per level-0 pixel."""
 
@@ -61,7 +76,11 @@ class SlideOut(BaseModel):
     mpp: float | None
     magnification: float | None
     created_at: datetime
+    stripped_sha256: str | None
+    stripped_at: datetime | None
     results: list[ResultBrief]
+    quality: QualityOut | None
+    review: ReviewBrief | None
 
 
 class SlidePage(BaseModel):
@@ -71,7 +90,9 @@ class SlidePage(BaseModel):
     total: int
 
 
-def slide_out(slide: StoredSlide, jobs: list[Job], results: ResultReader) -> SlideOut:
+def slide_out(
+    slide: StoredSlide, jobs: list[Job], results: ResultReader, review: ReviewBrief | None
+) -> SlideOut:
     """A slide for clients: no paths of the server."""
     return SlideOut(
         id=slide.id,
@@ -85,8 +106,24 @@ def slide_out(slide: StoredSlide, jobs: list[Job], results: ResultReader) -> Sli
         mpp=slide.mpp,
         magnification=slide.magnification,
         created_at=slide.created_at,
+        stripped_sha256=slide.stripped_sha256,
+        stripped_at=slide.stripped_at,
         results=[_brief(job, results) for job in jobs],
+        quality=_quality(jobs, results),
+        review=review,
     )
+
+
+def _quality(jobs: list[Job], results: ResultReader) -> QualityOut | None:
+    done = [job for job in jobs if job.status is JobStatus.SUCCEEDED and job.finished_at]
+    for job in sorted(done, key=lambda job: str(job.finished_at), reverse=True):
+        try:
+            quality = results.summary(job).quality
+        except StoreError:
+            continue  # Its brief says so.
+        if quality is not None:
+            return QualityOut.model_validate(quality)
+    return None
 
 
 def _brief(job: Job, results: ResultReader) -> ResultBrief:

@@ -50,13 +50,14 @@ def remove_abandoned(incoming: Path) -> int:
 def publish(staged: Path, target: Path) -> None:
     """Move a finished folder to its place in one step, with everything in it on disk."""
     for path in [*staged.rglob("*"), staged]:
-        _fsync(path)
+        fsync(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     staged.rename(target)
-    _fsync(target.parent)
+    fsync(target.parent)
 
 
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
+    """Have a file, or the names in a folder, on disk when this returns."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -35,6 +35,12 @@ class OpenSlides:
                 self._readers.popitem(last=False)
             return reader
 
+    def forget(self, slide_id: str) -> None:
+        """Let one slide go."""
+        with self._lock:
+            for key in [key for key in self._readers if key[0] == slide_id]:
+                del self._readers[key]
+
     def clear(self) -> None:
         """Let all go."""
         with self._lock:

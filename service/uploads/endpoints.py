@@ -28,7 +28,10 @@ VERSION = "1.0.0"
 _BUFFER = 1 << 20
 
 
-def speaks_tus(response: Response, tus_resumable: Annotated[str | None, Header()] = None) -> None:
+def speaks_tus(
+    response: Response,
+    tus_resumable: Annotated[str | None, Header(json_schema_extra={"const": VERSION})] = None,
+) -> None:
     """Refuse other versions of the protocol."""
     response.headers["Tus-Resumable"] = VERSION
     if tus_resumable != VERSION:

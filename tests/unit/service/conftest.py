@@ -16,7 +16,14 @@ from workers.loaded import LoadedPipelines
 from workers.run_job import Patience, run_job
 
 
-def write_slide(path: Path, *, seed: int = 0, mpp: float | None = 0.5, side: int = 600) -> Path:
+def write_slide(
+    path: Path,
+    *,
+    seed: int = 0,
+    mpp: float | None = 0.5,
+    side: int = 600,
+    compression: str | None = "jpeg",
+) -> Path:
     """A small tiled TIFF that OpenSlide opens; ``mpp=None`` leaves the resolution out."""
     ramp = np.linspace(100, 250, side)
     planes = np.broadcast_arrays(ramp[:, None], ramp[None, :], 120.0 + seed)
@@ -27,7 +34,7 @@ def write_slide(path: Path, *, seed: int = 0, mpp: float | None = 0.5, side: int
         pixels,
         tile=(256, 256),
         photometric="rgb",
-        compression="jpeg",
+        compression=compression,
         resolution=(1e4 / mpp, 1e4 / mpp) if mpp else None,
         resolutionunit="CENTIMETER" if mpp else None,
     )

@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
+from pydantic_settings import BaseSettings
+
+from service.settings import Settings as ServiceSettings
+from workers.settings import Settings as WorkerSettings
 
 ROOT = Path(__file__).parents[3]
 SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
@@ -32,10 +36,31 @@ def test_every_service_has_limits_and_a_health_check(name: str) -> None:
 def test_no_password_has_a_default() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     found = re.findall(r"\$\{(\w*(?:PASSWORD|KEY|SECRET)\w*)(.*?)\}", text)
-    assert {name for name, _ in found} >= {"POSTGRES_PASSWORD", "RABBITMQ_PASSWORD"}
+    names = {name for name, _ in found}
+    assert names >= {"POSTGRES_PASSWORD", "RABBITMQ_PASSWORD", "S3_PASSWORD"}
     assert all(rest.startswith(":?") for _, rest in found)
     for line in re.findall(r"(?i)^\s*\w*pass\w*:\s*(.*)$", text, re.M):
         assert line.startswith("${")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("api", ServiceSettings), ("worker", WorkerSettings), ("worker-gpu", WorkerSettings)],
+)
+def test_every_variable_is_a_setting(name: str, settings: type[BaseSettings]) -> None:
+    fields = settings.model_fields.items()
+    known = {str(field.validation_alias or f"WSI_{key.upper()}") for key, field in fields}
+    given = {variable for variable in SERVICES[name]["environment"] if variable.startswith("WSI_")}
+    assert given <= known
+
+
+def test_cpu_and_gpu_workers_have_queues_of_their_own() -> None:
+    queues = {
+        name: service["environment"]["WSI_WORKER_QUEUES"]
+        for name, service in SERVICES.items()
+        if name.startswith("worker")
+    }
+    assert queues == {"worker": "cpu", "worker-gpu": "gpu"}
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
@@ -51,7 +76,8 @@ def test_the_image_of_the_api_has_what_the_api_imports_and_no_torch() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = (ROOT / "docker" / "api-requirements.txt").read_text().splitlines()
     wanted = {line for line in lines if line and not line.startswith("#")}
-    assert wanted <= set(project["dependencies"])
+    extras = project["optional-dependencies"]
+    assert wanted <= {*project["dependencies"], *extras["otel"], *extras["s3"]}
     left_out = {re.split(r"[\[>=]", line)[0] for line in set(project["dependencies"]) - wanted}
     assert "torch" in left_out
     # None of what is left out may be imported by the service.

@@ -10,12 +10,15 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from service.app import create_app
 from service.context import Context
+from service.settings import Settings
 from service.tiles.deepzoom import OVERLAP_PX, TILE_PX, DeepZoom
 from service.tiles.open_slides import OpenSlides
 from tests.integration.toy_pipeline import write_bundle
 from tests.unit.service.conftest import upload, work_off, write_slide
 from wsi.geometry import Region, Size
+from wsi.jobs import Worker
 from wsi.slides import open_slide
 from wsi.storage import SlideStore, get_result
 
@@ -174,7 +177,7 @@ def test_an_overlay_is_the_thumbnail_with_colours(client: TestClient, done: str)
     [
         ("probability/nothing.png", 404),
         ("gradcam/cancer.png", 404),
-        ("nothing/cancer.png", 422),
+        ("nothing/cancer.png", 404),
         ("probability/cancer/overlay.png?max_px=1000000", 422),
     ],
 )
@@ -290,3 +293,29 @@ def test_only_so_many_slides_stay_open(
     readers = [few.get(slide) for slide in slides]
     assert few.get(slides[2]) is readers[2]
     assert few.get(slides[0]) is not readers[0]
+
+
+def test_jobs_of_the_named_pipelines_and_models_go_to_the_gpu_queue(
+    settings: Settings, slide_file: Path
+) -> None:
+    for name, pipeline in (("big", "patch"), ("small", "patch"), ("whole", "whole-slide")):
+        write_bundle(settings.models, name, pipeline=pipeline)
+    chosen = settings.model_copy(update={"gpu_jobs": ("whole-slide", "big")})
+    app = create_app(chosen)
+    with TestClient(app, base_url="http://localhost/api/v1/") as client:
+        slide = upload(client, slide_file)["id"]
+        queues = {
+            model: client.post(
+                "jobs", json={"slide_id": slide, "pipeline": pipeline, "model": model}
+            ).json()["queue"]
+            for model, pipeline in (("big", "patch"), ("small", "patch"), ("whole", "whole-slide"))
+        }
+        assert queues == {"big": "gpu", "small": "cpu", "whole": "gpu"}
+        ready = client.get("ready").json()
+        assert ready == {"status": "ready", "unserved_queues": {"cpu": 1, "gpu": 2}}
+        app.state.context.workers.say(
+            Worker(name="w", queues=("cpu",), abilities={"device": "cpu"})
+        )
+        assert client.get("ready").json()["unserved_queues"] == {"gpu": 2}
+        (shown,) = client.get("workers").json()
+        assert (shown["name"], shown["queues"]) == ("w", ["cpu"])

@@ -56,4 +56,9 @@ def check(client: TestClient, context: Context, slide_file: Path) -> None:
     assert found['wsi_job_seconds_count{pipeline="patch"}'] == 2
     assert found['wsi_job_seconds_sum{pipeline="patch"}'] > 0
     assert found["wsi_oldest_queued_seconds"] > 0
+    for stage in ("load model", "store result"):
+        labels = f'{{pipeline="patch",stage="{stage}"}}'
+        assert found[f"wsi_stage_seconds_count{labels}"] == 2
+        assert 0 <= found[f"wsi_stage_seconds_sum{labels}"] < 60
+    assert found["wsi_slides_scored"] == 1
     assert (found["wsi_slides"], found["wsi_outbox"]) == (1, 1)

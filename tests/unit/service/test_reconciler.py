@@ -50,8 +50,8 @@ def test_a_wake_up_does_not_wait_for_the_next_round() -> None:
     rung = threading.Event()
 
     class Ringing(Heard):
-        def ring(self, job_id: str) -> None:
-            bells.ring(job_id)
+        def ring(self, job_id: str, queue: str) -> None:
+            bells.ring(job_id, queue)
             rung.set()
 
     # A round an hour: only the wake-up can make it ring.

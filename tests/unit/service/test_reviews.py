@@ -39,7 +39,7 @@ def test_a_slide_that_nobody_reviewed_has_an_empty_version_0(
 
 
 def test_a_saved_review_comes_back_and_says_when(client: TestClient, slide_id: str) -> None:
-    spot = {"job_id": "j", "index": 2, "decision": "unsure", "comment": "crushed"}
+    spot = {"job_id": "j", "index": 2, "decision": "unsure", "comment": "crushed", "seen": True}
     answer = save(client, slide_id, 0, reviewer="A", diagnosis="cancer", hotspots=[spot])
     assert answer.status_code == 200
     review = client.get(f"slides/{slide_id}/review").json()

@@ -1,0 +1,173 @@
+"""Reading, saving, deleting, importing and exporting annotations."""
+
+import re
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Body, Header, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
+
+from service.annotations.exchange import import_features, to_feature_collection
+from service.annotations.rules import Wish, checked
+from service.annotations.schemas import (
+    AnnotationHistory,
+    AnnotationIn,
+    AnnotationList,
+    AnnotationOut,
+    ClassList,
+    ImportOut,
+    Name,
+    Text,
+)
+from service.auth.gate import LOCAL, Principal
+from service.context import Context, Ctx
+from service.errors import PreconditionMissingError
+from wsi.geometry import Size
+
+router = APIRouter(prefix="/slides/{slide_id}", tags=["annotations"])
+classes = APIRouter(prefix="/annotation-classes", tags=["annotations"])
+
+AnnotationId = Annotated[str, Path(pattern=r"^[0-9A-Za-z-]{8,36}$")]
+Seen = Annotated[str | None, Header(alias="If-Match")]
+USUAL_CLASSES = ("cancer", "benign", "normal", "stroma", "immune cells", "necrosis", "artefact")
+
+
+@router.get("/annotations")
+def list_annotations(
+    slide_id: str, context: Ctx, since: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0
+) -> AnnotationList:
+    """All annotations of a slide, or what changed after a change, with those deleted."""
+    context.slides.get(slide_id)
+    items, change = context.annotations.of_slide(slide_id, since)
+    signed = context.reviews.latest(slide_id).status == "signed"
+    return AnnotationList(items=items, change=change, signed=signed)
+
+
+@router.put("/annotations/{annotation_id}")
+def save_annotation(
+    slide_id: str,
+    annotation_id: AnnotationId,
+    wish: AnnotationIn,
+    request: Request,
+    response: Response,
+    context: Ctx,
+    if_match: Seen = None,
+) -> AnnotationOut:
+    """Make an annotation (If-Match: 0, the id is the client's), change it, or bring it back.
+
+    The same request again is answered alike. 412 where somebody else was faster: nothing is
+    overwritten.
+    """
+    slide = context.slides.get(slide_id)
+    content = checked(wish, Size(slide.width, slide.height))
+    who = _name(request, wish.author)
+    wanted = Wish(content=content, expected=_version(if_match), who=who, reason=wish.reason)
+    return _apply(context, slide_id, annotation_id, wanted, response)
+
+
+@router.delete("/annotations/{annotation_id}")
+def delete_annotation(
+    slide_id: str,
+    annotation_id: AnnotationId,
+    request: Request,
+    response: Response,
+    context: Ctx,
+    if_match: Seen = None,
+    author: Name = "",
+    reason: Text = "",
+) -> AnnotationOut:
+    """Take an annotation off the slide. Its versions stay, and saving it again brings it back."""
+    who = _name(request, author)
+    wanted = Wish(content=None, expected=_version(if_match), who=who, reason=reason)
+    return _apply(context, slide_id, annotation_id, wanted, response)
+
+
+@router.get("/annotations/{annotation_id}/history")
+def get_annotation_history(
+    slide_id: str, annotation_id: AnnotationId, context: Ctx
+) -> AnnotationHistory:
+    """Every version of an annotation, newest first."""
+    return AnnotationHistory(items=context.annotations.history(slide_id, annotation_id))
+
+
+@router.get("/annotations.geojson")
+def export_annotations(slide_id: str, context: Ctx) -> JSONResponse:
+    """All annotations of a slide for QuPath: drag the file onto the slide."""
+    slide = context.slides.get(slide_id)
+    items, _ = context.annotations.of_slide(slide_id)
+    return JSONResponse(
+        to_feature_collection(items),
+        media_type="application/geo+json",
+        headers={
+            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(slide.name)}.geojson",
+            "Cache-Control": "no-cache",
+        },
+    )
+
+
+@router.post("/annotations.geojson")
+def import_annotations(
+    slide_id: str,
+    data: Annotated[Any, Body()],
+    request: Request,
+    context: Ctx,
+    new_classes: bool = False,
+    repair: bool = False,
+    author: Name = "",
+    reason: Text = "",
+) -> ImportOut:
+    """Add the annotations of a GeoJSON file as QuPath writes it: all of them, or none.
+
+    What is on the slide already, the same in shape, class and comment, is not added again.
+
+    Args:
+        new_classes: take classes that are not among ``/annotation-classes``.
+        repair: repair outlines that cross themselves; else they are refused.
+        author: where keys are off.
+        reason: why, where the slide is signed.
+    """
+    slide = context.slides.get(slide_id)
+    return import_features(
+        context.annotations,
+        slide,
+        data,
+        known=None if new_classes else _classes(context),
+        repair=repair,
+        who=_name(request, author),
+        reason=reason,
+    )
+
+
+@classes.get("")
+def list_classes(context: Ctx) -> ClassList:
+    """The classes of the models, the usual ones, and those that readers gave."""
+    return ClassList(items=_classes(context))
+
+
+def _apply(
+    context: Context, slide_id: str, annotation_id: str, wish: Wish, response: Response
+) -> AnnotationOut:
+    with context.annotations.changing(slide_id) as slide:
+        saved = slide.apply(annotation_id, wish)
+    response.headers["ETag"] = f'"{saved.version}"'
+    return saved
+
+
+def _classes(context: Context) -> list[str]:
+    of_models = [name for card in context.models.cards() for name in card.classes]
+    return list(dict.fromkeys([*of_models, *USUAL_CLASSES, *context.annotations.class_names()]))
+
+
+def _name(request: Request, given: str) -> str:
+    """A key says who it is; without keys the page's own word is all there is."""
+    who: Principal = request.state.principal
+    return given.strip() if who is LOCAL else who.name
+
+
+def _version(if_match: str | None) -> int:
+    found = re.fullmatch(r'\s*"?(\d{1,9})"?\s*', if_match or "")
+    if not found:
+        raise PreconditionMissingError(
+            "name the version that you have seen, 0 for a new annotation: send it in If-Match"
+        )
+    return int(found[1])

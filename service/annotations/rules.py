@@ -1,0 +1,142 @@
+"""When an annotation may be changed, and what its next version is."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from service.annotations.schemas import AnnotationIn, AnnotationOut
+from service.errors import SignedError, StaleError
+from wsi.annotations import AnnotationSpec, annotations_of_geojson
+from wsi.errors import AnnotationError
+from wsi.geometry import Size
+
+_KINDS = ("Polygon", "MultiPolygon", "Point", "MultiPoint", "LineString", "MultiLineString")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """A change that somebody wants.
+
+    Attributes:
+        content: geometry, class and comment; ``None`` deletes.
+        expected: the version that they have seen; 0 where they make a new one.
+        who: their name.
+        reason: why, where the slide is signed.
+    """
+
+    content: AnnotationIn | None
+    expected: int
+    who: str
+    reason: str = ""
+
+
+def next_version(
+    versions: list[AnnotationOut], wish: Wish, *, slide_id: str, id: str, change: int, signed: bool
+) -> AnnotationOut | None:
+    """The version that follows, or ``None`` where this very wish was granted before.
+
+    A client whose connection broke does not know whether it was heard, and asks again.
+
+    Args:
+        versions: what there is of this annotation, oldest first.
+        wish: what is wanted.
+        slide_id, id: of the slide and the annotation.
+        change: the number that this change gets.
+        signed: the slide is signed off.
+
+    Raises:
+        StaleError: somebody else changed it since the version that was seen.
+        SignedError: the slide is signed, and no reason is given.
+    """
+    newest = versions[-1] if versions else None
+    if len(versions) > wish.expected and _is_granted(versions[wish.expected], wish):
+        return None
+    if len(versions) != wish.expected:
+        raise StaleError(_stale(newest, wish.expected))
+    if wish.content is None and (newest is None or newest.deleted):
+        raise StaleError("there is no such annotation (any more)")
+    check_signature(signed, wish.reason)
+    now = datetime.now(UTC)
+    content = wish.content or newest
+    assert content is not None
+    return AnnotationOut(
+        id=id,
+        slide_id=slide_id,
+        version=wish.expected + 1,
+        change=change,
+        geometry=content.geometry,
+        class_name=content.class_name,
+        comment=content.comment,
+        author=newest.author if newest else wish.who,
+        changed_by=wish.who,
+        created_at=newest.created_at if newest else now,
+        changed_at=now,
+        reason=wish.reason.strip(),
+        deleted=wish.content is None,
+    )
+
+
+def check_signature(signed: bool, reason: str) -> None:
+    """What is signed is only amended. Raises ``SignedError`` where no reason is given."""
+    if signed and not reason.strip():
+        raise SignedError(
+            "this slide is signed off: to amend its annotations, give the reason with the change"
+        )
+
+
+def _stale(newest: AnnotationOut | None, expected: int) -> str:
+    if newest is None:
+        return f"there is no version {expected} of this annotation; read the list again"
+    what = "deleted" if newest.deleted else "changed"
+    return (
+        f"this annotation is at version {newest.version}, not {expected}: "
+        f"{newest.changed_by or 'somebody else'} {what} it meanwhile; read it and save again"
+    )
+
+
+def _is_granted(version: AnnotationOut, wish: Wish) -> bool:
+    if version.changed_by != wish.who or version.deleted != (wish.content is None):
+        return False
+    return wish.content is None or same_content(version, wish.content)
+
+
+def same_content(a: AnnotationOut | AnnotationIn, b: AnnotationOut | AnnotationIn) -> bool:
+    """Whether two mean the same, however their outlines begin or turn."""
+    return content_key(a) == content_key(b)
+
+
+def content_key(item: AnnotationOut | AnnotationIn) -> tuple[str, str, str]:
+    """Equal for annotations that mean the same."""
+    shape = shapely.normalize(shapely.geometry.shape(item.geometry))
+    return item.class_name, item.comment, shape.wkt
+
+
+def checked(wish: AnnotationIn, size: Size) -> AnnotationIn:
+    """The wish with a valid geometry on the slide.
+
+    A drawn outline that crosses itself is repaired, and what reaches over the border cut off.
+
+    Raises:
+        AnnotationError: there is no readable geometry, it is empty, or outside the slide.
+    """
+    feature = {
+        "type": "Feature",
+        "geometry": wish.geometry,
+        "properties": {"name": wish.class_name},
+    }
+    (item,) = annotations_of_geojson("annotation", feature, size, AnnotationSpec())
+    geometry = geometry_of(item.geometry, "annotation")
+    return wish.model_copy(update={"geometry": geometry})
+
+
+def geometry_of(geometry: BaseGeometry, where: str) -> dict[str, Any]:
+    """GeoJSON of a geometry. Raises ``AnnotationError`` for a collection of several kinds."""
+    if geometry.geom_type not in _KINDS:
+        raise AnnotationError(
+            f"{where}: a {geometry.geom_type} is no annotation; they are {', '.join(_KINDS)}"
+        )
+    found: dict[str, Any] = shapely.geometry.mapping(geometry)
+    return found

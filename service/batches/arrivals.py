@@ -1,0 +1,39 @@
+"""Registers slides that batches name by their paths: reading them all takes a while."""
+
+from pathlib import Path
+
+from service.batches.items import refused
+from service.batches.repository import Arriving, NewItem
+from service.context import Context
+from service.jobs.endpoints import request_for
+from service.jobs.schemas import JobIn
+from wsi.errors import JobStoreUnavailableError, WsiError
+
+# Longer than reading a slide usually takes; then, after a crash, another service goes on. Where two
+# work on one item, one of them does so in vain.
+_LEASE_S = 600.0
+
+
+def register_next(context: Context) -> bool:
+    """Register one slide and queue its job, or note why not; whether there was one."""
+    arriving = context.batches.take_arriving(lease_s=_LEASE_S)
+    if arriving is None:
+        return False
+    context.batches.settle(arriving, _outcome(context, arriving))
+    context.reconciler.wake()
+    context.webhooks.wake()
+    return True
+
+
+def _outcome(context: Context, arriving: Arriving) -> NewItem:
+    slide_id, pipeline = "", arriving.pipeline
+    try:
+        slide, _ = context.intake.register(Path(arriving.path), arriving.wish.get("mpp"))
+        slide_id = slide.id
+        job = JobIn(slide_id=slide_id, pipeline=pipeline, **arriving.wish)
+        request = request_for(context, slide, job)
+    except JobStoreUnavailableError:
+        raise  # the database is away: another time
+    except WsiError as error:
+        return refused(slide_id, pipeline, error)
+    return NewItem(slide_id=slide_id, pipeline=pipeline, request=request, priority=job.priority)

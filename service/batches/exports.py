@@ -1,0 +1,81 @@
+"""A batch as a table: CSV for spreadsheets, Parquet for programs."""
+
+import csv
+import io
+from datetime import datetime
+
+from fastapi import APIRouter, Response
+
+from service.batches.repository import ARRIVING, REFUSED, Item
+from service.context import Context, Ctx
+from wsi.errors import StoreError
+from wsi.jobs import JobStatus
+from wsi.storage.parquet import to_parquet
+
+router = APIRouter(prefix="/batches/{batch_id}", tags=["batches"])
+
+
+@router.get("/results.csv")
+def export_csv(batch_id: str, context: Ctx) -> Response:
+    """One line an item: status, probabilities by class, or the error."""
+    columns, rows = _table(context, batch_id)
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, restval="")
+    writer.writeheader()
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    return _file(buffer.getvalue(), "text/csv; charset=utf-8", f"batch-{batch_id}.csv")
+
+
+@router.get("/results.parquet")
+def export_parquet(batch_id: str, context: Ctx) -> Response:
+    """The same lines with types. 501 where pyarrow is not installed."""
+    columns, rows = _table(context, batch_id)
+    content = to_parquet({name: [row.get(name) for row in rows] for name in columns})
+    return _file(content, "application/vnd.apache.parquet", f"batch-{batch_id}.parquet")
+
+
+def _file(content: str | bytes, media_type: str, name: str) -> Response:
+    disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(content, media_type=media_type, headers=disposition)
+
+
+def _table(context: Context, batch_id: str) -> tuple[list[str], list[dict[str, object]]]:
+    context.batches.get(batch_id)
+    rows = [_row(context, item) for item in context.batches.items(batch_id)]
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    # Probabilities last, in a fixed order, whatever item comes first.
+    columns.sort(key=lambda name: name.startswith("probability "))
+    return columns, rows
+
+
+def _row(context: Context, item: Item) -> dict[str, object]:
+    job = item.job
+    row: dict[str, object] = {
+        "slide": item.slide_name,
+        "slide_id": item.slide_id or None,
+        "pipeline": item.pipeline,
+        "model": job.request.model if job else None,
+        "job_id": job.id if job else None,
+        "status": job.status.value if job else REFUSED if item.refusal else ARRIVING,
+        "outcome": None,
+        "error": job.error if job else item.refusal,
+        "finished_at": job.finished_at if job else None,
+    }
+    if job is None or job.status is not JobStatus.SUCCEEDED:
+        return row
+    if item.slide_name is None:
+        return {**row, "error": "the slide was removed"}
+    try:
+        summary = context.results.summary(job)
+    except StoreError as error:
+        return {**row, "error": str(error)}
+    named = {f"probability {name}": value for name, value in summary.probabilities.items()}
+    return {**row, "outcome": summary.outcome, **named}
+
+
+def _cell(value: object) -> object:
+    """A value for CSV: text that no spreadsheet takes for a formula."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    is_formula = isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r")
+    return f"'{value}" if is_formula else value

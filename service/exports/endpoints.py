@@ -1,0 +1,80 @@
+"""Downloads for other programs: OME-Zarr, DICOM, Parquet, and a report on paper."""
+
+from pathlib import PurePosixPath
+from urllib.parse import quote
+
+from fastapi import APIRouter, Response
+
+from service.context import Context, Ctx
+from service.errors import NotFoundError
+from service.exports.facts import gather
+from service.results.endpoints import scored_job
+from wsi.errors import UnsupportedSlideError
+from wsi.jobs import Job
+from wsi.storage import SlideResult
+from wsi.storage.cells import cell_columns
+from wsi.storage.dicom_export import parametric_map
+from wsi.storage.ome_zarr import heatmap_zip
+from wsi.storage.parquet import to_parquet
+
+router = APIRouter(tags=["exports"])
+
+
+@router.get("/jobs/{job_id}/heatmaps/{kind}.ome.zarr.zip")
+def get_ome_zarr(job_id: str, kind: str, context: Ctx) -> Response:
+    """All classes of one heatmap as OME-Zarr 0.5 in a zip; micrometres from the slide's corner."""
+    job, result = _with_layer(context, job_id, kind)
+    name = f"{_stem(job)}-{result.pipeline}-{kind}.ome.zarr"
+    return _file(heatmap_zip(result, kind, folder=name), "application/zip", f"{name}.zip")
+
+
+@router.get("/jobs/{job_id}/heatmaps/{kind}.dcm")
+def get_dicom(job_id: str, kind: str, context: Ctx) -> Response:
+    """All classes of one heatmap as a DICOM parametric map on the slide, which must be DICOM."""
+    job, result = _with_layer(context, job_id, kind)
+    slide = context.slides.get(job.request.slide_id)
+    if slide.vendor != "dicom":
+        raise UnsupportedSlideError(
+            slide.name, "only heatmaps of DICOM slides become DICOM; take OME-Zarr or GeoJSON"
+        )
+    content = parametric_map(result, kind, slide.file, result_id=job.result_id or job.id)
+    return _file(content, "application/dicom", f"{_stem(job)}-{result.pipeline}-{kind}.dcm")
+
+
+@router.get("/jobs/{job_id}/heatmaps/{kind}.parquet")
+def get_cells(job_id: str, kind: str, context: Ctx) -> Response:
+    """One line a cell that was looked at: where it lies, and the score of each class."""
+    job, result = _with_layer(context, job_id, kind)
+    name = f"{_stem(job)}-{result.pipeline}-{kind}.parquet"
+    return _file(to_parquet(cell_columns(result, kind)), "application/vnd.apache.parquet", name)
+
+
+@router.get("/slides/{slide_id}/report.pdf")
+def get_report(slide_id: str, context: Ctx) -> Response:
+    """One page: pictures, probabilities, models, hotspots, and what the reader decided."""
+    # Late: matplotlib takes a while to load, and most services never draw a report.
+    from service.exports.page import draw
+
+    slide = context.slides.get(slide_id)
+    name = f"{PurePosixPath(slide.name).stem}-report.pdf"
+    return _file(draw(gather(context, slide)), "application/pdf", name)
+
+
+def _with_layer(context: Context, job_id: str, kind: str) -> tuple[Job, SlideResult]:
+    job = scored_job(context, job_id)
+    result = context.results.of(job)
+    if result.layer(kind) is None or result.grid is None:
+        there = ", ".join(layer.kind for layer in result.layers) or "none"
+        raise NotFoundError(f"{result.slide}: no heatmap {kind!r}; there are: {there}")
+    return job, result
+
+
+def _stem(job: Job) -> str:
+    return PurePosixPath(job.request.slide_name).stem
+
+
+def _file(content: bytes, media_type: str, name: str) -> Response:
+    disposition = f"attachment; filename*=UTF-8''{quote(name, safe='')}"
+    # Reports change with the review, and all of them are patient data.
+    headers = {"Content-Disposition": disposition, "Cache-Control": "private, no-store"}
+    return Response(content, media_type=media_type, headers=headers)

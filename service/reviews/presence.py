@@ -1,0 +1,71 @@
+"""Who else has a slide open: each page says so again and again, and is forgotten when it stops."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Path, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.auth.gate import Principal
+from service.context import Ctx
+from service.tables import presence
+from wsi.jobs.database import writing
+
+router = APIRouter(prefix="/slides/{slide_id}/readers", tags=["reviews"])
+
+LASTS = timedelta(seconds=20)
+"""A page that says nothing for this long has gone."""
+
+ReaderId = Annotated[str, Path(pattern=r"^[0-9a-f]{16,32}$")]
+
+
+class Beat(BaseModel):
+    """A page's sign of life."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(default="", max_length=200)
+
+
+class Reader(BaseModel):
+    """Somebody else at the same slide; the name may be empty where keys are off."""
+
+    name: str
+
+
+class Readers(BaseModel):
+    """The others at a slide."""
+
+    items: list[Reader]
+
+
+@router.put("/{reader_id}")
+def stay(slide_id: str, reader_id: ReaderId, beat: Beat, request: Request, context: Ctx) -> Readers:
+    """Say that a page has the slide open; the answer names the others."""
+    context.slides.get(slide_id)
+    who: Principal = request.state.principal
+    now = datetime.now(UTC)
+    mine = presence.c.reader_id == reader_id
+    with writing(context.engine) as connection:
+        connection.execute(sa.delete(presence).where(mine | (presence.c.seen_at < now - LASTS)))
+        connection.execute(
+            sa.insert(presence).values(
+                slide_id=slide_id,
+                reader_id=reader_id,
+                # A key or token says who it is; without keys the page's own word is all there is.
+                name=who.name if who.key_id or who.subject else beat.name,
+                seen_at=now,
+            )
+        )
+        others = sa.select(presence.c.name).where(presence.c.slide_id == slide_id, ~mine)
+        names = connection.execute(others.order_by(presence.c.name)).scalars().all()
+    return Readers(items=[Reader(name=name) for name in names])
+
+
+@router.delete("/{reader_id}", status_code=204)
+def leave(slide_id: str, reader_id: ReaderId, context: Ctx) -> None:
+    """The page has closed the slide."""
+    gone = (presence.c.slide_id == slide_id) & (presence.c.reader_id == reader_id)
+    with writing(context.engine) as connection:
+        connection.execute(sa.delete(presence).where(gone))

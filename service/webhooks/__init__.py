@@ -1,0 +1,1 @@
+"""Telling other systems that a batch or a job has ended."""
