@@ -14,11 +14,12 @@ import numpy as np
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
-from python_multipart.multipart import parse_options_header
 
-from service.errors import ReviewError, StaleError
+from service.errors import ReviewError, SignedError, StaleError
 from service.reviews.rules import next_version
-from service.reviews.schemas import ModelCall, ReviewIn, ReviewOut
+from service.reviews.schemas import ModelCall, ReviewBrief, ReviewIn, ReviewOut
+from tests.browser.fake_annotations import FakeAnnotations, annotation_app
+from tests.browser.fake_rest import FakeBatch, FakeUpload, add_routes, problem
 from tests.browser.fake_slide import FakeSlide, raw_png
 
 NOW = "2026-01-05T09:30:00Z"
@@ -43,6 +44,13 @@ class Fake:
     upload_mpp: float | None = 0.5
     away: bool = False
     key: str | None = None
+    blind: bool = False
+    readers: dict[tuple[str, str], str] = field(default_factory=dict)
+    uploads: dict[str, FakeUpload] = field(default_factory=dict)
+    batches: dict[str, FakeBatch] = field(default_factory=dict)
+    quality: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tissue: set[str] = field(default_factory=set)
+    annotations: FakeAnnotations = field(default_factory=FakeAnnotations)
 
     def reset(self) -> None:
         """As after ``Fake()``, keeping the pictures, which are slow to draw."""
@@ -82,7 +90,9 @@ class Fake:
         }
         return slide_id
 
-    def add_job(self, slide_id: str, pipeline: str, status: str = "QUEUED") -> str:
+    def add_job(
+        self, slide_id: str, pipeline: str, status: str = "QUEUED", model: str | None = None
+    ) -> str:
         """A job in this state, without a result; returns its id."""
         job_id = f"job-{len(self.jobs) + 1}"
         self.jobs[job_id] = {
@@ -90,7 +100,7 @@ class Fake:
             "slide_id": slide_id,
             "slide_name": self.slides[slide_id]["name"],
             "pipeline": pipeline,
-            "model": f"{pipeline}-demo",
+            "model": model or f"{pipeline}-demo",
             "status": status,
             "progress": 0.0,
             "stage": "",
@@ -126,7 +136,17 @@ class Fake:
         """A Slide as the API speaks it, with the newest job of each pipeline."""
         newest = {job["pipeline"]: job for job in self.jobs.values() if job["slide_id"] == slide_id}
         slide = {k: v for k, v in self.slides[slide_id].items() if k != "picture"}
-        return slide | {"results": [self._summary(job) for job in newest.values()]}
+        review = self.review(slide_id)
+        return slide | {
+            "results": [self._summary(job) for job in newest.values()],
+            "quality": self.quality.get(slide_id),
+            "review": self.brief(review) if review.version else None,
+        }
+
+    def brief(self, review: ReviewOut) -> dict[str, Any]:
+        """A review as lists show it."""
+        shown = review.model_dump(include=set(ReviewBrief.model_fields))
+        return ReviewBrief(**shown).model_dump(mode="json")
 
     def review(self, slide_id: str) -> ReviewOut:
         """The newest version of a slide's review."""
@@ -209,12 +229,6 @@ def _hotspot(picture: FakeSlide, spot: tuple[float, float, float], score: float)
     }
 
 
-def problem(status: int, kind: str, detail: str) -> JSONResponse:
-    """An error as RFC 9457 writes it."""
-    body = {"type": "about:blank", "title": kind, "status": status, "detail": detail, "kind": kind}
-    return JSONResponse(body, status, media_type="application/problem+json")
-
-
 def make_app(fake: Fake, dist: Path) -> FastAPI:
     """The service over this state, serving the built page."""
     app = FastAPI()
@@ -224,7 +238,7 @@ def make_app(fake: Fake, dist: Path) -> FastAPI:
         fake.requests.append(f"{request.method} {request.url.path}")
         if fake.away and request.url.path.startswith("/api"):
             return problem(503, "away", "The service is restarting.")
-        if request.url.path == "/api/v1/session":
+        if request.url.path == "/api/v1/session" and request.method == "POST":
             given = (await request.json())["key"]
             if given != fake.key:
                 return problem(401, "unauthorized", "this key is not valid")
@@ -239,6 +253,8 @@ def make_app(fake: Fake, dist: Path) -> FastAPI:
     _picture_routes(app, fake)
     _job_routes(app, fake)
     _review_routes(app, fake)
+    add_routes(app, fake)
+    app.mount("/api/v1", annotation_app(fake))
     app.mount("/", StaticFiles(directory=dist, html=True))
     return app
 
@@ -252,17 +268,6 @@ def _slide_routes(app: FastAPI, fake: Fake) -> None:
     def slides(limit: int = 100, offset: int = 0) -> dict[str, Any]:
         ids = list(fake.slides)[offset : offset + limit]
         return {"items": [fake.slide_json(i) for i in ids], "total": len(fake.slides)}
-
-    @app.post("/api/v1/slides")
-    async def upload(request: Request) -> Response:
-        body = await request.body()
-        if fake.refuse_upload:
-            return problem(422, **fake.refuse_upload)
-        _, options = parse_options_header(request.headers["content-type"])
-        assert options[b"boundary"] in body
-        name = body.split(b'filename="')[1].split(b'"')[0].decode()
-        slide_id = fake.add_slide(name, mpp=fake.upload_mpp)
-        return JSONResponse(fake.slide_json(slide_id), 201)
 
     @app.get("/api/v1/slides/{slide_id}")
     def slide(slide_id: str) -> Response:
@@ -303,6 +308,11 @@ def _review_routes(app: FastAPI, fake: Fake) -> None:
             return Response(status_code=304)
         return JSONResponse(newest.model_dump(mode="json"))
 
+    @app.get("/api/v1/reviews")
+    def news(after: str = "") -> dict[str, Any]:
+        briefs = [fake.brief(versions[-1]) for versions in fake.reviews.values()]
+        return {"items": [brief for brief in briefs if brief["saved_at"] > after]}
+
     @app.put("/api/v1/slides/{slide_id}/review")
     async def save(slide_id: str, request: Request) -> Response:
         wish = ReviewIn.model_validate(await request.json())
@@ -312,6 +322,8 @@ def _review_routes(app: FastAPI, fake: Fake) -> None:
             return problem(412, "stale", str(error))
         except ReviewError as error:
             return problem(422, "review", str(error))
+        except SignedError as error:
+            return problem(409, "signed", str(error))
         return JSONResponse(saved.model_dump(mode="json"))
 
     @app.get("/api/v1/slides/{slide_id}/review/history")
@@ -336,7 +348,7 @@ def _job_routes(app: FastAPI, fake: Fake) -> None:
         slide = fake.slides[asked["slide_id"]]
         if slide["mpp"] is None:
             return problem(422, "mpp", f"{slide['name']}: states no resolution; give mpp.")
-        job_id = fake.add_job(asked["slide_id"], asked["pipeline"])
+        job_id = fake.add_job(asked["slide_id"], asked["pipeline"], model=asked.get("model"))
         return JSONResponse(fake.jobs[job_id], 202)
 
     @app.get("/api/v1/jobs/{job_id}")

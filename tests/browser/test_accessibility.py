@@ -5,14 +5,16 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from service.reviews.schemas import ReviewIn
 from tests.browser.conftest import ROOT, Tab
+from tests.browser.fake_rest import FakeBatch
 from tests.browser.fake_service import Fake
 
 pytestmark = pytest.mark.browser
 
 AXE = ROOT / "service" / "web" / "node_modules" / "axe-core" / "axe.min.js"
 RULES = "{runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']}"
-SIZES = [(1280, 800), (1600, 1000), (820, 1180)]
+SIZES = [(1280, 800), (1024, 768), (768, 1024)]
 LOOKS = [
     pytest.param(
         {"viewport": {"width": width, "height": height}, "color_scheme": scheme},
@@ -41,8 +43,15 @@ def test_worklist_has_no_accessibility_violation(
     slide = fake.add_slide("broken.svs", mpp=None)
     fake.fail(fake.add_job(slide, "patch"), "broken.svs: tile 3,4 does not decode")
     fake.add_job(slide, "whole-slide", "RUNNING")
+    fake.quality["slide-1"] = {"flagged": True, "usable_share": 0.35, "shares": {"blur": 0.61}}
+    fake.save_review("slide-1", ReviewIn(reviewer="B. Reader"), 0)
+    fake.batches["batch-1"] = FakeBatch(
+        "Monday",
+        [{"slide_id": f"slide-{i}", "pipeline": "patch", "job_id": f"job-{i}"} for i in (1, 3, 5)],
+    )
     tab.open()
-    expect(tab.page.locator(".slide-row")).to_have_count(3)
+    tab.page.get_by_label("Batch", exact=True).select_option("batch-1")
+    expect(tab.page.locator(".batch-counts")).to_be_visible()
     tab.picture(f"worklist-{request.node.callspec.id}")
     assert violations(tab) == []
 
@@ -52,10 +61,12 @@ def test_viewer_has_no_accessibility_violation(
     tab: Tab, fake: Fake, request: pytest.FixtureRequest
 ) -> None:
     slide = fake.scored_slide("case.svs", 0.98, 0.91)
+    fake.tissue.add(slide)
+    fake.readers[slide, "b" * 24] = "B. Reader"
     tab.open(f"#/slides/{slide}")
-    expect(tab.page.locator(".hotspot")).to_have_count(2)
-    tab.page.keyboard.press("o")
-    tab.page.keyboard.press("n")
+    expect(tab.page.locator(".tissue-legend li")).to_have_count(3)
+    for key in ("o", "q", "n"):
+        tab.page.keyboard.press(key)
     tab.picture(f"viewer-{request.node.callspec.id}")
     assert violations(tab) == []
 

@@ -44,6 +44,11 @@ def test_uploaded_slide_is_scored_and_its_heatmap_drawn(
                 ".data.some((byte) => byte > 0); }"
             )
             tab.picture("real-service")
+            tab.page.keyboard.press("i")
+            tab.page.keyboard.press("Space")
+            tab.page.keyboard.press("Escape")
+            expect(tab.page.locator(".mark")).to_contain_text("point · you")
+            expect(tab.page.locator(".mark-status")).to_have_text("Saved")
             tab.page.keyboard.press("e")
             dialog = tab.page.get_by_role("dialog", name="Sign off")
             dialog.get_by_label("cancer").check()
@@ -53,6 +58,8 @@ def test_uploaded_slide_is_scored_and_its_heatmap_drawn(
             dialog.get_by_role("button", name="Sign", exact=True).click()
             expect(tab.page.locator(".signed")).to_contain_text("signed by A. Reader")
             slide_id = tab.page.url.rsplit("/", 1)[1]
+            (mark,) = client.get(f"slides/{slide_id}/annotations").json()["items"]
+            assert mark["geometry"] == {"type": "Point", "coordinates": [300, 300]}
             review = client.get(f"slides/{slide_id}/review").json()
             assert (review["status"], review["diagnosis"]) == ("signed", "cancer")
             assert review["model_calls"][0]["model"] == "toy"

@@ -168,9 +168,13 @@ def test_one_slide_takes_few_keys_from_worklist_to_signature(tab: Tab, fake: Fak
     for key in ("ArrowDown", "Enter"):
         tab.page.keyboard.press(key)
     expect(tab.page.locator(".hotspot")).to_have_count(2)
-    # e asks for the signature; from the first class, up goes round to the last: cancer.
-    for key in ("n", "y", "n", "y", "e", "ArrowUp", "Tab"):
+    # e asks for the signature, 2 is the second diagnosis; a name is asked for the first time.
+    for key in ("n", "y", "n", "y", "e", "2"):
         tab.page.keyboard.press(key)
     tab.page.keyboard.type("A. Reader")
     tab.page.keyboard.press("Enter")
     expect(tab.page.locator(".signed")).to_contain_text("cancer · signed by A. Reader")
+    expect(tab.page.get_by_role("link", name="Back to the worklist").last).to_be_focused()
+    tab.page.keyboard.press("Enter")
+    row = tab.page.locator(".slide-row:focus")
+    expect(row.locator(".cell.review")).to_have_text("Signedcancer · A. Reader")

@@ -94,7 +94,7 @@ def test_dropped_slide_without_resolution_asks_for_it(tab: Tab, fake: Fake) -> N
     dialog = tab.page.get_by_role("dialog", name="Resolution of dropped.svs")
     dialog.get_by_role("button", name="0.5 (20×)").click()
     dialog.get_by_role("button", name="Use this resolution").click()
-    expect(tab.page.locator(".cell.mpp")).to_have_text("0.5 µm/px")
+    expect(tab.page.locator(".name-text")).to_contain_text("0.5 µm/px")
     assert fake.slides["slide-1"]["mpp"] == 0.5
 
 

@@ -13,6 +13,10 @@ let place: Place | null = null;
 
 function route(): void {
   place?.leave();
+  // A dialog belongs to the place that opened it; the one that asks for a key belongs to all.
+  for (const dialog of document.querySelectorAll<HTMLDialogElement>("dialog[open]")) {
+    if (!dialog.querySelector(".sign-in")) dialog.close();
+  }
   const root = document.querySelector("#app");
   if (!root) return;
   fill(root);
@@ -22,5 +26,6 @@ function route(): void {
 }
 
 window.addEventListener("hashchange", route);
-window.addEventListener(SIGNED_OUT, () => askKey(route));
+// What is on the page stays: it goes on by itself once the reader has signed in.
+window.addEventListener(SIGNED_OUT, () => askKey());
 route();

@@ -9,6 +9,8 @@ export interface Settings {
   /** Off at first: a first look without the model guards against automation bias. */
   overlayAtOpen: boolean;
   outlines: boolean;
+  /** Outlines of tissue and of quality problems. */
+  tissue: boolean;
   /** The reader decides before the model's answer is shown. */
   blind: boolean;
 }
@@ -22,6 +24,7 @@ const DEFAULTS: Settings = {
   smooth: false,
   overlayAtOpen: false,
   outlines: true,
+  tissue: false,
   blind: false,
 };
 
@@ -44,8 +47,27 @@ export function parseSettings(text: string | null): Settings {
     smooth: flag(given["smooth"], DEFAULTS.smooth),
     overlayAtOpen: flag(given["overlayAtOpen"], DEFAULTS.overlayAtOpen),
     outlines: flag(given["outlines"], DEFAULTS.outlines),
+    tissue: flag(given["tissue"], DEFAULTS.tissue),
     blind: flag(given["blind"], DEFAULTS.blind),
   };
+}
+
+/** As `remember`, for this tab alone. */
+export function rememberHere(key: string, value: unknown): void {
+  try {
+    sessionStorage.setItem(key, JSON.stringify(value));
+  } catch (error) {
+    if (!(error instanceof DOMException)) throw error;
+  }
+}
+
+export function recallHere(key: string): string | null {
+  try {
+    return sessionStorage.getItem(key);
+  } catch (error) {
+    if (!(error instanceof DOMException)) throw error;
+    return null;
+  }
 }
 
 /** Storage can be full or forbidden (private windows); the page works without. */

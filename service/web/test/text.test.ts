@@ -91,6 +91,7 @@ describe("settings", () => {
 
 describe("layer choice", () => {
   const result = {
+    job_id: "j",
     pipeline: "patch",
     classes: ["normal", "tumor"],
     layers: ["gradcam", "probability"],
@@ -98,6 +99,7 @@ describe("layer choice", () => {
 
   it("starts with the probability of the suspicious class", () => {
     expect(fitChoice(result, null)).toEqual({
+      jobId: "j",
       pipeline: "patch",
       kind: "probability",
       className: "tumor",
@@ -105,8 +107,9 @@ describe("layer choice", () => {
   });
 
   it("keeps what was looked at where the other pipeline has it too", () => {
-    const wanted = { pipeline: "whole-slide", kind: "gradcam", className: "cancer" };
+    const wanted = { jobId: "i", pipeline: "whole-slide", kind: "gradcam", className: "cancer" };
     expect(fitChoice(result, wanted)).toEqual({
+      jobId: "j",
       pipeline: "patch",
       kind: "gradcam",
       className: "tumor",

@@ -1,7 +1,11 @@
 import { describe, expect, it } from "vitest";
-import type { JobStatus, Slide } from "../src/api/types";
+import type { JobStatus, ReviewBrief, Slide } from "../src/api/types";
+import { countsText } from "../src/pure/batch";
+import { outlineEdges } from "../src/pure/outline";
+import { qualityText, troubles } from "../src/pure/quality";
 import { slideSuspicion, suspiciousClass } from "../src/pure/suspicion";
 import {
+  type Filter,
   filterSlides,
   pipelineNames,
   slideState,
@@ -35,6 +39,23 @@ function slide(name: string, scores: Record<string, number | JobStatus> = {}): S
       error: null,
       finished_at: null,
     })),
+    quality: null,
+    review: null,
+  };
+}
+
+const wanted = (filter: Partial<Filter>): Filter => ({
+  words: "",
+  state: "all",
+  among: null,
+  ...filter,
+});
+
+function reviewed(name: string, score: number, review: Partial<ReviewBrief>): Slide {
+  const none = { slide_id: "", version: 1, reviewer: "", diagnosis: null, blind: false };
+  return {
+    ...slide(name, { patch: score }),
+    review: { ...none, status: "draft", saved_at: "", ...review },
   };
 }
 
@@ -102,13 +123,26 @@ describe("worklist filter", () => {
   ];
 
   it("finds every word in any order, whatever its case", () => {
-    expect(names(filterSlides(all, "12 CASE", "all"))).toEqual(["Case 12 A"]);
-    expect(filterSlides(all, "nothing", "all")).toEqual([]);
+    expect(names(filterSlides(all, wanted({ words: "12 CASE" })))).toEqual(["Case 12 A"]);
+    expect(filterSlides(all, wanted({ words: "nothing" }))).toEqual([]);
   });
 
   it("keeps the wanted state", () => {
-    expect(names(filterSlides(all, "", "failed"))).toEqual(["case 13"]);
-    expect(names(filterSlides(all, "", "unscored"))).toEqual(["x"]);
+    expect(names(filterSlides(all, wanted({ state: "failed" })))).toEqual(["case 13"]);
+    expect(names(filterSlides(all, wanted({ state: "unscored" })))).toEqual(["x"]);
+  });
+
+  it("keeps a batch's slides, and finds what is not signed or of poor quality", () => {
+    expect(names(filterSlides(all, wanted({ among: new Set(["id-x"]) })))).toEqual(["x"]);
+    const some = [
+      reviewed("signed", 0.1, { status: "signed", reviewer: "A. Reader" }),
+      reviewed("draft", 0.2, {}),
+      { ...slide("poor"), quality: { flagged: true, usable_share: 0.2, shares: { blur: 0.8 } } },
+    ];
+    expect(names(filterSlides(some, wanted({ state: "unsigned" })))).toEqual(["draft", "poor"]);
+    expect(names(filterSlides(some, wanted({ state: "signed" })))).toEqual(["signed"]);
+    expect(names(filterSlides(some, wanted({ state: "poor" })))).toEqual(["poor"]);
+    expect(names(filterSlides(some, wanted({ words: "reader" })))).toEqual(["signed"]);
   });
 
   it("calls a slide running while anything runs, and failed before scored", () => {
@@ -140,4 +174,43 @@ it("lists each pipeline once, the two known ones first", () => {
     "fusion",
     "zeta",
   ]);
+});
+
+it("a blind order says nothing of the scores of slides that are not read yet", () => {
+  const all = [
+    slide("a", { patch: 0.1 }),
+    slide("b", { patch: 0.9 }),
+    reviewed("c", 0.5, { diagnosis: "benign" }),
+  ];
+  const order = { key: "suspicion", descending: true } as const;
+  expect(names(sortSlides(all, order))).toEqual(["b", "c", "a"]);
+  expect(names(sortSlides(all, order, true))).toEqual(["c", "a", "b"]);
+});
+
+it("says what covers the tissue, worst first, and counts a batch", () => {
+  const shares = { blur: 0.051, fold: 0.43, dust: 0.001 };
+  const quality = { flagged: true, usable_share: 0.52, shares };
+  expect(troubles(quality)).toBe("folds 43 %, out of focus 5 %");
+  expect(qualityText(quality)).toBe(
+    "poor; 52 % of the tissue usable; folds 43 %, out of focus 5 %",
+  );
+  expect(countsText({ counts: { FAILED: 2, SUCCEEDED: 12 } })).toBe("12 done · 2 failed");
+});
+
+describe("outlines of a mask", () => {
+  it("run along the edges of its cells in long pieces, holes too", () => {
+    const mask = Uint8Array.from([1, 1, 1, 1, 2, 1, 1, 1, 1]);
+    expect(outlineEdges(mask, 3, 1)).toEqual([
+      [0, 0, 3, 0],
+      [1, 1, 2, 1],
+      [1, 2, 2, 2],
+      [0, 3, 3, 3],
+      [0, 0, 0, 3],
+      [1, 1, 1, 2],
+      [2, 1, 2, 2],
+      [3, 0, 3, 3],
+    ]);
+    expect(outlineEdges(mask, 3, 2)).toHaveLength(4);
+    expect(outlineEdges(mask, 3, 4)).toEqual([]);
+  });
 });

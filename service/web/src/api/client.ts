@@ -1,7 +1,19 @@
 import { parseDzi, type TileLayout } from "../pure/dzi";
 import type { Review, ReviewContent } from "../pure/review";
 import { SseParser } from "../pure/sse";
-import { isFinal, type Job, type Model, type Page, type Slide, type SlideResult } from "./types";
+import {
+  type Batch,
+  type BatchItem,
+  isFinal,
+  type Job,
+  type Me,
+  type Model,
+  type Page,
+  type ReviewBrief,
+  type Slide,
+  type SlideResult,
+  type TissueInfo,
+} from "./types";
 
 /** Everything the page asks of the service. */
 
@@ -22,8 +34,16 @@ export class ApiError extends Error {
 /** Raised on the window when the service asks for a key: none was given, or the session ended. */
 export const SIGNED_OUT = "wholeslide:signed-out";
 
+/** Raised on the window when the reader has given a key: go on where you stopped. */
+export const SIGNED_IN = "wholeslide:signed-in";
+
 export const isAway = (error: unknown): boolean =>
-  error instanceof ApiError && (error.kind === "away" || [502, 503, 504].includes(error.status));
+  error instanceof ApiError &&
+  (error.kind === "away" || [429, 502, 503, 504].includes(error.status));
+
+/** What goes by: the service comes back, or the reader signs in. Nothing is lost meanwhile. */
+export const isPassing = (error: unknown): boolean =>
+  isAway(error) || (error instanceof ApiError && error.status === 401);
 
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
@@ -49,7 +69,7 @@ export function problem(status: number, body: string): ApiError {
   return new ApiError(status, "error", `The service answered ${status}.`);
 }
 
-async function ask(path: string, init?: RequestInit): Promise<Response> {
+export async function ask(path: string, init?: RequestInit): Promise<Response> {
   let response: Response;
   try {
     response = await fetch(API + path, init);
@@ -63,11 +83,11 @@ async function ask(path: string, init?: RequestInit): Promise<Response> {
   return response;
 }
 
-async function askJson<T>(path: string, init?: RequestInit): Promise<T> {
+export async function askJson<T>(path: string, init?: RequestInit): Promise<T> {
   return (await (await ask(path, init)).json()) as T;
 }
 
-const json = (method: string, body: unknown): RequestInit => ({
+export const json = (method: string, body: unknown): RequestInit => ({
   method,
   headers: { "Content-Type": "application/json" },
   body: JSON.stringify(body),
@@ -77,6 +97,8 @@ const json = (method: string, body: unknown): RequestInit => ({
 export const signIn = async (key: string): Promise<void> => {
   await ask("/session", json("POST", { key }));
 };
+
+export const getMe = (): Promise<Me> => askJson("/session");
 
 export const listSlides = (limit: number, offset: number): Promise<Page<Slide>> =>
   askJson(`/slides?limit=${limit}&offset=${offset}`);
@@ -95,6 +117,27 @@ export const listJobs = (query: string): Promise<Page<Job>> => askJson(`/jobs?${
 
 export const startJob = (slideId: string, pipeline: string, model: string | null): Promise<Job> =>
   askJson("/jobs", json("POST", { slide_id: slideId, pipeline, ...(model ? { model } : {}) }));
+
+/** Many slides at once; each that cannot be scored is refused by itself. */
+export const startBatch = (
+  name: string,
+  slideIds: readonly string[],
+  pipelines: readonly string[],
+): Promise<Batch> =>
+  askJson("/batches", json("POST", { name, slide_ids: slideIds, pipelines: pipelines }));
+
+export const listBatches = (): Promise<Page<Batch>> => askJson("/batches?limit=50");
+
+export const listItems = (batchId: string, offset: number): Promise<Page<BatchItem>> =>
+  askJson(`/batches/${batchId}/items?limit=1000&offset=${offset}`);
+
+export const retryBatch = (id: string): Promise<Batch> =>
+  askJson(`/batches/${id}/retry`, { method: "POST" });
+
+export const cancelBatch = (id: string): Promise<Batch> =>
+  askJson(`/batches/${id}/cancel`, { method: "POST" });
+
+export const batchCsvUrl = (id: string): string => `${API}/batches/${id}/results.csv`;
 
 export const cancelJob = (id: string): Promise<Job> =>
   askJson(`/jobs/${id}/cancel`, { method: "POST" });
@@ -126,6 +169,38 @@ export const putReview = (
 export const getHistory = async (slideId: string): Promise<readonly Review[]> =>
   (await askJson<{ items: readonly Review[] }>(`/slides/${slideId}/review/history`)).items;
 
+/** What was saved after this time, by anybody; all there is where it is null. */
+export const listNews = async (after: string | null): Promise<readonly ReviewBrief[]> => {
+  const query = after === null ? "" : `?after=${encodeURIComponent(after)}`;
+  return (await askJson<{ items: readonly ReviewBrief[] }>(`/reviews${query}`)).items;
+};
+
+/** Say that this page has the slide open; names of the others who have. */
+export const stayAt = async (slideId: string, reader: string, name: string): Promise<string[]> => {
+  const answer = await askJson<{ items: readonly { name: string }[] }>(
+    `/slides/${slideId}/readers/${reader}`,
+    json("PUT", { name }),
+  );
+  return answer.items.map((other) => other.name);
+};
+
+/** Sent even while the page closes. */
+export const leaveFrom = (slideId: string, reader: string): void => {
+  const gone = fetch(`${API}/slides/${slideId}/readers/${reader}`, {
+    method: "DELETE",
+    keepalive: true,
+  });
+  // Where it does not arrive, the service forgets this page by itself.
+  gone.catch(() => undefined);
+};
+
+/** Tissue and quality layers; none where no pipeline has looked at the slide yet. */
+export const getTissue = (slideId: string): Promise<TissueInfo> =>
+  askJson(`/slides/${slideId}/tissue`);
+
+export const tissueUrl = (slideId: string, digest: string): string =>
+  `${API}/slides/${slideId}/tissue.png?digest=${digest}`;
+
 export const heatmapUrl = (jobId: string, kind: string, className: string): string =>
   `${API}/jobs/${jobId}/heatmaps/${encodeURIComponent(kind)}/${encodeURIComponent(className)}.png`;
 
@@ -143,15 +218,31 @@ export const getLayout = async (slideId: string): Promise<TileLayout | null> =>
 
 export const dziUrl = (id: string): string => `${API}/slides/${id}/slide.dzi`;
 
-/** Follow a job's changes until its end, by events; where the stream breaks, by asking again. */
-export async function followJob(
+/** Follow a job's changes until its end. */
+export const followJob = (
   id: string,
   onChange: (job: Job) => void,
+  signal: AbortSignal,
+): Promise<void> => follow(`/jobs/${id}`, "job", (job) => isFinal(job.status), onChange, signal);
+
+/** Follow a batch's progress until every slide of it has ended. */
+export const followBatch = (
+  id: string,
+  onChange: (batch: Batch) => void,
+  signal: AbortSignal,
+): Promise<void> => follow(`/batches/${id}`, "batch", (batch) => batch.finished, onChange, signal);
+
+/** By server-sent events; where the stream breaks, by asking again. */
+async function follow<T>(
+  path: string,
+  event: string,
+  isLast: (item: T) => boolean,
+  onChange: (item: T) => void,
   signal: AbortSignal,
 ): Promise<void> {
   for (;;) {
     try {
-      if (await readEvents(id, onChange, signal)) return;
+      if (await readEvents(path, event, isLast, onChange, signal)) return;
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof ApiError || error instanceof TypeError)) throw error;
@@ -159,23 +250,25 @@ export async function followJob(
     await pause(1500, signal);
     if (signal.aborted) return;
     try {
-      const job = await askJson<Job>(`/jobs/${id}`, { signal });
-      onChange(job);
-      if (isFinal(job.status)) return;
+      const item = await askJson<T>(path, { signal });
+      onChange(item);
+      if (isLast(item)) return;
     } catch (error) {
       if (signal.aborted) return;
-      if (!isAway(error)) throw error;
+      if (!isPassing(error)) throw error;
     }
   }
 }
 
-/** Returns whether a final state was seen. */
-async function readEvents(
-  id: string,
-  onChange: (job: Job) => void,
+/** Returns whether the last state was seen. */
+async function readEvents<T>(
+  path: string,
+  name: string,
+  isLast: (item: T) => boolean,
+  onChange: (item: T) => void,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const response = await ask(`/jobs/${id}/events`, {
+  const response = await ask(`${path}/events`, {
     signal,
     headers: { Accept: "text/event-stream" },
   });
@@ -186,10 +279,10 @@ async function readEvents(
     const { done, value } = await reader.read();
     if (done) return false;
     for (const event of parser.push(value)) {
-      if (event.event !== "job") continue;
-      const job = JSON.parse(event.data) as Job;
-      onChange(job);
-      if (isFinal(job.status)) return true;
+      if (event.event !== name) continue;
+      const item = JSON.parse(event.data) as T;
+      onChange(item);
+      if (isLast(item)) return true;
     }
   }
 }
@@ -204,37 +297,13 @@ export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
-export interface Upload {
-  readonly done: Promise<Slide>;
-  readonly abort: () => void;
-}
-
-/** Send a slide. XMLHttpRequest, because fetch still cannot say how much was sent. */
-export function uploadSlide(
-  file: File,
-  mpp: number | null,
-  onProgress: (share: number) => void,
-): Upload {
-  const request = new XMLHttpRequest();
-  const done = new Promise<Slide>((resolve, reject) => {
-    request.upload.addEventListener("progress", (event) => {
-      if (event.lengthComputable) onProgress(event.loaded / event.total);
-    });
-    request.addEventListener("load", () => {
-      if (request.status >= 200 && request.status < 300) {
-        resolve(JSON.parse(request.responseText) as Slide);
-      } else reject(problem(request.status, request.responseText));
-    });
-    request.addEventListener("error", () =>
-      reject(new ApiError(0, "away", "The connection broke before the file was sent.")),
-    );
-    request.addEventListener("abort", () => reject(new ApiError(0, "aborted", "Upload stopped.")));
-    const form = new FormData();
-    // Fields before the file: the service can read them before the bytes arrive.
-    if (mpp !== null) form.append("mpp", String(mpp));
-    form.append("file", file, file.name);
-    request.open("POST", `${API}/slides`);
-    request.send(form);
-  });
-  return { done, abort: () => request.abort() };
+/** The slide that a finished upload became. */
+export async function slideOfUpload(url: string): Promise<Slide> {
+  const path = url.slice(url.indexOf(API) + API.length);
+  for (let wait = 250; ; wait = Math.min(4000, wait * 2)) {
+    const { slide_id } = await askJson<{ slide_id: string | null }>(path);
+    if (slide_id !== null) return getSlide(slide_id);
+    // All bytes are there and the answer to the last of them was lost: it is being checked.
+    await pause(wait);
+  }
 }

@@ -1,6 +1,7 @@
 /** What the service says (api/v1), as far as the page reads it. */
 
 import type { Grid } from "../pure/heatmap";
+import type { Quality } from "../pure/quality";
 
 export type JobStatus = "QUEUED" | "RUNNING" | "SUCCEEDED" | "FAILED" | "CANCELLED";
 
@@ -22,6 +23,17 @@ export interface ResultSummary {
   readonly finished_at: string | null;
 }
 
+/** The newest version of a slide's review, as lists show it. */
+export interface ReviewBrief {
+  readonly slide_id: string;
+  readonly version: number;
+  readonly status: "draft" | "signed";
+  readonly reviewer: string;
+  readonly diagnosis: string | null;
+  readonly blind: boolean;
+  readonly saved_at: string;
+}
+
 export interface Slide {
   readonly id: string;
   readonly name: string;
@@ -35,6 +47,43 @@ export interface Slide {
   readonly magnification: number | null;
   readonly created_at: string;
   readonly results: readonly ResultSummary[];
+  readonly quality: Quality | null;
+  readonly review: ReviewBrief | null;
+}
+
+export interface Me {
+  readonly name: string;
+  readonly role: string;
+  readonly blind_first_read: boolean;
+}
+
+export interface Batch {
+  readonly id: string;
+  readonly name: string;
+  readonly created_at: string;
+  readonly total: number;
+  /** Items by the status of their job; ARRIVING: being looked at, before there is a job. */
+  readonly counts: Readonly<Partial<Record<JobStatus | "REFUSED" | "ARRIVING", number>>>;
+  readonly progress: number;
+  readonly finished: boolean;
+}
+
+export interface BatchItem {
+  readonly slide_id: string;
+  readonly pipeline: string;
+  readonly job: Job | null;
+  readonly error: string | null;
+}
+
+/** What the bits of `tissue.png` mean. */
+export interface TissueInfo {
+  readonly layers: readonly {
+    readonly name: string;
+    readonly bit: number;
+    readonly share: number;
+  }[];
+  readonly reasons: readonly string[];
+  readonly digest: string;
 }
 
 export interface Page<T> {

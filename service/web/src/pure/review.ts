@@ -5,9 +5,14 @@ export type Decision = "agree" | "disagree" | "unsure";
 export interface HotspotDecision {
   readonly job_id: string;
   readonly index: number;
-  readonly decision: Decision;
+  /** Null where it was only looked at or commented on. */
+  readonly decision: Decision | null;
   readonly comment: string;
+  readonly seen: boolean;
 }
+
+/** What of a hotspot's record changes. */
+export type HotspotMark = Partial<Pick<HotspotDecision, "decision" | "comment" | "seen">>;
 
 export interface ModelCall {
   readonly pipeline: string;
@@ -36,10 +41,10 @@ export interface Review extends ReviewContent {
   readonly contradicts: readonly string[];
 }
 
-/** Changes that are not saved yet: single fields, and decisions by "job/index" (null: taken back). */
+/** Changes that are not saved yet: single fields, and marks of hotspots by "job/index". */
 export interface ReviewPatch {
   readonly fields?: Partial<Omit<ReviewContent, "hotspots">>;
-  readonly hotspots?: Readonly<Record<string, Decision | null>>;
+  readonly hotspots?: Readonly<Record<string, HotspotMark>>;
 }
 
 export const spotKey = (jobId: string, index: number): string => `${jobId}/${index}`;
@@ -49,10 +54,11 @@ export const isEmptyPatch = (patch: ReviewPatch): boolean =>
 
 /** Two patches as one; the later wins where both speak. */
 export function joinPatches(earlier: ReviewPatch, later: ReviewPatch): ReviewPatch {
-  return {
-    fields: { ...earlier.fields, ...later.fields },
-    hotspots: { ...earlier.hotspots, ...later.hotspots },
-  };
+  const hotspots: Record<string, HotspotMark> = { ...earlier.hotspots };
+  for (const [key, mark] of Object.entries(later.hotspots ?? {})) {
+    hotspots[key] = { ...hotspots[key], ...mark };
+  }
+  return { fields: { ...earlier.fields, ...later.fields }, hotspots };
 }
 
 /**
@@ -60,21 +66,21 @@ export function joinPatches(earlier: ReviewPatch, later: ReviewPatch): ReviewPat
  * of one slide keep each other's decisions.
  */
 export function applyPatch(review: ReviewContent, patch: ReviewPatch): ReviewContent {
-  const decisions = new Map(
-    review.hotspots.map((spot) => [spotKey(spot.job_id, spot.index), spot]),
-  );
-  for (const [key, decision] of Object.entries(patch.hotspots ?? {})) {
+  const spots = new Map(review.hotspots.map((spot) => [spotKey(spot.job_id, spot.index), spot]));
+  for (const [key, mark] of Object.entries(patch.hotspots ?? {})) {
     const cut = key.lastIndexOf("/");
-    const before = decisions.get(key);
-    if (decision === null) decisions.delete(key);
-    else {
-      decisions.set(key, {
-        job_id: key.slice(0, cut),
-        index: Number(key.slice(cut + 1)),
-        decision,
-        comment: before?.comment ?? "",
-      });
-    }
+    const spot: HotspotDecision = {
+      job_id: key.slice(0, cut),
+      index: Number(key.slice(cut + 1)),
+      decision: null,
+      comment: "",
+      seen: false,
+      ...spots.get(key),
+      ...mark,
+    };
+    // A record that says nothing is none.
+    if (spot.decision === null && spot.comment === "" && !spot.seen) spots.delete(key);
+    else spots.set(key, spot);
   }
   const { status, reviewer, diagnosis, comment, reason, blind } = { ...review, ...patch.fields };
   return {
@@ -84,14 +90,35 @@ export function applyPatch(review: ReviewContent, patch: ReviewPatch): ReviewCon
     comment,
     reason,
     blind,
-    hotspots: [...decisions.values()],
+    hotspots: [...spots.values()],
   };
 }
 
-export function decisionOf(review: ReviewContent, jobId: string, index: number): Decision | null {
-  return (
-    review.hotspots.find((spot) => spot.job_id === jobId && spot.index === index)?.decision ?? null
-  );
+/** What is recorded of one hotspot, if anything. */
+export const recordOf = (
+  review: ReviewContent,
+  jobId: string,
+  index: number,
+): HotspotDecision | undefined =>
+  review.hotspots.find((spot) => spot.job_id === jobId && spot.index === index);
+
+export const decisionOf = (review: ReviewContent, jobId: string, index: number): Decision | null =>
+  recordOf(review, jobId, index)?.decision ?? null;
+
+/** The version in which a diagnosis was first chosen: what the reader thought before all else. */
+export function firstRead(history: readonly Review[]): Review | null {
+  const oldestFirst = [...history].sort((a, b) => a.version - b.version);
+  return oldestFirst.find((review) => review.diagnosis !== null) ?? null;
+}
+
+/** The versions in which the diagnosis or the state changed, oldest first. */
+export function turns(history: readonly Review[]): Review[] {
+  const oldestFirst = [...history].sort((a, b) => a.version - b.version);
+  return oldestFirst.filter((review, at) => {
+    const before = oldestFirst[at - 1];
+    if (review.diagnosis === null && before === undefined) return false;
+    return review.diagnosis !== (before?.diagnosis ?? null) || review.status === "signed";
+  });
 }
 
 /** The pipelines whose most probable class is not the diagnosis. */
@@ -121,10 +148,11 @@ export function parsePatch(text: string | null): ReviewPatch {
     const data: unknown = JSON.parse(text);
     if (!data || typeof data !== "object" || Array.isArray(data)) return {};
     const { fields, hotspots } = data as { fields?: unknown; hotspots?: unknown };
+    const isMark = ([, mark]: [string, unknown]) => mark !== null && typeof mark === "object";
     return {
       ...(fields && typeof fields === "object" ? { fields } : {}),
       ...(hotspots && typeof hotspots === "object"
-        ? { hotspots: hotspots as Record<string, Decision | null> }
+        ? { hotspots: Object.fromEntries(Object.entries(hotspots).filter(isMark)) }
         : {}),
     };
   } catch (error) {

@@ -3,16 +3,34 @@ import { slideSuspicion, suspicion } from "./suspicion";
 
 /** What the worklist shows and in which order. */
 
-export type SortKey = "suspicion" | "name" | "created" | "size" | "mpp" | "state" | `p:${string}`;
+export type SortKey =
+  | "suspicion"
+  | "name"
+  | "created"
+  | "quality"
+  | "state"
+  | "review"
+  | `p:${string}`;
 
 export interface Order {
   readonly key: SortKey;
   readonly descending: boolean;
 }
 
-export type StateFilter = "all" | "unscored" | "running" | "scored" | "failed";
+export type SlideState = "unscored" | "running" | "scored" | "failed";
 
-export type SlideState = Exclude<StateFilter, "all">;
+/** What a reader looks for: a state of the slide, of its quality, or of its review. */
+export type StateFilter = "all" | SlideState | "unsigned" | "draft" | "signed" | "poor";
+
+export interface Filter {
+  readonly words: string;
+  readonly state: StateFilter;
+  /** Ids of the wanted slides (those of a batch), or null for all. */
+  readonly among: ReadonlySet<string> | null;
+}
+
+/** Whether a slide's reader has not chosen a diagnosis yet: a blind one must not see the model. */
+export const isUnread = (slide: Slide): boolean => (slide.review?.diagnosis ?? null) === null;
 
 /** One word for where a slide stands: work in progress first, then failures, then results. */
 export function slideState(slide: Slide): SlideState {
@@ -29,7 +47,8 @@ const STATE_RANK: Readonly<Record<SlideState, number>> = {
   unscored: 0,
 };
 
-function sortValue(slide: Slide, key: SortKey): number | string | null {
+function sortValue(slide: Slide, key: SortKey, blind: boolean): number | string | null {
+  if (blind && (key === "suspicion" || key.startsWith("p:")) && isUnread(slide)) return null;
   if (key.startsWith("p:")) {
     const result = slide.results.find((r) => r.pipeline === key.slice(2));
     return result ? suspicion(result) : null;
@@ -41,18 +60,24 @@ function sortValue(slide: Slide, key: SortKey): number | string | null {
       return slide.name.toLowerCase();
     case "created":
       return slide.created_at;
-    case "size":
-      return slide.size_bytes;
-    case "mpp":
-      return slide.mpp;
+    case "quality":
+      return slide.quality && 1 - slide.quality.usable_share + (slide.quality.flagged ? 1 : 0);
+    case "review":
+      return { signed: 2, draft: 1, none: 0 }[slide.review?.status ?? "none"];
     default:
       return STATE_RANK[slideState(slide)];
   }
 }
 
-/** A sorted copy. Slides without a value come last whichever way it goes; ties keep name order. */
-export function sortSlides(slides: readonly Slide[], order: Order): Slide[] {
-  const keyed = slides.map((slide) => ({ slide, value: sortValue(slide, order.key) }));
+const NAMES = new Intl.Collator("en", { numeric: true });
+
+/**
+ * A sorted copy. Slides without a value come last whichever way it goes; ties keep name order.
+ *
+ * @param blind scores of slides that are not read yet count as unknown.
+ */
+export function sortSlides(slides: readonly Slide[], order: Order, blind = false): Slide[] {
+  const keyed = slides.map((slide) => ({ slide, value: sortValue(slide, order.key, blind) }));
   const sign = order.descending ? -1 : 1;
   keyed.sort((a, b) => {
     if (a.value === null || b.value === null) {
@@ -60,23 +85,37 @@ export function sortSlides(slides: readonly Slide[], order: Order): Slide[] {
     } else if (a.value !== b.value) {
       return a.value < b.value ? -sign : sign;
     }
-    return a.slide.name.localeCompare(b.slide.name, "en", { numeric: true });
+    return NAMES.compare(a.slide.name, b.slide.name);
   });
   return keyed.map(({ slide }) => slide);
 }
 
-/** Slides whose name, id or vendor contains every word, in the wanted state. */
-export function filterSlides(
-  slides: readonly Slide[],
-  words: string,
-  state: StateFilter,
-): readonly Slide[] {
-  const wanted = words.toLowerCase().split(/\s+/).filter(Boolean);
+/** Slides whose name, id, vendor or reviewer contains every word, in the wanted state. */
+export function filterSlides(slides: readonly Slide[], filter: Filter): readonly Slide[] {
+  const wanted = filter.words.toLowerCase().split(/\s+/).filter(Boolean);
   return slides.filter((slide) => {
-    if (state !== "all" && slideState(slide) !== state) return false;
-    const text = `${slide.name} ${slide.id} ${slide.vendor}`.toLowerCase();
+    if (filter.among && !filter.among.has(slide.id)) return false;
+    if (!isInState(slide, filter.state)) return false;
+    const reviewer = slide.review?.reviewer ?? "";
+    const text = `${slide.name} ${slide.id} ${slide.vendor} ${reviewer}`.toLowerCase();
     return wanted.every((word) => text.includes(word));
   });
+}
+
+function isInState(slide: Slide, state: StateFilter): boolean {
+  switch (state) {
+    case "all":
+      return true;
+    case "unsigned":
+      return slide.review?.status !== "signed";
+    case "draft":
+    case "signed":
+      return slide.review?.status === state;
+    case "poor":
+      return slide.quality?.flagged ?? false;
+    default:
+      return slideState(slide) === state;
+  }
 }
 
 /** Every pipeline that a slide or a model knows of; "patch" and "whole-slide" lead. */

@@ -8,31 +8,39 @@ import {
   isAway,
   messageOf,
   overlayUrl,
+  SIGNED_IN,
   thumbnailUrl,
 } from "../api/client";
 import type { Slide, SlideResult } from "../api/types";
 import type { Place } from "../place";
 import type { TileLayout } from "../pure/dzi";
-import { mppText, percent, pipelineTitle, pixels } from "../pure/format";
-import { decisionOf, type Review } from "../pure/review";
+import { kindTitle, mppText, percent, pipelineTitle, pixels } from "../pure/format";
+import { qualityText } from "../pure/quality";
+import { firstRead, type Review, recordOf } from "../pure/review";
 import { areaText } from "../pure/scale";
 import { suspiciousClass } from "../pure/suspicion";
+import { isBlind, meetReader } from "../reader";
 import { fill, h } from "../ui/dom";
 import { icon } from "../ui/icons";
 import { stateCard } from "../ui/notice";
 import { regionPicture } from "../viewer/picture";
+import { timeline } from "./timeline";
 
 const SPOTS = 6;
 
 /** A report of one slide, to print or to keep as PDF. */
 export function showReport(root: Element, slideId: string): Place {
   let gone = false;
+  let shown = false;
+  const again = () => void (shown || load());
+  window.addEventListener(SIGNED_IN, again);
   const load = async () => {
     fill(root, stateCard("Preparing the report…", ""));
     try {
       const parts = await gather(slideId);
       if (gone) return;
       document.title = `Report ${parts.slide.name} · wholeslide`;
+      shown = true;
       fill(root, report(parts));
     } catch (error) {
       if (gone) return;
@@ -54,6 +62,7 @@ export function showReport(root: Element, slideId: string): Place {
   return {
     leave: () => {
       gone = true;
+      window.removeEventListener(SIGNED_IN, again);
       document.title = "wholeslide";
     },
   };
@@ -73,6 +82,7 @@ async function gather(slideId: string): Promise<Parts> {
     getReview(slideId, -1),
     getHistory(slideId),
     getLayout(slideId),
+    meetReader(),
   ]);
   const done = slide.results.filter((result) => result.status === "SUCCEEDED");
   const results = await Promise.all(done.map((result) => getResult(result.job_id)));
@@ -81,6 +91,7 @@ async function gather(slideId: string): Promise<Parts> {
 
 function report(parts: Parts): HTMLElement {
   const { slide, results, review, history } = parts;
+  const hidden = isBlind() && (review?.diagnosis ?? null) === null;
   return h(
     "main",
     { class: "report" },
@@ -104,11 +115,14 @@ function report(parts: Parts): HTMLElement {
     h("p", { class: "report-warning" }, "Research use only – not a medical device."),
     slideFacts(slide),
     decision(review, history),
+    timeline(history),
     h("h2", {}, "Pipelines"),
-    results.length === 0
-      ? h("p", {}, "No pipeline has scored this slide.")
-      : h("div", { class: "report-results" }, results.map(resultPart)),
-    results.map((result) => hotspotPart(result, parts)),
+    hidden
+      ? h("p", {}, "Hidden until the reader has chosen a diagnosis (blind first read).")
+      : null,
+    !hidden && results.length === 0 && h("p", {}, "No pipeline has scored this slide."),
+    !hidden && h("div", { class: "report-results" }, results.map(resultPart)),
+    !hidden && results.map((result) => hotspotPart(result, parts)),
     h("p", { class: "quiet" }, `Printed ${new Date().toLocaleString()} from wholeslide.`),
   );
 }
@@ -131,6 +145,7 @@ function slideFacts(slide: Slide): HTMLElement {
       ["Resolution", mppText(slide.mpp)],
       ["Scanner format", slide.vendor],
       ["SHA-256", slide.sha256],
+      ...(slide.quality ? ([["Quality", qualityText(slide.quality)]] as const) : []),
     ]),
   );
 }
@@ -158,7 +173,7 @@ function decision(review: Review | null, history: readonly Review[]): HTMLElemen
           ? `signed by ${review.reviewer}, ${when(review)}`
           : "draft, not signed",
       ],
-      ["First read", review.blind ? "without the model's answer" : "with the model's answer"],
+      ["First read", firstReadText(history)],
       ...(review.contradicts.length > 0
         ? ([["Contradicts", review.contradicts.map(pipelineTitle).join(", ")]] as const)
         : []),
@@ -172,8 +187,16 @@ function decision(review: Review | null, history: readonly Review[]): HTMLElemen
   );
 }
 
+function firstReadText(history: readonly Review[]): string {
+  const first = firstRead(history);
+  if (!first) return "not yet";
+  return `${first.diagnosis}, ${first.blind ? "without" : "with"} the model's answer in sight`;
+}
+
 function resultPart(result: SlideResult): HTMLElement {
   const suspect = suspiciousClass(result.classes);
+  // A fusion's layers are its members': "patch-probability".
+  const map = result.layers.find((kind) => /(^|-)probability$/.test(kind));
   return h(
     "section",
     { class: "report-result" },
@@ -184,10 +207,10 @@ function resultPart(result: SlideResult): HTMLElement {
           result.classes.map((name) => [name, percent(result.probabilities[name] ?? 0)] as const),
         ),
     suspect !== null &&
-      result.layers.includes("probability") &&
+      map !== undefined &&
       h("img", {
-        src: overlayUrl(result.job_id, "probability", suspect),
-        alt: `Probability of ${suspect} over the slide`,
+        src: overlayUrl(result.job_id, map, suspect),
+        alt: `${kindTitle(map)} of ${suspect} over the slide`,
       }),
     h(
       "p",
@@ -216,14 +239,16 @@ function hotspotPart(result: SlideResult, parts: Parts): HTMLElement | null {
           "aria-label": `Hotspot ${index + 1}`,
         });
         if (layout) regionPicture(picture, slide.id, layout, spot);
-        const decided = review ? decisionOf(review, result.job_id, index) : null;
+        const record = review ? recordOf(review, result.job_id, index) : undefined;
+        const said = record?.decision ?? (record?.seen ? "seen, not decided" : "not decided");
         return h(
           "li",
           {},
           picture,
           h("strong", {}, `${index + 1}. ${spot.class_name}, peak ${spot.score.toFixed(2)}`),
           h("span", {}, areaText(spot.area_um2)),
-          h("span", {}, decided ? `Reader: ${decided}` : "Reader: not decided"),
+          h("span", {}, `Reader: ${said}`),
+          record?.comment && h("span", { class: "spot-said" }, record.comment),
         );
       }),
     ),

@@ -1,9 +1,9 @@
-import { messageOf, signIn } from "../api/client";
+import { messageOf, SIGNED_IN, signIn } from "../api/client";
 import { openDialog } from "./dialog";
 import { h, setText } from "./dom";
 
 /** Ask for an access key. What was not saved stays in the browser meanwhile. */
-export function askKey(done: () => void): void {
+export function askKey(): void {
   if (document.querySelector(".sign-in")) return;
   const field = h("input", {
     type: "password",
@@ -18,7 +18,7 @@ export function askKey(done: () => void): void {
     try {
       await signIn(field.value);
       dialog.close();
-      done();
+      dispatchEvent(new Event(SIGNED_IN));
     } catch (error) {
       failure.hidden = false;
       setText(failure, messageOf(error));
@@ -27,7 +27,11 @@ export function askKey(done: () => void): void {
   const form = h(
     "form",
     { class: "sign-in", onsubmit: (event: Event) => void send(event) },
-    h("p", {}, "The service asks for a key: none was given, or the session has ended."),
+    h(
+      "p",
+      {},
+      "The service asks for a key: none was given, or the session has ended. What is on this page stays and goes on when you have signed in.",
+    ),
     h("label", { for: "access-key" }, "Access key"),
     field,
     failure,

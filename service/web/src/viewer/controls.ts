@@ -1,9 +1,10 @@
 import type { SlideResult } from "../api/types";
 import { COLOUR_MAPS, cssGradient, isColourMap } from "../pure/colourmaps";
-import { kindTitle, percent, pipelineTitle } from "../pure/format";
+import { ago, kindTitle, percent, pipelineTitle } from "../pure/format";
 import { fill, h, setText } from "../ui/dom";
 import { fitChoice, type LayerChoice } from "./choice";
-import type { ViewerState } from "./state";
+import { newestResults, type ViewerState } from "./state";
+import { tissueLegend } from "./tissue";
 
 /** The heatmap's knobs. Colours, threshold and opacity act at once, without asking the service. */
 
@@ -12,7 +13,10 @@ export interface ControlActions {
   readonly repaint: () => void;
   /** The active view shall show this. */
   readonly choose: (choice: LayerChoice | null) => void;
+  /** The active view shall show this result. */
+  readonly chooseResult: (jobId: string) => void;
   readonly setOverlay: (on: boolean) => void;
+  readonly setTissue: (on: boolean) => void;
   readonly setActive: (view: 0 | 1) => void;
 }
 
@@ -23,6 +27,9 @@ export class HeatControls {
   readonly #layer = h("div", { class: "layer-controls" });
   readonly #toggle: HTMLInputElement;
   readonly #legend = new Legend();
+  #shownLayers = "";
+  readonly #tissueToggle: HTMLInputElement;
+  readonly #tissueLegend = h("ul", { class: "tissue-legend", "aria-label": "Tissue and quality" });
   readonly #threshold: HTMLInputElement;
   readonly #thresholdText = h("output", { for: "threshold" });
   readonly #opacityText = h("output", { for: "opacity" });
@@ -36,6 +43,12 @@ export class HeatControls {
       role: "switch",
       id: "overlay-toggle",
       onchange: () => actions.setOverlay(this.#toggle.checked),
+    });
+    this.#tissueToggle = h("input", {
+      type: "checkbox",
+      role: "switch",
+      id: "tissue-toggle",
+      onchange: () => actions.setTissue(this.#tissueToggle.checked),
     });
     this.#threshold = this.#slider("threshold", settings.threshold, (value) => {
       settings.threshold = value;
@@ -60,9 +73,26 @@ export class HeatControls {
     this.show();
   }
 
+  /** The outlines of tissue and of quality problems: a switch, and what their colours mean. */
+  tissueControls(): HTMLElement {
+    return h(
+      "div",
+      { class: "tissue-controls" },
+      h(
+        "div",
+        { class: "row" },
+        h("label", { class: "switch", for: "tissue-toggle" }, this.#tissueToggle, "Show tissue"),
+        h("span", { class: "keys" }, h("kbd", {}, "q")),
+      ),
+      this.#tissueLegend,
+    );
+  }
+
   /** Bring every control in line with the state. */
   show(): void {
     const { settings } = this.#state;
+    this.#tissueToggle.checked = settings.tissue;
+    fill(this.#tissueLegend, tissueLegend(this.#state.tissue));
     this.#toggle.checked = this.#state.overlay;
     this.#threshold.value = String(settings.threshold);
     setText(this.#thresholdText, settings.threshold.toFixed(2));
@@ -149,13 +179,24 @@ export class HeatControls {
   }
 
   #showLayerControls(): void {
-    const { results, choices, active, mode } = this.#state;
+    const { results, finished, choices, active, mode } = this.#state;
     if (results.size === 0) {
+      this.#shownLayers = "";
       fill(this.#layer);
       return;
     }
     const choice = choices[active];
-    const result = choice ? results.get(choice.pipeline) : undefined;
+    const result = choice ? results.get(choice.jobId) : undefined;
+    const shown = JSON.stringify([
+      [...results.keys()],
+      finished.map(({ id }) => id),
+      choices,
+      active,
+      mode,
+    ]);
+    // A button that is replaced between press and release loses the click.
+    if (shown === this.#shownLayers) return;
+    this.#shownLayers = shown;
     const rows: HTMLElement[] = [];
     if (mode !== "single") {
       rows.push(
@@ -167,7 +208,7 @@ export class HeatControls {
     }
     rows.push(
       segments("Pipeline", [
-        ...[...results.values()].map(
+        ...newestResults(this.#state).map(
           (r) =>
             [
               pipelineTitle(r.pipeline),
@@ -180,7 +221,9 @@ export class HeatControls {
           : [["Bare slide", choice === null, () => this.#actions.choose(null)] as const]),
       ]),
     );
-    if (choice && result) rows.push(...this.#kindAndClass(choice, result));
+    if (choice && result) {
+      rows.push(...this.#modelSelect(choice), ...this.#kindAndClass(choice, result));
+    }
     const focused = this.#layer.contains(document.activeElement)
       ? document.activeElement?.getAttribute("data-key")
       : null;
@@ -190,6 +233,29 @@ export class HeatControls {
         if (button.dataset["key"] === focused) button.focus();
       }
     }
+  }
+
+  /** Where a pipeline has several results of this slide: by which model, of when. */
+  #modelSelect(choice: LayerChoice): HTMLElement[] {
+    const jobs = this.#state.finished.filter((job) => job.pipeline === choice.pipeline);
+    if (jobs.length < 2) return [];
+    const select = h(
+      "select",
+      {
+        id: "result-model",
+        "data-key": "Model",
+        onchange: () => this.#actions.chooseResult(select.value),
+      },
+      jobs.map((job) =>
+        h(
+          "option",
+          { value: job.id, selected: job.id === choice.jobId },
+          `${job.model} · ${ago(job.finished_at ?? job.created_at, Date.now())}`,
+        ),
+      ),
+    );
+    const label = h("label", { class: "segment-label", for: "result-model" }, "Model");
+    return [h("div", { class: "segment-row" }, label, select)];
   }
 
   #kindAndClass(choice: LayerChoice, result: SlideResult): HTMLElement[] {

@@ -1,5 +1,6 @@
 import type { Slide } from "../api/types";
 import { mppText, pixels } from "../pure/format";
+import { neighbours } from "../sequence";
 import { h } from "../ui/dom";
 import { type IconName, icon } from "../ui/icons";
 import { showKeyHelp } from "./keys";
@@ -13,7 +14,10 @@ export interface FrameParts {
   readonly toolbar: HTMLElement;
   readonly results: HTMLElement;
   readonly heatmap: HTMLElement;
+  readonly tissue: HTMLElement;
+  readonly presence: HTMLElement;
   readonly hotspots: HTMLElement;
+  readonly annotations: HTMLElement;
   readonly review: HTMLElement;
   readonly reading: HTMLElement;
   readonly giveMpp: () => void;
@@ -33,7 +37,7 @@ export class Frame {
       h("section", { class: "panel-section" }, h("h2", {}, title), content);
     this.element = h(
       "div",
-      { class: "viewer-page" },
+      { class: "viewer-page loading" },
       this.#topbar(),
       h("main", { class: "stage-box" }, parts.stage, parts.toolbar),
       h(
@@ -41,7 +45,9 @@ export class Frame {
         { class: "panel", "aria-label": "Results and heatmaps", tabindex: "-1" },
         section("Result", parts.results),
         section("Heatmap", parts.heatmap),
+        section("Tissue and quality", parts.tissue),
         section("Hotspots", parts.hotspots),
+        section("Annotations", parts.annotations),
         section("Review", parts.review),
       ),
       h(
@@ -65,6 +71,11 @@ export class Frame {
     }
   }
 
+  /** All is there: the panel appears at once and nothing in it jumps. */
+  showReady(): void {
+    this.element.classList.remove("loading");
+  }
+
   showBlind(on: boolean): void {
     this.element.classList.toggle("blind", on);
   }
@@ -83,6 +94,8 @@ export class Frame {
       h(
         "div",
         { class: "topbar-actions" },
+        this.#parts.presence,
+        worklistSteps(slide.id),
         this.#modeButton("side", "Side by side", "s", "split"),
         this.#modeButton("swipe", "Swipe", "d", "swipe"),
         h(
@@ -125,6 +138,32 @@ export class Frame {
     this.#modeButtons.set(mode, button);
     return button;
   }
+}
+
+/** The slide's place in the worklist, and the way to its neighbours. */
+function worklistSteps(slideId: string): HTMLElement | null {
+  const around = neighbours(slideId);
+  if (!around) return null;
+  const step = (id: string | null, label: string, key: string, name: IconName) =>
+    id === null
+      ? h("span", { class: "icon-button", "aria-hidden": "true" })
+      : h(
+          "a",
+          {
+            class: "icon-button",
+            href: `#/slides/${id}`,
+            "aria-label": label,
+            title: `${label} (${key})`,
+          },
+          icon(name),
+        );
+  return h(
+    "nav",
+    { class: "steps", "aria-label": "Worklist" },
+    step(around.previous, "Previous slide", "Shift p", "back"),
+    h("span", { class: "quiet" }, `${around.place} of ${around.count}`),
+    step(around.next, "Next slide", "Shift n", "next"),
+  );
 }
 
 function slideFacts(slide: Slide, giveMpp: () => void): HTMLElement {

@@ -1,9 +1,8 @@
 import type { Hotspot, SlideResult } from "../api/types";
 import type { TileLayout } from "../pure/dzi";
 import { pipelineTitle } from "../pure/format";
-import type { Decision } from "../pure/review";
+import type { Decision, HotspotDecision } from "../pure/review";
 import { areaText } from "../pure/scale";
-import { recall, remember } from "../settings";
 import { fill, h } from "../ui/dom";
 import { icon } from "../ui/icons";
 import { regionPicture } from "./picture";
@@ -14,34 +13,43 @@ const DECISIONS: readonly (readonly [Decision, string, string])[] = [
   ["unsure", "Unsure", "u"],
 ];
 
-/** The most suspicious places, ranked, with a small picture of each and whether it was looked at. */
+export interface HotspotActions {
+  readonly choose: (index: number) => void;
+  readonly decide: (index: number, decision: Decision) => void;
+  readonly comment: (index: number, text: string) => void;
+}
+
+/** The most suspicious places, ranked, with a small picture of each and what was said of it. */
 export class HotspotList {
   readonly element = h("div", { class: "hotspots" });
-  readonly #choose: (index: number) => void;
-  readonly #decide: (index: number, decision: Decision) => void;
+  readonly #actions: HotspotActions;
   #result: SlideResult | null = null;
   #seen = new Set<number>();
   #current: number | null = null;
   #shown = "";
 
-  constructor(
-    choose: (index: number) => void,
-    decide: (index: number, decision: Decision) => void,
-  ) {
-    this.#choose = choose;
-    this.#decide = decide;
+  constructor(actions: HotspotActions) {
+    this.#actions = actions;
   }
 
-  /** Show what the reader decided of each. */
-  showDecisions(of: (jobId: string, index: number) => Decision | null, locked: boolean): void {
+  /** Show what readers recorded of each. */
+  showRecords(
+    of: (jobId: string, index: number) => HotspotDecision | undefined,
+    locked: boolean,
+  ): void {
     const jobId = this.#result?.job_id ?? "";
-    for (const group of this.element.querySelectorAll<HTMLElement>(".decide")) {
-      const decision = of(jobId, Number(group.dataset["index"]));
-      for (const button of group.querySelectorAll<HTMLButtonElement>("button")) {
-        button.setAttribute("aria-pressed", String(button.dataset["decision"] === decision));
-        button.disabled = locked;
-      }
-    }
+    this.spots.forEach((_, index) => {
+      const record = of(jobId, index);
+      if (record?.seen) this.#seen.add(index);
+      const item = this.element.querySelector<HTMLElement>(`li[data-index="${index}"]`);
+      if (item) showRecord(item, record, locked, index === this.#current);
+    });
+    this.#mark();
+  }
+
+  /** Put the cursor into the comment on the current hotspot. */
+  focusComment(): void {
+    this.element.querySelector<HTMLElement>(".spot-comment:not([hidden]):not(:disabled)")?.focus();
   }
 
   get spots(): readonly Hotspot[] {
@@ -49,25 +57,25 @@ export class HotspotList {
   }
 
   show(result: SlideResult | null, current: number | null, layout: TileLayout | null): void {
+    if (result?.job_id !== this.#result?.job_id) this.#seen = new Set();
     this.#result = result;
+    const moved = current !== this.#current;
     this.#current = current;
-    this.#seen = new Set(parseSeen(recall(this.#key())));
     const shown = `${result?.job_id}/${layout !== null}`;
     if (shown === this.#shown) this.#mark();
     else {
       this.#shown = shown;
       this.#build(layout);
     }
+    // Only when the reader goes there: else it would move away what they read or write.
+    if (moved) {
+      this.element.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
+    }
   }
 
   markSeen(index: number): void {
     this.#seen.add(index);
-    remember(this.#key(), [...this.#seen]);
     this.#mark();
-  }
-
-  #key(): string {
-    return `wholeslide.seen.${this.#result?.job_id}`;
   }
 
   #build(layout: TileLayout | null): void {
@@ -116,14 +124,14 @@ export class HotspotList {
     if (layout) regionPicture(picture, this.#result?.slide_id ?? "", layout, spot);
     return h(
       "li",
-      {},
+      { "data-index": index },
       h(
         "button",
         {
           type: "button",
           class: "hotspot",
           "data-index": index,
-          onclick: () => this.#choose(index),
+          onclick: () => this.#actions.choose(index),
         },
         picture,
         h(
@@ -136,7 +144,29 @@ export class HotspotList {
         h("span", { class: "seen" }, icon("check", 14), "seen"),
       ),
       this.#decisions(index),
+      this.#comment(index),
     );
+  }
+
+  #comment(index: number): HTMLElement {
+    const field = h("input", {
+      type: "text",
+      class: "spot-comment",
+      hidden: true,
+      maxlength: 4000,
+      placeholder: "Comment (m)",
+      "aria-label": `Comment on hotspot ${index + 1}`,
+      oninput: () => this.#actions.comment(index, field.value),
+      onkeydown: (event: Event) => {
+        // Back to the slide, where the keys work.
+        if (["Enter", "Escape"].includes((event as KeyboardEvent).key)) {
+          event.preventDefault();
+          event.stopPropagation();
+          field.blur();
+        }
+      },
+    });
+    return field;
   }
 
   #decisions(index: number): HTMLElement {
@@ -156,7 +186,7 @@ export class HotspotList {
             "aria-pressed": "false",
             "data-decision": decision,
             title: `${label} (${key})`,
-            onclick: () => this.#decide(index, decision),
+            onclick: () => this.#actions.decide(index, decision),
           },
           label,
         ),
@@ -171,20 +201,27 @@ export class HotspotList {
       button.classList.toggle("is-seen", this.#seen.has(index));
       if (current) button.setAttribute("aria-current", "true");
       else button.removeAttribute("aria-current");
-      if (current) button.scrollIntoView({ block: "nearest" });
     }
     const count = this.element.querySelector(".hotspot-count");
     if (count) count.textContent = `${this.#seen.size} of ${this.spots.length} seen`;
   }
 }
 
-export function parseSeen(text: string | null): number[] {
-  if (text === null) return [];
-  try {
-    const data: unknown = JSON.parse(text);
-    return Array.isArray(data) ? data.filter((n): n is number => Number.isInteger(n)) : [];
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
-    return [];
+function showRecord(
+  item: HTMLElement,
+  record: HotspotDecision | undefined,
+  locked: boolean,
+  isCurrent: boolean,
+): void {
+  for (const button of item.querySelectorAll<HTMLButtonElement>(".decide button")) {
+    const pressed = button.dataset["decision"] === (record?.decision ?? null);
+    button.setAttribute("aria-pressed", String(pressed));
+    button.disabled = locked;
   }
+  const field = item.querySelector<HTMLInputElement>(".spot-comment");
+  if (!field) return;
+  // While the reader types, what comes back from the service is older than the field.
+  if (document.activeElement !== field) field.value = record?.comment ?? "";
+  field.disabled = locked;
+  field.hidden = !isCurrent && field.value === "" && document.activeElement !== field;
 }

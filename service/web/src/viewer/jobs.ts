@@ -8,7 +8,7 @@ import {
   setMpp,
   startJob,
 } from "../api/client";
-import { isFinal, type Job } from "../api/types";
+import { isFinal, type Job, type SlideResult } from "../api/types";
 import { pipelineTitle } from "../pure/format";
 import { askMpp } from "../ui/dialog";
 import { toast } from "../ui/notice";
@@ -40,31 +40,36 @@ export class SlideJobs {
     const { items } = await listJobs(`slide_id=${slide.id}`);
     // Newest first: the first of each pipeline counts.
     for (const job of items) if (!jobs.has(job.pipeline)) jobs.set(job.pipeline, job);
+    this.#state.finished = items.filter((job) => job.status === "SUCCEEDED");
     this.#events.moved();
     const waiting: Promise<void>[] = [];
     for (const [pipeline, job] of jobs) {
       if (!isFinal(job.status)) this.#follow(job);
       // The last result stays in sight while a newer job runs or after it failed.
-      const done =
-        job.status === "SUCCEEDED"
-          ? job
-          : items.find((j) => j.pipeline === pipeline && j.status === "SUCCEEDED");
+      const done = this.#state.finished.find((j) => j.pipeline === pipeline);
       if (done) waiting.push(this.#loadResult(done));
     }
     await Promise.all(waiting);
   }
 
-  async start(pipeline: string): Promise<void> {
+  async start(pipeline: string, model: string | null = null): Promise<void> {
     try {
-      const job = await startJob(this.#state.slide.id, pipeline, null);
+      const job = await startJob(this.#state.slide.id, pipeline, model);
       this.#state.jobs.set(pipeline, job);
       this.#follow(job);
       this.#events.moved();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       if (error.kind !== "mpp") toast(error.message, "error");
-      else if (await this.giveMpp(error.message)) await this.start(pipeline);
+      else if (await this.giveMpp(error.message)) await this.start(pipeline, model);
     }
+  }
+
+  /** An earlier result of the slide; null where it could not be had. */
+  async read(jobId: string): Promise<SlideResult | null> {
+    const job = this.#state.finished.find(({ id }) => id === jobId);
+    if (job && !this.#state.results.has(jobId)) await this.#loadResult(job);
+    return this.#state.results.get(jobId) ?? null;
   }
 
   async cancel(job: Job): Promise<void> {
@@ -100,7 +105,11 @@ export class SlideJobs {
       if (before && before.id !== now.id) return;
       this.#state.jobs.set(job.pipeline, now);
       this.#events.moved();
-      if (now.status === "SUCCEEDED") void this.#loadResult(now);
+      if (now.status === "SUCCEEDED") {
+        const { finished } = this.#state;
+        if (!finished.some(({ id }) => id === now.id)) this.#state.finished = [now, ...finished];
+        void this.#loadResult(now);
+      }
     };
     followJob(job.id, onChange, this.#signal).catch((error: unknown) =>
       toast(`The job's progress did not come: ${messageOf(error)}`, "error"),
@@ -108,20 +117,13 @@ export class SlideJobs {
   }
 
   async #loadResult(job: Job): Promise<void> {
-    const { results, pipelines } = this.#state;
     try {
-      results.set(job.pipeline, await getResult(job.id));
+      this.#state.results.set(job.id, await getResult(job.id));
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       const name = pipelineTitle(job.pipeline).toLowerCase();
       toast(`The ${name} result did not come: ${error.message}`, "error");
     }
-    if (this.#signal.aborted) return;
-    // The order of the pipelines, whichever came first.
-    const rank = (name: string) => pipelines.indexOf(name);
-    const sorted = [...results.values()].sort((a, b) => rank(a.pipeline) - rank(b.pipeline));
-    results.clear();
-    for (const result of sorted) results.set(result.pipeline, result);
-    await this.#events.result();
+    if (!this.#signal.aborted) await this.#events.result();
   }
 }

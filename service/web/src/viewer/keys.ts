@@ -1,3 +1,4 @@
+import { MARK_KEYS } from "../annotations/keys";
 import type { Decision } from "../pure/review";
 import { MAGNIFICATION_KEYS } from "../pure/scale";
 import { isTyping } from "../ui/dom";
@@ -16,7 +17,10 @@ export interface KeyActions {
   readonly mode: (mode: Mode) => void;
   readonly cycle: (what: "pipeline" | "kind" | "className") => void;
   readonly decide: (decision: Decision) => void;
+  readonly comment: () => void;
   readonly sign: () => void;
+  readonly tissue: () => void;
+  readonly slide: (step: 1 | -1) => void;
   readonly leave: () => void;
 }
 
@@ -27,15 +31,19 @@ const SHEET: KeySheet = [
   [["r", "Shift r"], "turn right, turn left"],
   [["n", "p"], "next hotspot, previous hotspot"],
   [["y", "x", "u"], "agree, disagree, unsure on the current hotspot"],
-  [["e"], "sign off"],
+  [["m"], "comment on the current hotspot; Enter goes back"],
+  [["e"], "sign off: a digit chooses the diagnosis, Enter signs"],
+  [["Shift n", "Shift p"], "next slide, previous slide of the worklist"],
   [["o"], "heatmap on or off"],
   [["h"], "hide the heatmap while held"],
+  [["q"], "outlines of tissue and of quality problems"],
   [["[", "]"], "threshold down, up"],
   [["t"], "next pipeline"],
   [["k"], "next kind of map"],
   [["c"], "next class"],
   [["s"], "side by side"],
   [["d"], "swipe divider"],
+  ...MARK_KEYS,
   [["?"], "this sheet"],
   [["Esc"], "leave the comparison, then the slide"],
 ];
@@ -112,7 +120,11 @@ function letter(event: KeyboardEvent, actions: KeyActions): (() => void) | null 
     y: () => actions.decide("agree"),
     x: () => actions.decide("disagree"),
     u: () => actions.decide("unsure"),
+    m: actions.comment,
     e: actions.sign,
+    N: () => actions.slide(1),
+    P: () => actions.slide(-1),
+    q: actions.tissue,
     t: () => actions.cycle("pipeline"),
     k: () => actions.cycle("kind"),
     c: () => actions.cycle("className"),

@@ -39,7 +39,7 @@ export class HeatmapCache {
 
   async #load(url: string, result: SlideResult): Promise<HeatLayer> {
     if (!result.grid) throw new ApiError(404, "missing", "This result has no heatmap.");
-    const raw = await decode(await getBlob(url));
+    const raw = await decodeRaw(await getBlob(url));
     const picture = document.createElement("canvas");
     picture.width = raw.columns;
     picture.height = raw.rows;
@@ -58,7 +58,8 @@ export class HeatmapCache {
   }
 }
 
-async function decode(blob: Blob): Promise<RawHeatmap> {
+/** The bytes of a picture as they were sent. */
+export async function decodeRaw(blob: Blob): Promise<RawHeatmap> {
   // No colour management and no premultiplying: the bytes are values, not colours.
   const bitmap = await createImageBitmap(blob, {
     colorSpaceConversion: "none",

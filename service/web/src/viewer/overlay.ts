@@ -2,6 +2,7 @@ import OpenSeadragon from "openseadragon";
 import type { Hotspot } from "../api/types";
 import type { Settings } from "../settings";
 import type { HeatLayer } from "./layers";
+import { drawTissue, type TissueLayer } from "./tissue";
 
 /** What lies over the slide in one view. */
 export interface OverlayContent {
@@ -15,6 +16,7 @@ export interface OverlayContent {
   current: number | null;
   visible: boolean;
   outlines: boolean;
+  tissue: readonly TissueLayer[];
 }
 
 export const emptyContent = (): OverlayContent => ({
@@ -25,6 +27,7 @@ export const emptyContent = (): OverlayContent => ({
   current: null,
   visible: false,
   outlines: true,
+  tissue: [],
 });
 
 /**
@@ -74,7 +77,7 @@ export class Overlay {
     }
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, width, height);
-    const { left, right, divider, visible } = this.#content;
+    const { left, right, divider, visible, tissue } = this.#content;
     if (visible) {
       if (divider === null || this.#small) {
         if (left) this.#drawHeat(context, left, ratio);
@@ -85,6 +88,7 @@ export class Overlay {
       }
       if (!this.#small && this.#content.outlines) this.#drawHotspots(context, ratio);
     }
+    if (!this.#small && tissue.length > 0) this.#drawTissue(context, tissue, ratio);
   }
 
   #clipped(context: CanvasRenderingContext2D, from: number, to: number, action: () => void): void {
@@ -123,6 +127,21 @@ export class Overlay {
     context.imageSmoothingQuality = "high";
     context.drawImage(layer.picture, 0, 0);
     context.globalAlpha = 1;
+    context.setTransform(1, 0, 0, 1, 0, 0);
+  }
+
+  #drawTissue(
+    context: CanvasRenderingContext2D,
+    layers: readonly TissueLayer[],
+    ratio: number,
+  ): void {
+    const zero = this.#place(0, 0, ratio);
+    const right = this.#place(this.#slideWidth, 0, ratio);
+    // One level-0 pixel along x, on the canvas; along y it is the same, turned by a right angle.
+    const x = (right.x - zero.x) / this.#slideWidth;
+    const y = (right.y - zero.y) / this.#slideWidth;
+    context.setTransform(x, y, -y, x, zero.x, zero.y);
+    drawTissue(context, layers, ratio / Math.hypot(x, y));
     context.setTransform(1, 0, 0, 1, 0, 0);
   }
 

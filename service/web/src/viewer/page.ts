@@ -1,35 +1,55 @@
-import { ApiError, getLayout, getSlide, isAway, listModels, pause } from "../api/client";
-import type { Model, Slide } from "../api/types";
+import { Annotations } from "../annotations/annotations";
+import { ApiError, getLayout, getSlide, isAway, listModels, pause, SIGNED_IN } from "../api/client";
+import type { Slide } from "../api/types";
 import type { Place } from "../place";
 import type { TileLayout } from "../pure/dzi";
-import { type Decision, decisionOf, spotKey } from "../pure/review";
 import { pipelineNames } from "../pure/worklist";
-import { loadSettings, saveSettings } from "../settings";
+import { isBlind, meetReader, setBlind } from "../reader";
+import { leaveWorklist, neighbours } from "../sequence";
+import { saveSettings } from "../settings";
 import { fill, h, perFrame, setText } from "../ui/dom";
 import { stateCard, toast } from "../ui/notice";
-import { firstChoice, type LayerChoice } from "./choice";
+import { firstChoice, fitChoice, type LayerChoice } from "./choice";
 import { HeatControls } from "./controls";
 import { Frame } from "./frame";
 import { HotspotList } from "./hotspots";
 import { SlideJobs } from "./jobs";
 import { listenKeys } from "./keys";
 import { showLoadError } from "./loaderror";
-import type { PointerReading } from "./pane";
+import { Marks } from "./marks";
+import { type PointerReading, readingText } from "./pane";
+import { Presence } from "./presence";
 import { showResults } from "./results";
 import { ReviewPanel } from "./reviewpanel";
 import { ReviewStore } from "./reviewstore";
 import { Stage } from "./stage";
-import { hotspotResult, type Mode, type ViewerState } from "./state";
+import {
+  firstState,
+  hotspotResult,
+  type Mode,
+  newestResults,
+  nextChoice,
+  type ViewerState,
+} from "./state";
+import { loadTissue } from "./tissue";
 import { viewerToolbar } from "./toolbar";
+
+/** How long the panel waits for outlines and small pictures once the results are there. */
+const PATIENCE_MS = 700;
 
 /** The review of one slide. */
 export function showViewer(root: Element, slideId: string): Place {
   const stop = new AbortController();
   let page: ViewerPage | null = null;
+  leaveWorklist({ opened: slideId });
+  // A slide that could not be opened without a key is opened with it; an open one just goes on.
+  const again = () => void (page ?? load());
+  window.addEventListener(SIGNED_IN, again, { signal: stop.signal });
   const load = async () => {
     fill(root, stateCard("Opening the slide…", ""));
     try {
-      const slide = await getSlide(slideId);
+      // Who reads comes first: a blind reader must not see the model's answer for a moment.
+      const [slide] = await Promise.all([getSlide(slideId), meetReader()]);
       if (stop.signal.aborted) return;
       page = new ViewerPage(root, slide, stop.signal);
       await page.begin();
@@ -66,8 +86,10 @@ class ViewerPage {
   readonly #hotspots: HotspotList;
   readonly #controls: HeatControls;
   readonly #review: ReviewStore;
+  readonly #marks: Marks;
+  readonly #annotations: Annotations;
   readonly #reviewPanel: ReviewPanel;
-  #models: readonly Model[] = [];
+  readonly #presence: Presence;
   #layout: TileLayout | null = null;
   /** The reader asked to see the model before deciding. */
   #revealed = false;
@@ -84,27 +106,36 @@ class ViewerPage {
       mpp: (mpp) => {
         this.#frame.showSlide(this.#state.slide);
         this.#stage.setMpp(mpp);
+        this.#annotations.setMpp(mpp);
       },
     });
     this.#stage = new Stage(this.#state, {
       active: (view) => this.#setActive(view),
       pointer: (reading) => this.#showReading(reading),
+      opened: (pane) => this.#annotations.attach(pane),
     });
-    this.#hotspots = new HotspotList(
-      (index) => this.#goToHotspot(index),
-      (index, decision) => this.#decide(index, decision),
-    );
+    this.#annotations = new Annotations(slide, () => this.#stage.pane, this.#stop.signal);
     this.#controls = this.#makeControls();
     this.#review = new ReviewStore(slide.id, this.#stop.signal);
     this.#review.onChange = () => this.#showReview();
+    this.#marks = new Marks(this.#state, this.#review);
+    this.#hotspots = new HotspotList({
+      choose: (index) => this.#goToHotspot(index),
+      decide: (index, decision) => this.#marks.decide(index, decision),
+      comment: (index, text) => this.#marks.comment(index, text),
+    });
     this.#reviewPanel = this.#makeReviewPanel();
+    this.#presence = new Presence(slide.id, this.#stop.signal);
     this.#frame = new Frame({
       slide,
       stage: this.#stage.element,
-      toolbar: viewerToolbar(() => this.#stage.pane),
+      toolbar: this.#annotations.tools(viewerToolbar(() => this.#stage.pane)),
       results: this.#results,
       heatmap: this.#controls.element,
+      tissue: this.#controls.tissueControls(),
+      presence: this.#presence.element,
       hotspots: this.#hotspots.element,
+      annotations: this.#annotations.panel,
       review: this.#reviewPanel.element,
       reading: this.#reading,
       giveMpp: () => void this.#jobs.giveMpp(""),
@@ -121,7 +152,14 @@ class ViewerPage {
     this.#showAll();
     this.#listenKeys();
     void this.#review.run();
-    await Promise.all([this.#loadModels(), this.#jobs.load(), this.#loadLayout()]);
+    void this.#presence.run();
+    void this.#annotations.run();
+    // The models name the pipelines, by which results are put in order.
+    const known = this.#loadModels().then(() => this.#jobs.load());
+    const all = Promise.all([known, this.#loadLayout(), this.#loadTissue()]);
+    // The results are not kept waiting for what only adorns them.
+    const soon = Promise.race([all, known.then(() => pause(PATIENCE_MS, this.#stop.signal))]);
+    await Promise.all([all, soon.then(() => this.#frame.showReady())]);
   }
 
   destroy(): void {
@@ -141,7 +179,9 @@ class ViewerPage {
         this.#touched = true;
         void this.#choose(this.#state.active, choice);
       },
+      chooseResult: (jobId) => void this.#chooseResult(jobId),
       setOverlay: (on) => this.#setOverlay(on),
+      setTissue: (on) => this.#setTissue(on),
       setActive: (view) => this.#setActive(view),
     });
   }
@@ -150,13 +190,13 @@ class ViewerPage {
     const { settings } = this.#state;
     return new ReviewPanel({
       store: this.#review,
-      results: () => this.#state.results.values(),
+      results: () => newestResults(this.#state),
       classes: () => this.#classes(),
       isHidden: () => this.#state.hidden,
-      blind: () => settings.blind,
+      blind: isBlind,
       setBlind: (on) => {
         settings.blind = on;
-        saveSettings(settings);
+        setBlind(on);
         this.#revealed = false;
         this.#showReview();
       },
@@ -168,7 +208,7 @@ class ViewerPage {
   async #loadModels(): Promise<void> {
     try {
       const models = await listModels();
-      this.#models = models;
+      this.#state.models = models;
       this.#state.modelled = new Set(models.map((model) => model.pipeline));
       this.#state.pipelines = pipelineNames([this.#state.slide], [...this.#state.modelled]);
       this.#showResults();
@@ -189,13 +229,24 @@ class ViewerPage {
     }
   }
 
-  async #takeResult(): Promise<void> {
-    const [first, second] = [...this.#state.results.values()];
-    const { choices } = this.#state;
-    if (first && (!choices[0] || choices[0].pipeline === second?.pipeline) && !this.#touched) {
-      await this.#choose(0, firstChoice(first));
+  async #loadTissue(): Promise<void> {
+    try {
+      this.#state.tissue = await loadTissue(this.#state.slide);
+      this.#controls.show();
+      this.#stage.redraw();
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      toast(`The outlines of the tissue did not come: ${error.message}`, "error");
     }
+  }
+
+  async #takeResult(): Promise<void> {
+    const [first, second] = newestResults(this.#state);
+    const { choices } = this.#state;
+    const isFirst = choices[0]?.jobId === first?.job_id;
+    if (first && !isFirst && !this.#touched) await this.#choose(0, firstChoice(first));
     if (second && !choices[1]) await this.#choose(1, firstChoice(second));
+    if (this.#state.tissue.length === 0) void this.#loadTissue();
     this.#showAll();
     this.#reviewPanel.show();
   }
@@ -220,7 +271,7 @@ class ViewerPage {
 
   #showResults(): void {
     showResults(this.#results, this.#state, {
-      start: (pipeline) => void this.#jobs.start(pipeline),
+      start: (pipeline, model) => void this.#jobs.start(pipeline, model),
       cancel: (job) => void this.#jobs.cancel(job),
       reveal: () => {
         this.#revealed = true;
@@ -232,7 +283,7 @@ class ViewerPage {
   /** Bring the page in line with the review: its decisions, and whether the model may be seen. */
   #showReview(): void {
     const review = this.#review.current;
-    const hidden = this.#state.settings.blind && !this.#revealed && review.diagnosis === null;
+    const hidden = isBlind() && !this.#revealed && review.diagnosis === null;
     if (hidden !== this.#state.hidden) {
       this.#state.hidden = hidden;
       this.#state.hotspot = null;
@@ -244,30 +295,14 @@ class ViewerPage {
   }
 
   #showDecisions(): void {
-    const review = this.#review.current;
-    this.#hotspots.showDecisions(
-      (jobId, index) => decisionOf(review, jobId, index),
-      this.#review.saved.status === "signed",
-    );
+    this.#hotspots.showRecords(this.#marks.of, this.#marks.locked);
   }
 
   #classes(): readonly string[] {
-    const scored = [...this.#state.results.values()].flatMap((result) => result.classes);
-    const known = scored.length > 0 ? scored : this.#models.flatMap((model) => model.classes);
-    return [...new Set(known)];
-  }
-
-  /** Agree, disagree, unsure; the same again takes it back. */
-  #decide(index: number, decision: Decision): void {
-    const result = hotspotResult(this.#state);
-    if (!result) return;
-    if (this.#review.saved.status === "signed") {
-      toast("This review is signed. Amend it to change the diagnosis.");
-      return;
-    }
-    const before = decisionOf(this.#review.current, result.job_id, index);
-    const now = before === decision ? null : decision;
-    this.#review.change({ hotspots: { [spotKey(result.job_id, index)]: now } });
+    const scored = newestResults(this.#state).flatMap((r) => Object.keys(r.probabilities));
+    const known = scored.length > 0 ? scored : this.#state.models.flatMap((m) => m.classes);
+    // A patch may be background; a slide is never that.
+    return [...new Set(known)].filter((name) => name !== "background");
   }
 
   #showHotspots(): void {
@@ -277,12 +312,7 @@ class ViewerPage {
 
   #showReading(reading: PointerReading | null): void {
     this.#controls.showValue(reading?.value ?? null);
-    const { width, height } = this.#state.slide;
-    const inside =
-      reading && reading.x >= 0 && reading.y >= 0 && reading.x < width && reading.y < height;
-    const text = inside ? `x ${Math.round(reading.x)}, y ${Math.round(reading.y)} px` : "";
-    const value = reading && reading.value !== null ? ` · value ${reading.value.toFixed(3)}` : "";
-    setText(this.#reading, text + value);
+    setText(this.#reading, readingText(this.#state.slide, reading));
   }
 
   // --- doing --------------------------------------------------------------------------------
@@ -291,6 +321,28 @@ class ViewerPage {
     this.#state.overlay = on;
     this.#controls.show();
     this.#stage.redraw();
+  }
+
+  #setTissue(on: boolean): void {
+    this.#state.settings.tissue = on;
+    saveSettings(this.#state.settings);
+    this.#controls.show();
+    this.#stage.redraw();
+  }
+
+  async #chooseResult(jobId: string): Promise<void> {
+    this.#touched = true;
+    const view = this.#state.active;
+    const result = await this.#jobs.read(jobId);
+    if (result) await this.#choose(view, fitChoice(result, this.#state.choices[view]));
+  }
+
+  /** To the slide before or after this one in the worklist. */
+  #stepSlide(step: 1 | -1): void {
+    const around = neighbours(this.#state.slide.id);
+    const to = step === 1 ? around?.next : around?.previous;
+    if (to) location.hash = `#/slides/${to}`;
+    else toast(step === 1 ? "This is the last slide of the worklist." : "This is the first slide.");
   }
 
   #setHeld(held: boolean): void {
@@ -328,6 +380,7 @@ class ViewerPage {
     this.#stage.showHotspot(spot);
     this.#showHotspots();
     this.#hotspots.markSeen(index);
+    this.#marks.see(index);
     this.#stage.redraw();
   }
 
@@ -339,17 +392,10 @@ class ViewerPage {
   }
 
   #cycle(what: "pipeline" | "kind" | "className"): void {
-    const choice = this.#state.choices[this.#state.active];
-    const result = choice && this.#state.results.get(choice.pipeline);
-    if (!choice || !result) return;
+    const next = nextChoice(this.#state, what);
+    if (!next) return;
     this.#touched = true;
-    const options = {
-      pipeline: [...this.#state.results.keys()],
-      kind: result.layers,
-      className: result.classes,
-    }[what];
-    const next = options[(options.indexOf(choice[what]) + 1) % options.length];
-    if (next) void this.#choose(this.#state.active, { ...choice, [what]: next });
+    void this.#choose(this.#state.active, next);
   }
 
   #nudgeThreshold(step: number): void {
@@ -373,8 +419,11 @@ class ViewerPage {
       mode: (mode) => this.#toggleMode(mode),
       cycle: (what) => this.#cycle(what),
       decide: (decision) => {
-        if (this.#state.hotspot !== null) this.#decide(this.#state.hotspot, decision);
+        if (this.#state.hotspot !== null) this.#marks.decide(this.#state.hotspot, decision);
       },
+      comment: () => this.#hotspots.focusComment(),
+      tissue: () => this.#setTissue(!this.#state.settings.tissue),
+      slide: (step) => this.#stepSlide(step),
       sign: () => this.#reviewPanel.askSign(),
       leave: () => {
         if (this.#state.mode !== "single") this.#setMode("single");
@@ -382,23 +431,4 @@ class ViewerPage {
       },
     });
   }
-}
-
-function firstState(slide: Slide): ViewerState {
-  const settings = loadSettings();
-  return {
-    slide,
-    settings,
-    pipelines: pipelineNames([slide], []),
-    modelled: null,
-    jobs: new Map(),
-    results: new Map(),
-    mode: "single",
-    overlay: settings.overlayAtOpen,
-    held: false,
-    choices: [null, null],
-    active: 0,
-    hotspot: null,
-    hidden: false,
-  };
 }

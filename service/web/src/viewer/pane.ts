@@ -20,6 +20,19 @@ export interface PointerReading {
   readonly value: number | null;
 }
 
+/** What the status bar says of the place under the pointer. */
+export function readingText(slide: Slide, reading: PointerReading | null): string {
+  const inside =
+    reading &&
+    reading.x >= 0 &&
+    reading.y >= 0 &&
+    reading.x < slide.width &&
+    reading.y < slide.height;
+  const text = inside ? `x ${Math.round(reading.x)}, y ${Math.round(reading.y)} px` : "";
+  const value = reading && reading.value !== null ? ` · value ${reading.value.toFixed(3)}` : "";
+  return text + value;
+}
+
 /** One view of the slide: tiles, heatmap, scale bar, magnification, navigator. */
 export class SlidePane {
   readonly element: HTMLElement;

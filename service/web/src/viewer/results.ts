@@ -1,14 +1,15 @@
 import type { Job, SlideResult } from "../api/types";
 import { kindTitle, percent, pipelineTitle, seconds } from "../pure/format";
 import { suspiciousClass } from "../pure/suspicion";
+import { blindByRule } from "../reader";
 import { fill, h } from "../ui/dom";
 import { icon } from "../ui/icons";
-import type { ViewerState } from "./state";
+import { newestResults, type ViewerState } from "./state";
 
 /** Each pipeline's answer, or where it stands and what to do about it. */
 
 export interface ResultActions {
-  readonly start: (pipeline: string) => void;
+  readonly start: (pipeline: string, model: string | null) => void;
   readonly cancel: (job: Job) => void;
   readonly reveal: () => void;
 }
@@ -22,7 +23,7 @@ export function showResults(host: HTMLElement, state: ViewerState, actions: Resu
         { class: "notice-line" },
         "Blind first read: the model's answer appears when you have chosen a diagnosis.",
       ),
-      h("button", { class: "button", onclick: actions.reveal }, "Show it now"),
+      !blindByRule() && h("button", { class: "button", onclick: actions.reveal }, "Show it now"),
     );
     return;
   }
@@ -54,14 +55,14 @@ export function showResults(host: HTMLElement, state: ViewerState, actions: Resu
 
 function body(name: string, state: ViewerState, actions: ResultActions): HTMLElement[] {
   const job = state.jobs.get(name);
-  const result = state.results.get(name);
+  const result = newestResults(state).find(({ pipeline }) => pipeline === name);
   const again = (label: string) =>
     h(
       "button",
       {
         class: "button",
         disabled: state.modelled !== null && !state.modelled.has(name),
-        onclick: () => actions.start(name),
+        onclick: () => actions.start(name, null),
       },
       icon("play", 15),
       label,
@@ -81,12 +82,38 @@ function body(name: string, state: ViewerState, actions: ResultActions): HTMLEle
   if (job?.status === "CANCELLED") {
     return [h("p", { class: "quiet" }, "Stopped before it was done."), again("Score again")];
   }
-  if (result) return scored(result);
+  if (result) return [...scored(result), ...otherModels(name, result, state, actions)];
   if (job?.status === "SUCCEEDED") return [h("p", { class: "quiet" }, "Loading the result…")];
   if (state.modelled !== null && !state.modelled.has(name)) {
     return [h("p", { class: "quiet" }, "No model for this pipeline is installed.")];
   }
   return [h("p", { class: "quiet" }, "Not scored yet."), again("Score this slide")];
+}
+
+/** Another model of the same pipeline, to be laid beside this one. */
+function otherModels(
+  name: string,
+  result: SlideResult,
+  state: ViewerState,
+  actions: ResultActions,
+): HTMLElement[] {
+  const had = new Set([result.model, ...state.finished.map((job) => job.model)]);
+  const others = state.models.filter((m) => m.pipeline === name && !had.has(m.name));
+  if (others.length === 0) return [];
+  const select = h(
+    "select",
+    { "aria-label": `Another model of the ${name} pipeline` },
+    others.map((model) => h("option", { value: model.name }, model.name)),
+  );
+  const start = () => actions.start(name, select.value);
+  return [
+    h(
+      "div",
+      { class: "row other-model" },
+      select,
+      h("button", { class: "button small", onclick: start }, icon("play", 13), "Score with it too"),
+    ),
+  ];
 }
 
 function running(job: Job, actions: ResultActions): HTMLElement {

@@ -1,16 +1,15 @@
-import { getHistory, messageOf } from "../api/client";
 import type { SlideResult } from "../api/types";
 import { pipelineTitle } from "../pure/format";
 import { contradicted, type Review } from "../pure/review";
-import { recall, remember } from "../settings";
+import { blindByRule, readerName, rememberName } from "../reader";
+import { neighbours } from "../sequence";
 import { openDialog } from "../ui/dialog";
 import { fill, h, setText } from "../ui/dom";
 import { icon } from "../ui/icons";
 import { toast } from "../ui/notice";
+import { showHistory } from "./history";
 import type { ReviewStore } from "./reviewstore";
-import { signatureParts } from "./signature";
-
-const NAME_KEY = "wholeslide.reviewer";
+import { diagnosisChoice, signatureKeys, signatureParts } from "./signature";
 
 export interface ReviewPanelOptions {
   readonly store: ReviewStore;
@@ -48,20 +47,21 @@ export class ReviewPanel {
       id: "reviewer",
       autocomplete: "name",
       maxlength: 200,
-      value: parseName(recall(NAME_KEY)),
-      onchange: () => remember(NAME_KEY, this.#name.value.trim()),
+      value: readerName(),
+      onchange: () => rememberName(this.#name.value.trim()),
     });
     this.#comment = h("textarea", {
       id: "review-comment",
       rows: 2,
       maxlength: 4000,
-      onchange: () => {
-        if (!this.#amending) store.change({ fields: { comment: this.#comment.value } });
+      oninput: () => {
+        if (!this.#amending) store.type({ fields: { comment: this.#comment.value } });
       },
     });
     const blind = h("input", {
       type: "checkbox",
       checked: options.blind(),
+      disabled: blindByRule(),
       onchange: () => options.setBlind(blind.checked),
     });
     this.#form = h(
@@ -95,6 +95,7 @@ export class ReviewPanel {
       saved: saved.version > 0 ? "Saved" : "",
       saving: "Saving…",
       away: "Not saved: the service is away. It is kept here and sent later.",
+      "signed-out": "Not saved: sign in again. It is kept here and sent then.",
       refused: `Not saved: ${store.problem}`,
     };
     setText(this.#status, states[store.saveState]);
@@ -155,7 +156,11 @@ export class ReviewPanel {
         { type: "button", class: primary ? "button primary" : "button", onclick: act },
         label,
       );
-    const history = button("History", false, () => void this.#showHistory());
+    const history = button(
+      "History",
+      false,
+      () => void showHistory(this.#options.store.saved.slide_id),
+    );
     if (isSigned && !this.#amending) {
       fill(
         this.#actions,
@@ -187,6 +192,9 @@ export class ReviewPanel {
   }
 
   #showSigned(saved: Review): void {
+    // Filled once: the link to the next slide may have the focus.
+    if (this.#signed.dataset["version"] === String(saved.version)) return;
+    this.#signed.dataset["version"] = String(saved.version);
     const when = saved.saved_at ? new Date(saved.saved_at).toLocaleString() : "";
     fill(
       this.#signed,
@@ -209,6 +217,7 @@ export class ReviewPanel {
         h("p", {}, `Reason: ${saved.reason}`),
       saved.comment !== "" && h("p", {}, saved.comment),
       h("a", { href: `#/slides/${saved.slide_id}/report` }, "Report to print"),
+      nextLink(saved.slide_id),
     );
   }
 
@@ -217,6 +226,10 @@ export class ReviewPanel {
     const { store } = this.#options;
     if (store.saved.status === "signed" && !this.#amending) {
       toast("This review is signed. Amend it to change the diagnosis.");
+      return;
+    }
+    if (this.#options.isHidden()) {
+      this.#askFirstRead();
       return;
     }
     const chosen = this.#amending ? this.#amended : store.current.diagnosis;
@@ -241,9 +254,37 @@ export class ReviewPanel {
       parts.elements,
     );
     update();
+    signatureKeys(form, parts.focusNext);
     const dialog = openDialog(this.#amending ? "Sign the amendment" : "Sign off", [form]);
-    const first = form.querySelector<HTMLElement>("input:checked") ?? form.querySelector("input");
-    (chosen === null ? first : parts.name.value ? parts.reason : parts.name)?.focus();
+    parts.focusNext();
+  }
+
+  /** A blind reader says what they see before the model does. */
+  #askFirstRead(): void {
+    const choice = diagnosisChoice(this.#classes(null), null);
+    const button = h(
+      "button",
+      { type: "submit", class: "button primary" },
+      "Keep and show the model",
+    );
+    const form = h(
+      "form",
+      {
+        class: "signature",
+        onsubmit: (event: Event) => {
+          event.preventDefault();
+          const diagnosis = choice.value();
+          dialog.close();
+          if (diagnosis) this.#choose(diagnosis);
+        },
+      },
+      h("p", {}, "What do you see? The model's answer appears when you have chosen."),
+      choice.element,
+      h("div", { class: "actions end" }, button),
+    );
+    signatureKeys(form, () => button.focus());
+    const dialog = openDialog("Blind first read", [form]);
+    choice.focus();
   }
 
   #classes(chosen: string | null): string[] {
@@ -259,7 +300,7 @@ export class ReviewPanel {
   ): Promise<void> {
     const { store } = this.#options;
     this.#name.value = reviewer.trim();
-    remember(NAME_KEY, reviewer.trim());
+    rememberName(reviewer.trim());
     const done = await store.sign({
       fields: {
         status: "signed",
@@ -272,63 +313,22 @@ export class ReviewPanel {
     if (done) {
       dialog.close();
       this.#endAmending();
+      // One more key opens the next slide.
+      this.#signed.querySelector<HTMLElement>(".next-slide")?.focus();
       return;
     }
     failure.hidden = false;
     setText(failure, store.problem || "The signature did not reach the service. Try again.");
   }
-
-  async #showHistory(): Promise<void> {
-    try {
-      const versions = await getHistory(this.#options.store.saved.slide_id);
-      openDialog("History of this review", [
-        versions.length === 0
-          ? h("p", { class: "quiet" }, "Nothing was saved yet.")
-          : historyList(versions),
-      ]);
-    } catch (error) {
-      toast(`The history did not come: ${messageOf(error)}`, "error");
-    }
-  }
 }
 
-function historyList(versions: readonly Review[]): HTMLElement {
+/** To the next slide of the worklist, or back to it after the last. */
+function nextLink(slideId: string): HTMLElement {
+  const next = neighbours(slideId)?.next;
   return h(
-    "ol",
-    { class: "history" },
-    versions.map((review) =>
-      h(
-        "li",
-        {},
-        h(
-          "strong",
-          {},
-          `${review.version}. ${review.status}${review.amends === null ? "" : ` (amends ${review.amends})`}`,
-        ),
-        h(
-          "span",
-          {},
-          `${review.diagnosis ?? "no diagnosis"} · ${review.hotspots.length} hotspots decided · ${review.reviewer || "no name"}`,
-        ),
-        h(
-          "span",
-          { class: "quiet" },
-          review.saved_at ? new Date(review.saved_at).toLocaleString() : "",
-        ),
-        review.reason !== "" && h("span", {}, `Reason: ${review.reason}`),
-        review.comment !== "" && h("span", {}, review.comment),
-      ),
-    ),
+    "a",
+    { class: "button primary next-slide", href: next ? `#/slides/${next}` : "#/" },
+    next ? "Next slide" : "Back to the worklist",
+    icon("next", 15),
   );
-}
-
-function parseName(text: string | null): string {
-  if (text === null) return "";
-  try {
-    const name: unknown = JSON.parse(text);
-    return typeof name === "string" ? name : "";
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
-    return "";
-  }
 }

@@ -1,4 +1,13 @@
-import { ApiError, getReview, isAway, messageOf, pause, putReview } from "../api/client";
+import {
+  ApiError,
+  getReview,
+  isAway,
+  isPassing,
+  messageOf,
+  pause,
+  putReview,
+  SIGNED_IN,
+} from "../api/client";
 import {
   applyPatch,
   isEmptyPatch,
@@ -8,12 +17,15 @@ import {
   type ReviewContent,
   type ReviewPatch,
 } from "../pure/review";
+import { readerName } from "../reader";
 import { forget, recall, remember } from "../settings";
 
-export type SaveState = "saved" | "saving" | "away" | "refused";
+export type SaveState = "saved" | "saving" | "away" | "signed-out" | "refused";
 
 const LOOK_MS = 4000;
 const WAIT_MS = 400;
+/** Each save is a version that is kept for ever: not one a letter. */
+const TYPING_MS = 1500;
 
 /**
  * A review that saves itself. Changes are kept in the browser until the service has them, and are
@@ -28,6 +40,7 @@ export class ReviewStore {
   #saved: Review;
   #patch: ReviewPatch;
   #sending: Promise<void> | null = null;
+  #timer: ReturnType<typeof setTimeout> | null = null;
 
   constructor(slideId: string, signal: AbortSignal) {
     this.#slideId = slideId;
@@ -47,27 +60,36 @@ export class ReviewStore {
 
   /** Read it, then look again and again for what others save. */
   async run(): Promise<void> {
+    this.#signal.addEventListener("abort", () => {
+      if (this.#timer !== null) void this.#flush();
+    });
+    window.addEventListener(SIGNED_IN, () => void this.#round(), { signal: this.#signal });
     while (!this.#signal.aborted) {
-      try {
-        await this.#look();
-        if (!isEmptyPatch(this.#patch) && this.saveState !== "refused") await this.#send();
-      } catch (error) {
-        if (!isAway(error)) throw error;
-        this.#set("away");
-      }
+      await this.#round();
       await pause(LOOK_MS, this.#signal);
     }
   }
 
-  change(patch: ReviewPatch): void {
-    this.#patch = joinPatches(this.#patch, patch);
-    remember(this.#key(), this.#patch);
-    this.#set("saving");
-    void this.#soon();
+  /** Change what is the reader's own word; it names them. */
+  change(patch: ReviewPatch, waitMs = WAIT_MS): void {
+    const reviewer = readerName();
+    const named = reviewer === "" || reviewer === this.current.reviewer;
+    this.#note(named ? patch : joinPatches(patch, { fields: { reviewer } }), waitMs);
+  }
+
+  /** While the reader types: kept at once, sent when they pause. */
+  type(patch: ReviewPatch): void {
+    this.change(patch, TYPING_MS);
+  }
+
+  /** The reader has looked at a hotspot. */
+  see(key: string): void {
+    this.#note({ hotspots: { [key]: { seen: true } } }, TYPING_MS);
   }
 
   /** Save with this change; false where the service refuses it, which leaves nothing behind. */
   async sign(patch: ReviewPatch): Promise<boolean> {
+    this.#clearTimer();
     await this.#sending;
     const before = this.#patch;
     this.#patch = joinPatches(before, patch);
@@ -89,15 +111,45 @@ export class ReviewStore {
     this.onChange?.();
   }
 
-  async #soon(): Promise<void> {
-    if (this.#sending) return;
-    this.#sending = pause(WAIT_MS, this.#signal).then(() => this.#send());
+  #note(patch: ReviewPatch, waitMs: number): void {
+    this.#patch = joinPatches(this.#patch, patch);
+    remember(this.#key(), this.#patch);
+    this.#set("saving");
+    this.#schedule(waitMs);
+  }
+
+  #schedule(waitMs: number): void {
+    this.#clearTimer();
+    this.#timer = setTimeout(() => void this.#flush(), waitMs);
+  }
+
+  #clearTimer(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+
+  async #flush(): Promise<void> {
+    this.#clearTimer();
+    await this.#sending;
+    if (isEmptyPatch(this.#patch)) return;
+    this.#sending = this.#send();
+    await this.#sending;
+    this.#sending = null;
+    const more = !isEmptyPatch(this.#patch) && this.saveState === "saving";
+    if (more && this.#timer === null) this.#schedule(WAIT_MS);
+  }
+
+  /** Hear what others saved, and send what could not be sent before. */
+  async #round(): Promise<void> {
     try {
-      await this.#sending;
-    } finally {
-      this.#sending = null;
+      await this.#look();
+    } catch (error) {
+      if (!isPassing(error)) throw error;
+      if (isAway(error)) this.#set("away");
+      return;
     }
-    if (!isEmptyPatch(this.#patch) && this.saveState === "saving") void this.#soon();
+    const idle = this.#timer === null && this.#sending === null;
+    if (idle && this.saveState !== "refused") await this.#flush();
   }
 
   async #look(): Promise<void> {
@@ -111,27 +163,37 @@ export class ReviewStore {
   async #send(): Promise<void> {
     for (;;) {
       const sent = this.#patch;
+      const review = applyPatch(this.#saved, sent);
       try {
-        this.#saved = await putReview(
-          this.#slideId,
-          this.#saved.version,
-          applyPatch(this.#saved, sent),
-        );
+        this.#saved = await putReview(this.#slideId, this.#saved.version, review);
         this.#drop(sent);
         this.#set(isEmptyPatch(this.#patch) ? "saved" : "saving");
         return;
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;
-        if (error.status === 412) {
-          // Somebody else saved: lay the changes over theirs.
-          const now = await getReview(this.#slideId, -1);
-          if (now) this.#saved = now;
-          continue;
+        if (error.status !== 412 || !(await this.#catchUp())) {
+          this.#fail(error);
+          return;
         }
-        this.#set(isAway(error) ? "away" : "refused", messageOf(error));
-        return;
       }
     }
+  }
+
+  /** Somebody else saved: the changes are laid over theirs. False where theirs cannot be read. */
+  async #catchUp(): Promise<boolean> {
+    try {
+      const now = await getReview(this.#slideId, -1);
+      if (now) this.#saved = now;
+      return true;
+    } catch (error) {
+      if (!isPassing(error)) throw error;
+      return false;
+    }
+  }
+
+  #fail(error: ApiError): void {
+    if (isAway(error) || error.status === 412) this.#set("away");
+    else this.#set(isPassing(error) ? "signed-out" : "refused", messageOf(error));
   }
 
   /** Forget what was sent; keep what was changed since. */

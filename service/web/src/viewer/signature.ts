@@ -10,6 +10,8 @@ export interface SignatureParts {
   readonly failure: HTMLElement;
   readonly diagnosis: () => string | null;
   readonly require: (against: readonly string[], amending: boolean) => void;
+  /** Where the reader has to go on: the first field that is empty, else the button. */
+  readonly focusNext: () => void;
 }
 
 export function signatureParts(
@@ -18,15 +20,7 @@ export function signatureParts(
   reviewer: string,
   amending: boolean,
 ): SignatureParts {
-  const radios = classes.map((value) =>
-    h("input", {
-      type: "radio",
-      name: "diagnosis",
-      value,
-      required: true,
-      checked: value === chosen,
-    }),
-  );
+  const diagnoses = diagnosisChoice(classes, chosen);
   const name = h("input", {
     type: "text",
     id: "sign-name",
@@ -39,11 +33,12 @@ export function signatureParts(
   const reasonField = h("div", {}, h("label", { for: "sign-reason" }, reasonLabel), reason);
   const warning = h("p", { class: "warning", hidden: true });
   const failure = h("p", { class: "failure", role: "alert", hidden: true });
+  const button = h("button", { type: "submit", class: "button primary" }, "Sign");
   return {
     name,
     reason,
     failure,
-    diagnosis: () => radios.find((radio) => radio.checked)?.value ?? null,
+    diagnosis: diagnoses.value,
     require: (against, amended) => {
       const needed = against.length > 0 || amended;
       reason.required = needed;
@@ -52,13 +47,14 @@ export function signatureParts(
       const names = against.map((p) => pipelineTitle(p).toLowerCase()).join(" and ");
       fill(warning, icon("alert", 15), `This contradicts ${names}.`);
     },
+    focusNext: () => {
+      if (diagnoses.value() === null) diagnoses.focus();
+      else if (name.value === "") name.focus();
+      else if (reason.required && reason.value === "") reason.focus();
+      else button.focus();
+    },
     elements: [
-      h(
-        "fieldset",
-        { class: "diagnoses" },
-        h("legend", {}, "Diagnosis"),
-        radios.map((radio) => h("label", { class: "inline" }, radio, radio.value)),
-      ),
+      diagnoses.element,
       warning,
       h("div", {}, h("label", { for: "sign-name" }, "Reviewer"), name),
       reasonField,
@@ -66,8 +62,64 @@ export function signatureParts(
       h(
         "div",
         { class: "actions end" },
-        h("button", { type: "submit", class: "button primary" }, "Sign"),
+        h("span", { class: "keys" }, h("kbd", {}, "Ctrl Enter"), " signs"),
+        button,
       ),
     ],
   };
+}
+
+export interface DiagnosisChoice {
+  readonly element: HTMLElement;
+  readonly value: () => string | null;
+  readonly focus: () => void;
+}
+
+/** One diagnosis of several, each with its digit as a key. */
+export function diagnosisChoice(
+  classes: readonly string[],
+  chosen: string | null,
+): DiagnosisChoice {
+  const radios = classes.map((value) =>
+    h("input", {
+      type: "radio",
+      name: "diagnosis",
+      value,
+      required: true,
+      checked: value === chosen,
+    }),
+  );
+  const element = h(
+    "fieldset",
+    { class: "diagnoses" },
+    h("legend", {}, "Diagnosis"),
+    radios.map((radio, at) =>
+      h("label", { class: "inline" }, radio, radio.value, h("kbd", {}, String(at + 1))),
+    ),
+  );
+  return {
+    element,
+    value: () => radios.find((radio) => radio.checked)?.value ?? null,
+    focus: () => (radios.find((radio) => radio.checked) ?? radios[0])?.focus(),
+  };
+}
+
+/** Digits choose a diagnosis wherever nothing is typed; Ctrl Enter sends from every field. */
+export function signatureKeys(form: HTMLFormElement, chosen: () => void): void {
+  form.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      form.requestSubmit();
+      return;
+    }
+    const target = event.target as HTMLElement;
+    if (target.matches("textarea, input[type=text]")) return;
+    const radio =
+      form.querySelectorAll<HTMLInputElement>("input[name=diagnosis]")[Number(event.key) - 1];
+    if (!radio) return;
+    event.preventDefault();
+    radio.checked = true;
+    radio.dispatchEvent(new Event("change", { bubbles: true }));
+    chosen();
+  });
 }

@@ -12,6 +12,7 @@ export interface StageEvents {
   /** The reader works in this view now. */
   readonly active: (view: 0 | 1) => void;
   readonly pointer: (reading: PointerReading | null) => void;
+  readonly opened: (pane: SlidePane) => void;
 }
 
 /** The views of the slide: one, two locked ones, or one with a divider; and what each draws. */
@@ -74,7 +75,7 @@ export class Stage {
   /** A choice was made: say so where its heatmap cannot be had. */
   async check(view: 0 | 1): Promise<void> {
     const choice = this.#state.choices[view];
-    const result = choice && this.#state.results.get(choice.pipeline);
+    const result = choice && this.#state.results.get(choice.jobId);
     const pane = this.#panes[this.#state.mode === "side" ? view : 0];
     if (!choice || !result) return;
     let notice: string | null = null;
@@ -82,7 +83,7 @@ export class Stage {
       await this.#heatmaps.get(result, choice);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      notice = `The heatmap “${choiceTitle(choice)}” is missing: ${error.message}`;
+      notice = `The heatmap “${this.#title(choice)}” is missing: ${error.message}`;
     }
     // A slow answer to an earlier choice must not speak over the present one.
     if (this.#state.choices[view] !== choice) return;
@@ -100,13 +101,13 @@ export class Stage {
     if (first) {
       first.content.left = left ?? null;
       first.content.right = mode === "swipe" ? (right ?? null) : null;
-      first.setTitle(mode === "side" ? choiceTitle(choices[0]) : null);
+      first.setTitle(mode === "side" ? this.#title(choices[0]) : null);
     }
     if (second) {
       second.content.left = right ?? null;
-      second.setTitle(choiceTitle(choices[1]));
+      second.setTitle(this.#title(choices[1]));
     }
-    this.#swipe.setTitles(choiceTitle(choices[0]), choiceTitle(choices[1]));
+    this.#swipe.setTitles(this.#title(choices[0]), this.#title(choices[1]));
     this.redraw();
   }
 
@@ -124,12 +125,13 @@ export class Stage {
       pane.content.outlines = settings.outlines;
       pane.content.hotspots = spots;
       pane.content.current = hotspot;
+      pane.content.tissue = settings.tissue ? this.#state.tissue : [];
       pane.redraw();
     }
   }
 
   async #layer(choice: LayerChoice | null) {
-    const result = choice && this.#state.results.get(choice.pipeline);
+    const result = choice && this.#state.results.get(choice.jobId);
     if (!choice || !result || result.outcome === "no_tissue") return null;
     try {
       return await this.#heatmaps.get(result, choice);
@@ -137,6 +139,15 @@ export class Stage {
       if (!(error instanceof ApiError)) throw error;
       return null; // `check` told the reader when it was chosen.
     }
+  }
+
+  #title(choice: LayerChoice | null): string {
+    if (!choice) return "Bare slide";
+    const { choices, results } = this.#state;
+    const twoModels =
+      choices[0]?.pipeline === choices[1]?.pipeline && choices[0]?.jobId !== choices[1]?.jobId;
+    const model = twoModels ? ` · ${results.get(choice.jobId)?.model}` : "";
+    return `${pipelineTitle(choice.pipeline)}${model} · ${kindTitle(choice.kind)} · ${choice.className}`;
   }
 
   #addPane(name: string): void {
@@ -157,10 +168,6 @@ export class Stage {
       const leader = this.#panes[this.#leader];
       if (leader && leader !== pane) pane.follow(leader);
     });
+    this.#events.opened(pane);
   }
-}
-
-function choiceTitle(choice: LayerChoice | null): string {
-  if (!choice) return "Bare slide";
-  return `${pipelineTitle(choice.pipeline)} · ${kindTitle(choice.kind)} · ${choice.className}`;
 }

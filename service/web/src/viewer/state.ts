@@ -1,6 +1,8 @@
-import type { Job, Slide, SlideResult } from "../api/types";
-import type { Settings } from "../settings";
-import type { LayerChoice } from "./choice";
+import type { Job, Model, Slide, SlideResult } from "../api/types";
+import { pipelineNames } from "../pure/worklist";
+import { loadSettings, type Settings } from "../settings";
+import { fitChoice, type LayerChoice } from "./choice";
+import type { TissueLayer } from "./tissue";
 
 /** single: one view; side: two locked views; swipe: one view with a divider. */
 export type Mode = "single" | "side" | "swipe";
@@ -11,10 +13,16 @@ export interface ViewerState {
   readonly settings: Settings;
   /** Whatever the service knows to run, in the order in which it is shown. */
   pipelines: string[];
+  models: readonly Model[];
   /** Pipelines for which a model exists; null before that is known. */
   modelled: ReadonlySet<string> | null;
+  /** The newest job of each pipeline. */
   readonly jobs: Map<string, Job>;
+  /** Every job of the slide that has a result, newest first. */
+  finished: Job[];
+  /** Results that were read, by job. */
   readonly results: Map<string, SlideResult>;
+  tissue: TissueLayer[];
   mode: Mode;
   overlay: boolean;
   held: boolean;
@@ -26,10 +34,64 @@ export interface ViewerState {
   hidden: boolean;
 }
 
+/** The newest result of each pipeline that is here, in the pipelines' order. */
+export function newestResults(state: ViewerState): SlideResult[] {
+  return state.pipelines.flatMap((name) => {
+    const job = state.finished.find((j) => j.pipeline === name && state.results.has(j.id));
+    const result = job && state.results.get(job.id);
+    return result ? [result] : [];
+  });
+}
+
+/** The active view's choice with its next pipeline, kind or class; null where it shows no map. */
+export function nextChoice(
+  state: ViewerState,
+  what: "pipeline" | "kind" | "className",
+): LayerChoice | null {
+  const choice = state.choices[state.active];
+  const result = choice && state.results.get(choice.jobId);
+  if (!choice || !result) return null;
+  const after = <T>(all: readonly T[], at: number) => all[(at + 1) % all.length];
+  if (what === "pipeline") {
+    const all = newestResults(state);
+    const next = after(
+      all,
+      all.findIndex(({ pipeline }) => pipeline === choice.pipeline),
+    );
+    return next ? fitChoice(next, choice) : null;
+  }
+  const options = { kind: result.layers, className: result.classes }[what];
+  const next = after(options, options.indexOf(choice[what]));
+  return next ? { ...choice, [what]: next } : null;
+}
+
 /** The result whose hotspots are listed: that of the active view, else the first there is. */
 export function hotspotResult(state: ViewerState): SlideResult | null {
   if (state.hidden) return null;
   const chosen = state.choices[state.active] ?? state.choices[0];
-  const result = chosen && state.results.get(chosen.pipeline);
-  return result ?? [...state.results.values()][0] ?? null;
+  const result = chosen && state.results.get(chosen.jobId);
+  return result ?? newestResults(state)[0] ?? null;
+}
+
+/** As a slide opens. */
+export function firstState(slide: Slide): ViewerState {
+  const settings = loadSettings();
+  return {
+    slide,
+    settings,
+    pipelines: pipelineNames([slide], []),
+    models: [],
+    modelled: null,
+    jobs: new Map(),
+    finished: [],
+    tissue: [],
+    results: new Map(),
+    mode: "single",
+    overlay: settings.overlayAtOpen,
+    held: false,
+    choices: [null, null],
+    active: 0,
+    hotspot: null,
+    hidden: false,
+  };
 }

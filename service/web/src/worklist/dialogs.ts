@@ -6,12 +6,13 @@ import { h } from "../ui/dom";
 import { icon } from "../ui/icons";
 import { showKeySheet } from "../ui/keysheet";
 import { toast } from "../ui/notice";
+import type { Choice } from "./data";
 
 /** Ask which pipelines shall score the slides. */
 export function askPipelines(
   slides: readonly Slide[],
   models: readonly Model[],
-  start: (pipelines: readonly string[]) => void,
+  start: (choices: readonly Choice[]) => void,
 ): void {
   const pipelines = pipelineNames([], [...new Set(models.map((model) => model.pipeline))]);
   if (pipelines.length === 0) {
@@ -19,9 +20,10 @@ export function askPipelines(
     return;
   }
   const boxes = pipelines.map((value) => h("input", { type: "checkbox", value, checked: true }));
+  const selects = new Map<string, HTMLSelectElement>();
   const rows = boxes.map((box) => {
-    const newest = models.find((model) => model.pipeline === box.value);
-    return h(
+    const mine = models.filter((model) => model.pipeline === box.value);
+    const label = h(
       "label",
       { class: "pick" },
       box,
@@ -29,9 +31,19 @@ export function askPipelines(
         "span",
         {},
         h("strong", {}, pipelineTitle(box.value)),
-        h("span", { class: "quiet" }, newest ? `${newest.name} · ${newest.architecture}` : ""),
+        mine.length === 1 &&
+          h("span", { class: "quiet" }, `${mine[0]?.name} · ${mine[0]?.architecture}`),
       ),
     );
+    if (mine.length < 2) return label;
+    const select = h(
+      "select",
+      { "aria-label": `Model of the ${box.value} pipeline` },
+      h("option", { value: "" }, "newest model"),
+      mine.map(({ name }) => h("option", { value: name }, name)),
+    );
+    selects.set(box.value, select);
+    return h("div", { class: "pick-row" }, label, select);
   });
   const go = h(
     "button",
@@ -39,7 +51,11 @@ export function askPipelines(
       class: "button primary",
       onclick: () => {
         dialog.close();
-        start(boxes.filter((box) => box.checked).map((box) => box.value));
+        start(
+          boxes
+            .filter((box) => box.checked)
+            .map(({ value }) => ({ pipeline: value, model: selects.get(value)?.value || null })),
+        );
       },
     },
     icon("play", 16),
@@ -57,7 +73,7 @@ export function showWorklistKeys(): void {
   showKeySheet([
     [["↑", "↓"], "previous row, next row (also k and j)"],
     [["Home", "End"], "first row, last row"],
-    [["Enter"], "open the slide"],
+    [["Enter"], "open the slide; the first one where no row has the focus"],
     [["x"], "select or unselect the row"],
     [["g"], "score the slide"],
     [["/"], "search; Enter opens the first match"],

@@ -1,16 +1,5 @@
-import {
-  ApiError,
-  getSlide,
-  isAway,
-  listJobs,
-  listModels,
-  listSlides,
-  messageOf,
-  pause,
-  setMpp,
-  startJob,
-} from "../api/client";
-import type { Job, Model, Slide } from "../api/types";
+import { ApiError, isAway, isPassing, messageOf, pause } from "../api/client";
+import type { Batch, Slide } from "../api/types";
 import type { Place } from "../place";
 import {
   filterSlides,
@@ -18,18 +7,31 @@ import {
   pipelineNames,
   type StateFilter,
   sortSlides,
-  withJob,
 } from "../pure/worklist";
-import { askMpp } from "../ui/dialog";
+import { blindByRule, isBlind, meetReader, setBlind } from "../reader";
+import { leaveWorklist, worklistView } from "../sequence";
 import { fill, h, isTyping, setText } from "../ui/dom";
 import { icon } from "../ui/icons";
-import { stateCard, toast } from "../ui/notice";
+import { stateCard } from "../ui/notice";
+import { Batches } from "./batches";
+import { SlideList } from "./data";
 import { askPipelines, showWorklistKeys } from "./dialogs";
 import { SlideTable } from "./table";
-import { Uploads } from "./upload";
+import { theUploads } from "./upload";
 
-const PAGE = 500;
-const POLL_MS = 1500;
+const LOOK_MS = 1500;
+
+const STATES: readonly (readonly [StateFilter, string])[] = [
+  ["all", "All slides"],
+  ["unsigned", "Not signed"],
+  ["draft", "In review"],
+  ["signed", "Signed"],
+  ["scored", "Scored"],
+  ["unscored", "Not scored"],
+  ["running", "In progress"],
+  ["failed", "Failed"],
+  ["poor", "Poor quality"],
+];
 
 /** The list of slides, most suspicious first. */
 export function showWorklist(root: Element): Place {
@@ -47,29 +49,48 @@ export function showWorklist(root: Element): Place {
 class WorklistPage {
   readonly #root: Element;
   readonly #signal: AbortSignal;
-  readonly #slides = new Map<string, Slide>();
+  readonly #list: SlideList;
+  readonly #batches: Batches;
   readonly #banner = h("div", { class: "banner", role: "alert", hidden: true });
   readonly #body = h("div", { class: "worklist-body" });
   readonly #count = h("span", { class: "quiet count", "aria-live": "polite" });
   readonly #search: HTMLInputElement;
+  readonly #states: HTMLSelectElement;
+  readonly #blind: HTMLInputElement;
   readonly #table: SlideTable;
-  readonly #uploads: Uploads;
   readonly #startButton: HTMLButtonElement;
-  #models: readonly Model[] = [];
-  #active = new Map<string, Job>();
-  #order: Order = { key: "suspicion", descending: true };
-  #state: StateFilter = "all";
-  #loaded = false;
+  readonly #uploads = theUploads();
+  /** Null: what suits the reader: by suspicion, or by name where they read blind. */
+  #order: Order | null = worklistView().order;
+  #shown: readonly Slide[] = [];
+  #returned = false;
 
   constructor(root: Element, signal: AbortSignal) {
     this.#root = root;
     this.#signal = signal;
+    const view = worklistView();
+    this.#list = new SlideList(() => this.#show(), signal);
+    this.#batches = new Batches(
+      {
+        changed: () => this.#show(),
+        jobs: (jobs) => this.#list.noteJobs(jobs),
+        ended: () => void this.#list.load(),
+      },
+      signal,
+    );
     this.#search = h("input", {
       type: "search",
       placeholder: "Search slides",
       "aria-label": "Search slides",
+      value: view.words,
       oninput: () => this.#show(),
     });
+    this.#states = h(
+      "select",
+      { "aria-label": "Show slides", onchange: () => this.#show() },
+      STATES.map(([value, label]) => h("option", { value, selected: value === view.state }, label)),
+    );
+    this.#blind = h("input", { type: "checkbox", onchange: () => this.#setBlind() });
     this.#startButton = h(
       "button",
       { class: "button", disabled: true, onclick: () => this.#askStart() },
@@ -85,122 +106,60 @@ class WorklistPage {
         this.#startButton.disabled = count === 0;
       },
       start: (slide) => this.#askStart([slide]),
-      giveMpp: (slide) => void this.#giveMpp(slide, ""),
+      giveMpp: (slide) => void this.#list.giveMpp(slide, ""),
     });
-    this.#uploads = new Uploads(root, signal, (slide) => {
-      this.#slides.set(slide.id, slide);
-      this.#show();
-    });
+    this.#uploads.attach(root, signal, (slide) => this.#list.add(slide));
   }
 
   async run(): Promise<void> {
     this.#build();
     fill(this.#body, stateCard("Loading the worklist…", ""));
     window.addEventListener("keydown", (event) => this.#onKey(event), { signal: this.#signal });
+    window.addEventListener("pagehide", () => this.#keepView(), { signal: this.#signal });
     while (!this.#signal.aborted) {
       try {
-        if (this.#loaded) await this.#poll();
+        if (this.#list.loaded) await this.#list.look();
         else await this.#load();
         this.#warn(null);
       } catch (error) {
         if (this.#signal.aborted) return;
         if (!(error instanceof ApiError)) throw error;
-        this.#warn(
-          isAway(error)
-            ? "The service is away. What you see may be old; this page keeps trying."
-            : `The worklist could not be read: ${error.message}`,
-        );
-        if (!this.#loaded) this.#showNothing(error);
+        this.#warn(warning(error));
+        if (!this.#list.loaded) this.#showNothing(error);
       }
-      await pause(POLL_MS, this.#signal);
+      await pause(LOOK_MS, this.#signal);
     }
   }
 
   destroy(): void {
+    this.#keepView();
     this.#table.destroy();
   }
 
-  // --- data ---------------------------------------------------------------------------------
+  /** The viewer goes through the same slides in the same order; coming back changes nothing. */
+  #keepView(): void {
+    if (!this.#list.loaded) return;
+    leaveWorklist({
+      words: this.#search.value,
+      state: this.#states.value as StateFilter,
+      batch: this.#batches.chosen,
+      order: this.#order,
+      ids: this.#shown.map((slide) => slide.id),
+    });
+  }
 
   async #load(): Promise<void> {
-    const [first, models] = await Promise.all([listSlides(PAGE, 0), listModels()]);
-    this.#models = models;
-    for (const slide of first.items) this.#slides.set(slide.id, slide);
-    this.#loaded = true;
-    this.#show();
-    let seen = first.items.length;
-    while (seen < first.total && !this.#signal.aborted) {
-      const next = await listSlides(PAGE, seen);
-      if (next.items.length === 0) break;
-      for (const slide of next.items) this.#slides.set(slide.id, slide);
-      seen += next.items.length;
-      this.#show();
-    }
+    // Before any row: whether the reader may see what the models say.
+    await meetReader();
+    this.#blind.checked = isBlind();
+    this.#blind.disabled = blindByRule();
+    await Promise.all([this.#list.load(), this.#loadBatches()]);
   }
 
-  /** Running jobs are few; slides may be thousands. So ask for jobs, and for slides that changed. */
-  async #poll(): Promise<void> {
-    const [queued, running, newest] = await Promise.all([
-      listJobs("status=QUEUED"),
-      listJobs("status=RUNNING"),
-      listSlides(20, 0),
-    ]);
-    const now = new Map([...queued.items, ...running.items].map((job) => [job.id, job]));
-    const ended = [...this.#active.values()].filter((job) => !now.has(job.id));
-    this.#active = now;
-    for (const slide of newest.items) {
-      if (!this.#slides.has(slide.id)) this.#slides.set(slide.id, slide);
-    }
-    for (const id of new Set(ended.map((job) => job.slide_id))) {
-      this.#slides.set(id, await getSlide(id));
-    }
-    for (const job of now.values()) {
-      const slide = this.#slides.get(job.slide_id);
-      if (slide) this.#slides.set(slide.id, withJob(slide, job));
-    }
-    this.#show();
-  }
-
-  async #start(slides: readonly Slide[], pipelines: readonly string[]): Promise<void> {
-    for (const slide of slides) {
-      for (const pipeline of pipelines) {
-        try {
-          if (!(await this.#startOne(slide, pipeline))) break;
-        } catch (error) {
-          if (!(error instanceof ApiError)) throw error;
-          toast(`${slide.name}: ${error.message}`, "error");
-          break;
-        }
-      }
-    }
-    this.#show();
-  }
-
-  /** Returns whether to go on with this slide. */
-  async #startOne(slide: Slide, pipeline: string): Promise<boolean> {
-    try {
-      const job = await startJob(slide.id, pipeline, null);
-      this.#active.set(job.id, job);
-      this.#slides.set(slide.id, withJob(this.#slides.get(slide.id) ?? slide, job));
-      return true;
-    } catch (error) {
-      if (!(error instanceof ApiError) || error.kind !== "mpp") throw error;
-      return (await this.#giveMpp(slide, error.message)) && this.#startOne(slide, pipeline);
-    }
-  }
-
-  async #giveMpp(slide: Slide, reason: string): Promise<boolean> {
-    const mpp = await askMpp(slide.name, reason);
-    if (mpp === null) return false;
-    try {
-      this.#slides.set(slide.id, await setMpp(slide.id, mpp));
-      this.#show();
-      return true;
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      toast(error.message, "error");
-      return false;
-    }
+  async #loadBatches(): Promise<void> {
+    await this.#batches.load();
+    const { batch } = worklistView();
+    if (batch !== "") await this.#batches.choose(batch);
   }
 
   // --- what is shown ------------------------------------------------------------------------
@@ -221,68 +180,64 @@ class WorklistPage {
             h("h1", {}, "Worklist"),
           ),
           this.#search,
-          this.#filter(),
+          this.#states,
+          this.#batches.select,
           this.#count,
           h("div", { class: "topbar-actions" }, this.#startButton, this.#uploads.button),
         ),
         this.#banner,
         this.#uploads.list,
+        this.#batches.bar,
         h("main", { class: "worklist-main" }, this.#body),
-        h(
-          "footer",
-          { class: "statusbar" },
-          h("span", {}, "Research use only – not a medical device."),
-          h(
-            "span",
-            { class: "keys" },
-            h("kbd", {}, "↑"),
-            h("kbd", {}, "↓"),
-            " move · ",
-            h("kbd", {}, "Enter"),
-            " open · ",
-            h("kbd", {}, "x"),
-            " select · ",
-            h("kbd", {}, "/"),
-            " search",
-          ),
-        ),
+        this.#statusbar(),
       ),
     );
   }
 
-  #filter(): HTMLElement {
-    const select = h(
-      "select",
-      {
-        "aria-label": "Show slides",
-        onchange: () => {
-          this.#state = select.value as StateFilter;
-          this.#show();
-        },
-      },
-      (
-        [
-          ["all", "All slides"],
-          ["scored", "Scored"],
-          ["unscored", "Not scored"],
-          ["running", "In progress"],
-          ["failed", "Failed"],
-        ] as const
-      ).map(([value, label]) => h("option", { value }, label)),
+  #statusbar(): HTMLElement {
+    const key = (name: string) => h("kbd", {}, name);
+    return h(
+      "footer",
+      { class: "statusbar" },
+      h("span", {}, "Research use only – not a medical device."),
+      h("label", { class: "inline" }, this.#blind, "Blind first read"),
+      h(
+        "span",
+        { class: "keys" },
+        key("↑"),
+        key("↓"),
+        " move · ",
+        key("Enter"),
+        " open · ",
+        key("x"),
+        " select · ",
+        key("/"),
+        " search · ",
+        key("?"),
+        " keys",
+      ),
     );
-    return select;
   }
 
   #show(): void {
-    if (this.#signal.aborted || !this.#loaded) return;
-    const all = [...this.#slides.values()];
+    if (this.#signal.aborted || !this.#list.loaded) return;
+    const all = [...this.#list.slides.values()];
     if (all.length === 0) {
       setText(this.#count, "");
       fill(this.#body, this.#welcome());
       return;
     }
-    const pipelines = pipelineNames(all, [...new Set(this.#models.map((m) => m.pipeline))]);
-    const shown = sortSlides(filterSlides(all, this.#search.value, this.#state), this.#order);
+    const filter = {
+      words: this.#search.value,
+      state: this.#states.value as StateFilter,
+      among: this.#batches.slides,
+    };
+    const blind = isBlind();
+    const order: Order =
+      this.#order ??
+      (blind ? { key: "name", descending: false } : { key: "suspicion", descending: true });
+    const shown = sortSlides(filterSlides(all, filter), order, blind);
+    this.#shown = shown;
     setText(
       this.#count,
       shown.length === all.length
@@ -290,29 +245,38 @@ class WorklistPage {
         : `${shown.length} of ${all.length} slides`,
     );
     if (shown.length === 0) {
-      fill(
-        this.#body,
-        stateCard("No slide matches", "Change the search or the filter.", [
-          h(
-            "button",
-            {
-              class: "button",
-              onclick: () => {
-                this.#search.value = "";
-                this.#state = "all";
-                const select = this.#root.querySelector<HTMLSelectElement>(".topbar select");
-                if (select) select.value = "all";
-                this.#show();
-              },
-            },
-            "Show all slides",
-          ),
-        ]),
-      );
+      fill(this.#body, this.#noMatch());
       return;
     }
     if (this.#table.element.parentElement !== this.#body) fill(this.#body, this.#table.element);
-    this.#table.show(shown, pipelines, this.#order);
+    const models = new Set(this.#list.models.map((model) => model.pipeline));
+    this.#table.show({
+      slides: shown,
+      pipelines: pipelineNames(all, [...models]),
+      order,
+      blind,
+      refusals: this.#batches.refusals,
+    });
+    this.#return();
+  }
+
+  /** Back from a slide: to its row. */
+  #return(): void {
+    if (this.#returned) return;
+    this.#returned = true;
+    const { opened } = worklistView();
+    if (opened !== null) this.#table.focusSlide(opened);
+  }
+
+  #noMatch(): HTMLElement {
+    const all = () => {
+      this.#search.value = "";
+      this.#states.value = "all";
+      void this.#batches.choose("");
+    };
+    return stateCard("No slide matches", "Change the search or the filter.", [
+      h("button", { class: "button", onclick: all }, "Show all slides"),
+    ]);
   }
 
   #welcome(): HTMLElement {
@@ -331,14 +295,12 @@ class WorklistPage {
   }
 
   #showNothing(error: ApiError): void {
+    const title = isAway(error) ? "The service is away" : "The worklist could not be read";
     fill(
       this.#body,
-      stateCard(
-        isAway(error) ? "The service is away" : "The worklist could not be read",
-        `${messageOf(error)} This page keeps trying.`,
-        [],
-        "error",
-      ),
+      isPassing(error) && !isAway(error)
+        ? stateCard("Sign in to see the worklist", "The service asks for a key.")
+        : stateCard(title, `${messageOf(error)} This page keeps trying.`, [], "error"),
     );
   }
 
@@ -347,8 +309,26 @@ class WorklistPage {
     if (text !== null) setText(this.#banner, text);
   }
 
+  // --- doing --------------------------------------------------------------------------------
+
+  #setBlind(): void {
+    setBlind(this.#blind.checked);
+    // An order by scores would tell what is hidden.
+    this.#order = null;
+    this.#show();
+  }
+
   #askStart(slides: readonly Slide[] = this.#table.selectedSlides()): void {
-    askPipelines(slides, this.#models, (pipelines) => void this.#start(slides, pipelines));
+    askPipelines(slides, this.#list.models, async (choices) => {
+      this.#table.clearSelection();
+      const batch = await this.#list.start(slides, choices);
+      if (batch) await this.#showBatch(batch);
+    });
+  }
+
+  async #showBatch(batch: Batch): Promise<void> {
+    await this.#batches.load();
+    await this.#batches.choose(batch.id);
   }
 
   #onKey(event: KeyboardEvent): void {
@@ -360,9 +340,18 @@ class WorklistPage {
     else if (isTyping(event)) return;
     else if (event.key === "/") this.#search.focus();
     else if (event.key === "?") showWorklistKeys();
+    else if (event.target === document.body && event.key === "Enter") this.#table.openFirst();
     else if (event.target === document.body && ["ArrowDown", "j"].includes(event.key)) {
       this.#table.focusFirst();
     } else return;
     event.preventDefault();
   }
+}
+
+function warning(error: ApiError): string {
+  if (isAway(error)) {
+    return "The service is away. What you see may be old; this page keeps trying.";
+  }
+  if (isPassing(error)) return "The session has ended. Sign in to go on.";
+  return `The worklist could not be read: ${error.message}`;
 }

@@ -1,10 +1,8 @@
-import { thumbnailUrl } from "../api/client";
-import type { ResultSummary, Slide } from "../api/types";
-import { ago, bytes, mppText, percent, pipelineTitle, pixels } from "../pure/format";
-import { suspicion, suspiciousClass } from "../pure/suspicion";
-import { type Order, type SortKey, slideState, visibleRows } from "../pure/worklist";
+import type { Slide } from "../api/types";
+import { pipelineTitle } from "../pure/format";
+import { isUnread, type Order, type SortKey, visibleRows } from "../pure/worklist";
 import { fill, h, perFrame } from "../ui/dom";
-import { icon } from "../ui/icons";
+import { rowCells } from "./cells";
 
 /** The rows of the worklist. Only those in sight are in the document, so thousands stay fluid. */
 
@@ -17,6 +15,16 @@ export interface TableActions {
   readonly giveMpp: (slide: Slide) => void;
 }
 
+export interface TableContent {
+  readonly slides: readonly Slide[];
+  readonly pipelines: readonly string[];
+  readonly order: Order;
+  /** Scores of slides that are not read yet are hidden. */
+  readonly blind: boolean;
+  /** Why a slide of the chosen batch was refused, by its id. */
+  readonly refusals: ReadonlyMap<string, string>;
+}
+
 export class SlideTable {
   readonly element: HTMLElement;
   readonly #actions: TableActions;
@@ -27,6 +35,8 @@ export class SlideTable {
   readonly #resize: ResizeObserver;
   #slides: readonly Slide[] = [];
   #pipelines: readonly string[] = [];
+  #blind = false;
+  #refusals: ReadonlyMap<string, string> = new Map();
   #headKey = "";
   #focused: string | null = null;
 
@@ -54,9 +64,11 @@ export class SlideTable {
     this.#resize.disconnect();
   }
 
-  show(slides: readonly Slide[], pipelines: readonly string[], order: Order): void {
+  show({ slides, pipelines, order, blind, refusals }: TableContent): void {
     this.#slides = slides;
     this.#pipelines = pipelines;
+    this.#blind = blind;
+    this.#refusals = refusals;
     this.element.setAttribute("aria-rowcount", String(slides.length + 1));
     this.element.style.setProperty("--pipelines", String(pipelines.length));
     this.#space.style.height = `${slides.length * ROW}px`;
@@ -73,8 +85,20 @@ export class SlideTable {
     this.#focusRow(0);
   }
 
+  /** Where it is in the list: the reader comes back to the row that they left. */
+  focusSlide(id: string): void {
+    const at = this.#slides.findIndex((slide) => slide.id === id);
+    if (at >= 0) this.#focusRow(at);
+  }
+
   selectedSlides(): Slide[] {
     return this.#slides.filter((slide) => this.#selected.has(slide.id));
+  }
+
+  clearSelection(): void {
+    this.#selected.clear();
+    this.#actions.selected(0);
+    this.#draw();
   }
 
   #showHead(order: Order): void {
@@ -117,9 +141,9 @@ export class SlideTable {
       column("name", "Slide"),
       column("suspicion", "Suspicion", "The highest of the pipelines' probabilities of cancer"),
       this.#pipelines.map((name) => column(`p:${name}`, pipelineTitle(name))),
+      column("quality", "Quality", "What of the tissue is out of focus, folded, under pen marks"),
       column("state", "State"),
-      column("mpp", "Resolution"),
-      column("size", "Size"),
+      column("review", "Review"),
       column("created", "Added"),
       h("div", { role: "columnheader" }, h("span", { class: "sr-only" }, "Actions")),
     );
@@ -159,7 +183,9 @@ export class SlideTable {
 
   #place(slide: Slide, index: number, tabStop: boolean): void {
     const selected = this.#selected.has(slide.id);
-    const key = JSON.stringify([slide, selected, this.#pipelines]);
+    const refusal = this.#refusals.get(slide.id) ?? null;
+    const hidden = this.#blind && isUnread(slide);
+    const key = JSON.stringify([slide, selected, this.#pipelines, hidden, refusal]);
     let row = this.#rows.get(slide.id);
     if (!row) {
       const element = h("div", { class: "slide-row", role: "row", "data-id": slide.id });
@@ -171,7 +197,7 @@ export class SlideTable {
       this.#rows.set(slide.id, row);
     }
     if (row.key !== key) {
-      this.#fillRow(row.element, slide, selected);
+      this.#fillRow(row.element, slide, selected, hidden, refusal);
       row.key = key;
     }
     row.element.style.transform = `translateY(${index * ROW}px)`;
@@ -180,76 +206,26 @@ export class SlideTable {
     row.element.tabIndex = tabStop ? 0 : -1;
   }
 
-  #fillRow(row: HTMLElement, slide: Slide, selected: boolean): void {
+  #fillRow(
+    row: HTMLElement,
+    slide: Slide,
+    selected: boolean,
+    hidden: boolean,
+    refusal: string | null,
+  ): void {
     const focused = row.contains(document.activeElement)
       ? document.activeElement?.getAttribute("data-part")
       : undefined;
-    const oldImage = row.querySelector("img");
-    const cell = (name: string, ...content: readonly (Node | string | null)[]) =>
-      h("div", { class: `cell ${name}`, role: "gridcell" }, [...content]);
-    const box = h("input", {
-      type: "checkbox",
-      checked: selected,
-      tabindex: -1,
-      "data-part": "box",
-      "aria-label": `Select ${slide.name}`,
-      onchange: () => this.#select(slide, box.checked),
+    const cells = rowCells(slide, this.#pipelines, {
+      selected,
+      hidden,
+      refusal,
+      image: row.querySelector("img"),
+      select: (on) => this.#select(slide, on),
+      start: () => this.#actions.start(slide),
+      giveMpp: () => this.#actions.giveMpp(slide),
     });
-    fill(
-      row,
-      cell("check", box),
-      cell(
-        "name",
-        oldImage ?? thumbnail(slide),
-        h(
-          "div",
-          { class: "name-text" },
-          h("a", { href: `#/slides/${slide.id}`, tabindex: -1, "data-part": "link" }, slide.name),
-          h(
-            "span",
-            { class: "quiet" },
-            `${pixels(slide.width, slide.height)} px · ${slide.vendor}`,
-          ),
-        ),
-      ),
-      cell("suspicion", suspicionMeter(slide)),
-      ...this.#pipelines.map((name) =>
-        cell("score", scoreOf(slide.results.find((result) => result.pipeline === name))),
-      ),
-      cell("state", stateOf(slide)),
-      cell(
-        "mpp",
-        slide.mpp === null
-          ? h(
-              "button",
-              {
-                class: "link warn",
-                tabindex: -1,
-                "data-part": "mpp",
-                onclick: () => this.#actions.giveMpp(slide),
-              },
-              "Set resolution",
-            )
-          : mppText(slide.mpp),
-      ),
-      cell("size", bytes(slide.size_bytes)),
-      cell("created", ago(slide.created_at, Date.now())),
-      cell(
-        "act",
-        h(
-          "button",
-          {
-            class: "button small",
-            tabindex: -1,
-            "data-part": "start",
-            "aria-label": `Score ${slide.name}`,
-            onclick: () => this.#actions.start(slide),
-          },
-          icon("play", 13),
-          "Score",
-        ),
-      ),
-    );
+    fill(row, cells);
     if (focused) row.querySelector<HTMLElement>(`[data-part="${focused}"]`)?.focus();
     else if (focused === null) row.focus();
   }
@@ -304,80 +280,4 @@ export class SlideTable {
     this.#draw();
     this.#rows.get(slide.id)?.element.focus({ preventScroll: true });
   }
-}
-
-function thumbnail(slide: Slide): HTMLElement {
-  return h("img", {
-    src: thumbnailUrl(slide.id, 128),
-    alt: "",
-    width: 72,
-    height: 52,
-    loading: "lazy",
-    decoding: "async",
-    onerror: (event: Event) => (event.target as HTMLElement).classList.add("broken"),
-  });
-}
-
-function suspicionMeter(slide: Slide): HTMLElement | string {
-  const values = slide.results.map(suspicion).filter((value) => value !== null);
-  if (values.length === 0) return "–";
-  const value = Math.max(...values);
-  const level = value >= 0.5 ? "high" : value >= 0.2 ? "middle" : "low";
-  const bar = h("span", { class: "meter-fill" });
-  bar.style.width = `${(value * 100).toFixed(1)}%`;
-  return h(
-    "div",
-    { class: `meter ${level}` },
-    h("strong", {}, percent(value)),
-    h("span", { class: "meter-track", "aria-hidden": "true" }, bar),
-  );
-}
-
-function scoreOf(result: ResultSummary | undefined): HTMLElement | string {
-  if (!result) return "–";
-  if (result.status === "QUEUED") return h("span", { class: "quiet" }, "waiting");
-  if (result.status === "RUNNING") {
-    const share = Math.round(result.progress * 100);
-    return h(
-      "div",
-      { class: "score-progress" },
-      h("progress", { max: 100, value: share, "aria-label": `${result.pipeline} progress` }),
-      h("span", { class: "quiet" }, `${share} %`),
-    );
-  }
-  if (result.status === "FAILED") {
-    return h("span", { class: "failed", title: result.error }, "failed");
-  }
-  if (result.status === "CANCELLED") return h("span", { class: "quiet" }, "stopped");
-  if (result.outcome === "no_tissue") return h("span", { class: "quiet" }, "no tissue");
-  const value = suspicion(result);
-  if (value === null) return "–";
-  return h(
-    "div",
-    { class: "score-value", title: result.model },
-    h("span", {}, percent(value)),
-    h("span", { class: "quiet" }, suspiciousClass(result.classes)),
-  );
-}
-
-const STATES = {
-  unscored: "Not scored",
-  running: "In progress",
-  scored: "Scored",
-  failed: "Failed",
-} as const;
-
-function stateOf(slide: Slide): HTMLElement {
-  const state = slideState(slide);
-  const failed = slide.results.find((result) => result.status === "FAILED");
-  const running = slide.results.find((result) => result.status === "RUNNING");
-  // The row says which slide it is; the reason need not say it again.
-  const reason = failed?.error?.replace(`${slide.name}: `, "");
-  const detail = state === "failed" ? reason : state === "running" ? running?.stage : null;
-  return h(
-    "div",
-    { class: `state ${state}` },
-    h("span", { class: "badge" }, STATES[state]),
-    detail ? h("span", { class: "quiet detail", title: detail }, detail) : null,
-  );
 }

@@ -1,22 +1,26 @@
-import { ApiError, messageOf, setMpp, type Upload, uploadSlide } from "../api/client";
+import { ApiError, messageOf, SIGNED_IN, setMpp } from "../api/client";
+import { interruptedUploads, type Sending, sendSlide } from "../api/tus";
 import type { Slide } from "../api/types";
 import { bytes } from "../pure/format";
 import { askMpp } from "../ui/dialog";
 import { h, setText } from "../ui/dom";
 import { icon } from "../ui/icons";
+import { toast } from "../ui/notice";
 
-/** Slides sent by button or by drag and drop, one after the other, each with its own progress. */
-export class Uploads {
+/**
+ * Slides sent by button or by drag and drop, one after the other, each with its own progress.
+ * They go on while the reader looks at slides; a worklist that is shown again shows them again.
+ */
+class Uploads {
   readonly button: HTMLButtonElement;
   readonly list = h("ul", { class: "uploads", "aria-label": "Uploads", hidden: true });
-  readonly #onSlide: (slide: Slide) => void;
-  readonly #signal: AbortSignal;
-  readonly #waiting: (() => Promise<void>)[] = [];
+  readonly #waiting: UploadRow[] = [];
+  readonly #rows = new Set<UploadRow>();
+  #onSlide: ((slide: Slide) => void) | null = null;
   #busy = false;
+  #recalled = false;
 
-  constructor(root: Element, signal: AbortSignal, onSlide: (slide: Slide) => void) {
-    this.#onSlide = onSlide;
-    this.#signal = signal;
+  constructor() {
     const input = h("input", { type: "file", multiple: true, hidden: true });
     input.addEventListener("change", () => {
       this.#add([...(input.files ?? [])]);
@@ -30,14 +34,22 @@ export class Uploads {
     );
     this.button.append(input);
     input.addEventListener("click", (event) => event.stopPropagation());
+    window.addEventListener("beforeunload", (event) => {
+      if (this.#busy) event.preventDefault();
+    });
+    for (const event of ["online", SIGNED_IN]) {
+      window.addEventListener(event, () => {
+        for (const row of this.#rows) row.goOn();
+      });
+    }
+  }
+
+  /** A worklist is shown: it takes drops, and hears of the slides that arrive. */
+  attach(root: Element, signal: AbortSignal, onSlide: (slide: Slide) => void): void {
+    this.#onSlide = onSlide;
     this.#listenDrops(root, signal);
-    window.addEventListener(
-      "beforeunload",
-      (event) => {
-        if (this.#busy) event.preventDefault();
-      },
-      { signal },
-    );
+    if (!this.#recalled) void this.#recall();
+    this.#recalled = true;
   }
 
   #listenDrops(root: Element, signal: AbortSignal): void {
@@ -72,11 +84,17 @@ export class Uploads {
 
   #add(files: readonly File[]): void {
     for (const file of files) {
-      const row = new UploadRow(
-        file,
-        () => void this.#enqueue(row),
-        () => this.#tidy(),
-      );
+      for (const note of this.list.querySelectorAll<HTMLElement>(".interrupted")) {
+        if (note.dataset["name"] === file.name) note.remove();
+      }
+      const row = new UploadRow(file, {
+        again: () => this.#enqueue(row),
+        gone: () => {
+          this.#rows.delete(row);
+          this.#tidy();
+        },
+      });
+      this.#rows.add(row);
       this.list.append(row.element);
       this.#enqueue(row);
     }
@@ -84,30 +102,69 @@ export class Uploads {
   }
 
   #enqueue(row: UploadRow): void {
-    this.#waiting.push(async () => {
-      const slide = await row.send();
-      if (!slide || this.#signal.aborted) return;
-      this.#onSlide(slide);
-      if (slide.mpp !== null) return;
-      const mpp = await askMpp(
-        slide.name,
-        "This slide states no resolution, and a model needs one.",
-      );
-      if (mpp !== null) this.#onSlide(await setMpp(slide.id, mpp));
-    });
+    this.#waiting.push(row);
     void this.#work();
   }
 
   async #work(): Promise<void> {
     if (this.#busy) return;
     this.#busy = true;
-    for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) await next();
+    for (let row = this.#waiting.shift(); row; row = this.#waiting.shift()) {
+      const slide = await row.send();
+      if (slide) await this.#arrived(slide);
+    }
     this.#busy = false;
+  }
+
+  async #arrived(slide: Slide): Promise<void> {
+    this.#onSlide?.(slide);
+    if (slide.mpp !== null) return;
+    const mpp = await askMpp(slide.name, "This slide states no resolution, and a model needs one.");
+    if (mpp === null) return;
+    try {
+      this.#onSlide?.(await setMpp(slide.id, mpp));
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      toast(error.message, "error");
+    }
+  }
+
+  /** Say which uploads were broken off before this page was loaded. */
+  async #recall(): Promise<void> {
+    for (const { name, size, forget } of await interruptedUploads()) {
+      const note = h(
+        "li",
+        { class: "interrupted", "data-name": name },
+        h("span", { class: "upload-name" }, name),
+        h("span", { class: "quiet" }, bytes(size)),
+        h("span", { class: "upload-text" }, "Interrupted. Choose the file again to go on."),
+        h(
+          "button",
+          {
+            class: "icon-button small",
+            "aria-label": `Forget the upload of ${name}`,
+            onclick: () => {
+              forget();
+              note.remove();
+              this.#tidy();
+            },
+          },
+          icon("close", 14),
+        ),
+      );
+      this.list.append(note);
+    }
+    this.#tidy();
   }
 
   #tidy(): void {
     this.list.hidden = this.list.childElementCount === 0;
   }
+}
+
+interface RowEvents {
+  readonly again: () => void;
+  readonly gone: () => void;
 }
 
 class UploadRow {
@@ -117,24 +174,19 @@ class UploadRow {
   readonly #text = h("span", { class: "upload-text" }, "waiting");
   readonly #retry: HTMLButtonElement;
   readonly #close: HTMLButtonElement;
-  readonly #gone: () => void;
-  #upload: Upload | null = null;
+  readonly #events: RowEvents;
+  #sending: Sending | null = null;
   #stopped = false;
+  /** It failed for a reason that goes by: no connection, no session. */
+  #waits = false;
 
-  constructor(file: File, again: () => void, gone: () => void) {
+  constructor(file: File, events: RowEvents) {
     this.#file = file;
-    this.#gone = gone;
+    this.#events = events;
     this.#bar.setAttribute("aria-label", `Upload of ${file.name}`);
     this.#retry = h(
       "button",
-      {
-        class: "button small",
-        hidden: true,
-        onclick: () => {
-          this.#retry.hidden = true;
-          again();
-        },
-      },
+      { class: "button small", hidden: true, onclick: () => this.#again() },
       icon("retry", 13),
       "Try again",
     );
@@ -164,33 +216,60 @@ class UploadRow {
     if (this.#stopped) return null;
     this.element.classList.remove("failed");
     this.#bar.hidden = false;
-    this.#upload = uploadSlide(this.#file, null, (share) => {
+    const onProgress = (share: number) => {
       this.#bar.value = share * 100;
       setText(this.#text, share < 1 ? `${Math.round(share * 100)} %` : "being checked");
-    });
+    };
+    this.#sending = sendSlide(this.#file, onProgress, () =>
+      setText(this.#text, "broken off, trying again"),
+    );
     try {
-      const slide = await this.#upload.done;
+      const slide = await this.#sending.done;
       setText(this.#text, "done");
+      this.#sending = null;
       setTimeout(() => this.#end(), 2500);
       return slide;
     } catch (error) {
+      this.#sending = null;
       if (!(error instanceof ApiError)) throw error;
-      if (error.kind === "aborted") return null;
-      this.#bar.hidden = true;
-      this.element.classList.add("failed");
-      setText(this.#text, messageOf(error));
-      this.#retry.hidden = error.status >= 400 && error.status < 500;
-      this.#close.setAttribute("aria-label", `Dismiss ${this.#file.name}`);
+      if (error.kind !== "aborted") this.#fail(error);
       return null;
-    } finally {
-      this.#upload = null;
     }
+  }
+
+  /** The connection or the session is back. */
+  goOn(): void {
+    if (this.#waits) this.#again();
+  }
+
+  #fail(error: ApiError): void {
+    this.#bar.hidden = true;
+    this.element.classList.add("failed");
+    setText(this.#text, messageOf(error));
+    this.#waits = error.status === 0 || error.status === 401;
+    // What is wrong with the file itself does not change by sending it again.
+    this.#retry.hidden = error.status >= 400 && error.status < 500 && error.status !== 401;
+    this.#close.setAttribute("aria-label", `Dismiss ${this.#file.name}`);
+  }
+
+  #again(): void {
+    this.#waits = false;
+    this.#retry.hidden = true;
+    setText(this.#text, "waiting");
+    this.#events.again();
   }
 
   #end(): void {
     this.#stopped = true;
-    this.#upload?.abort();
+    this.#sending?.abort();
     this.element.remove();
-    this.#gone();
+    this.#events.gone();
   }
+}
+
+let uploads: Uploads | null = null;
+
+export function theUploads(): Uploads {
+  uploads ??= new Uploads();
+  return uploads;
 }

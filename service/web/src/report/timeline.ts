@@ -1,0 +1,60 @@
+import { percent, pipelineTitle } from "../pure/format";
+import { type Review, turns } from "../pure/review";
+import { h } from "../ui/dom";
+
+/** What was decided when, and what the models said at that moment. */
+export function timeline(history: readonly Review[]): HTMLElement | null {
+  const rows = turns(history);
+  if (rows.length === 0) return null;
+  let committed = false;
+  return h(
+    "section",
+    {},
+    h("h2", {}, "What was seen when"),
+    h(
+      "table",
+      { class: "report-table" },
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          ["When", "Reader", "Diagnosis", "The models said"].map((title) =>
+            h("th", { scope: "col" }, title),
+          ),
+        ),
+      ),
+      h(
+        "tbody",
+        {},
+        rows.map((review) => {
+          // A blind reader saw the models from their first choice on, not before it.
+          const unseen = review.blind && !committed;
+          committed ||= review.diagnosis !== null;
+          return h(
+            "tr",
+            {},
+            h("td", {}, review.saved_at ? new Date(review.saved_at).toLocaleString() : ""),
+            h("td", {}, review.reviewer || "no name"),
+            h("td", {}, `${review.diagnosis ?? "none"}${state(review)}`),
+            h("td", {}, unseen ? "hidden from the reader" : said(review)),
+          );
+        }),
+      ),
+    ),
+  );
+}
+
+function state(review: Review): string {
+  if (review.status !== "signed") return "";
+  return review.amends === null ? ", signed" : ", amended and signed";
+}
+
+const said = (review: Review): string =>
+  review.model_calls
+    .map((call) => {
+      const name = pipelineTitle(call.pipeline);
+      return `${name}: ${call.class_name} ${percent(call.probability)} (${call.model})`;
+    })
+    .join("; ") || "nothing yet";

@@ -1,0 +1,184 @@
+import {
+  ApiError,
+  getSlide,
+  listJobs,
+  listModels,
+  listNews,
+  listSlides,
+  setMpp,
+  startBatch,
+  startJob,
+} from "../api/client";
+import {
+  type Batch,
+  isFinal,
+  type Job,
+  type Model,
+  type ReviewBrief,
+  type Slide,
+} from "../api/types";
+import { withJob } from "../pure/worklist";
+import { askMpp } from "../ui/dialog";
+import { toast } from "../ui/notice";
+
+const PAGE = 500;
+/** News of reviews come with every so many looks at the jobs. */
+const NEWS_EVERY = 3;
+
+/** Which pipeline shall score, and with which of its models; null: the newest. */
+export interface Choice {
+  readonly pipeline: string;
+  readonly model: string | null;
+}
+
+/** The slides as the service knows them, kept up to date, and the jobs that are started on them. */
+export class SlideList {
+  readonly slides = new Map<string, Slide>();
+  models: readonly Model[] = [];
+  loaded = false;
+  readonly #changed: () => void;
+  readonly #signal: AbortSignal;
+  #active = new Map<string, Job>();
+  #newest: string | null = null;
+  #looks = 0;
+
+  constructor(changed: () => void, signal: AbortSignal) {
+    this.#changed = changed;
+    this.#signal = signal;
+  }
+
+  /** All slides, page by page; what is there is shown meanwhile. */
+  async load(): Promise<void> {
+    const [first, models] = await Promise.all([listSlides(PAGE, 0), listModels()]);
+    this.models = models;
+    this.#take(first.items);
+    this.loaded = true;
+    this.#changed();
+    let seen = first.items.length;
+    while (seen < first.total && !this.#signal.aborted) {
+      const next = await listSlides(PAGE, seen);
+      if (next.items.length === 0) break;
+      this.#take(next.items);
+      seen += next.items.length;
+      this.#changed();
+    }
+  }
+
+  /** Running jobs are few; slides may be thousands. So ask for jobs, and for what changed. */
+  async look(): Promise<void> {
+    const [queued, running, newest] = await Promise.all([
+      listJobs("status=QUEUED&limit=200"),
+      listJobs("status=RUNNING&limit=200"),
+      listSlides(20, 0),
+    ]);
+    const now = new Map([...queued.items, ...running.items].map((job) => [job.id, job]));
+    const ended = [...this.#active.values()].filter((job) => !now.has(job.id));
+    this.#active = now;
+    for (const slide of newest.items) {
+      if (!this.slides.has(slide.id)) this.#take([slide]);
+    }
+    for (const id of new Set(ended.map((job) => job.slide_id))) this.#take([await getSlide(id)]);
+    for (const job of now.values()) {
+      const slide = this.slides.get(job.slide_id);
+      if (slide) this.slides.set(slide.id, withJob(slide, job));
+    }
+    if (++this.#looks % NEWS_EVERY === 0) this.#hear(await listNews(this.#newest));
+    this.#changed();
+  }
+
+  /** Queue slides: several as one batch, if the reader may; else one by one. */
+  async start(slides: readonly Slide[], choices: readonly Choice[]): Promise<Batch | null> {
+    if (slides.length > 1 && choices.every(({ model }) => model === null)) {
+      try {
+        return await this.#startBatch(slides, choices);
+      } catch (error) {
+        if (!(error instanceof ApiError)) throw error;
+        if (error.status !== 403) {
+          toast(error.message, "error");
+          return null;
+        }
+      }
+    }
+    for (const slide of slides) {
+      for (const choice of choices) {
+        try {
+          if (!(await this.#startOne(slide, choice))) break;
+        } catch (error) {
+          if (!(error instanceof ApiError)) throw error;
+          toast(`${slide.name}: ${error.message}`, "error");
+          break;
+        }
+      }
+    }
+    this.#changed();
+    return null;
+  }
+
+  async giveMpp(slide: Slide, reason: string): Promise<boolean> {
+    const mpp = await askMpp(slide.name, reason);
+    if (mpp === null) return false;
+    try {
+      this.add(await setMpp(slide.id, mpp));
+      return true;
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      toast(error.message, "error");
+      return false;
+    }
+  }
+
+  /** Jobs of a batch, of which there may be more than are asked for each time. */
+  noteJobs(jobs: readonly Job[]): void {
+    for (const job of jobs) {
+      const slide = isFinal(job.status) ? undefined : this.slides.get(job.slide_id);
+      if (slide) this.slides.set(slide.id, withJob(slide, job));
+    }
+  }
+
+  add(slide: Slide): void {
+    this.#take([slide]);
+    this.#changed();
+  }
+
+  async #startBatch(slides: readonly Slide[], choices: readonly Choice[]): Promise<Batch> {
+    const batch = await startBatch(
+      `${slides.length} slides`,
+      slides.map(({ id }) => id),
+      choices.map(({ pipeline }) => pipeline),
+    );
+    await this.look();
+    return batch;
+  }
+
+  /** Returns whether to go on with this slide. */
+  async #startOne(slide: Slide, choice: Choice): Promise<boolean> {
+    try {
+      const job = await startJob(slide.id, choice.pipeline, choice.model);
+      this.#active.set(job.id, job);
+      this.slides.set(slide.id, withJob(this.slides.get(slide.id) ?? slide, job));
+      return true;
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.kind !== "mpp") throw error;
+      return (await this.giveMpp(slide, error.message)) && this.#startOne(slide, choice);
+    }
+  }
+
+  #take(slides: readonly Slide[]): void {
+    for (const slide of slides) {
+      this.slides.set(slide.id, slide);
+      if (slide.review) this.#noteTime(slide.review);
+    }
+  }
+
+  #hear(news: readonly ReviewBrief[]): void {
+    for (const review of news) {
+      this.#noteTime(review);
+      const slide = this.slides.get(review.slide_id);
+      if (slide) this.slides.set(slide.id, { ...slide, review });
+    }
+  }
+
+  #noteTime(review: ReviewBrief): void {
+    if (this.#newest === null || review.saved_at > this.#newest) this.#newest = review.saved_at;
+  }
+}
