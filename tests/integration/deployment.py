@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,11 +61,16 @@ class Deployment:
         """Where bundles go."""
         return self.folder / "models"
 
-    def start(self, module: str, **more: str) -> subprocess.Popen[bytes]:
-        """``python -m service`` or ``python -m workers``; its output goes to a log."""
+    def start(
+        self, module: str, *, under: Sequence[str] = (), **more: str
+    ) -> subprocess.Popen[bytes]:
+        """``python -m service`` or ``python -m workers``; its output goes to a log.
+
+        ``under``: a command that runs it, such as one that sets a limit first.
+        """
         with (self.folder / f"{module}-{len(self.processes)}.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", module],
+                [*under, sys.executable, "-m", module],
                 cwd=ROOT,
                 env={**os.environ, **self.environment, **more},
                 stdout=log,
@@ -162,7 +167,8 @@ def _queue(broker: str) -> Iterator[dict[str, str]]:
     finally:
         if broker == "redis":
             client = redis.Redis.from_url(url)
-            client.delete(queue, f"_kombu.binding.{queue}", f"_kombu.binding_permanent.{queue}")
+            for name in (queue, f"{queue}.gpu"):
+                client.delete(name, f"_kombu.binding.{name}", f"_kombu.binding_permanent.{name}")
             client.close()
         else:
             parsed = httpx.URL(url)
@@ -170,8 +176,9 @@ def _queue(broker: str) -> Iterator[dict[str, str]]:
                 f"{parsed.host}:{parsed.port}", userid=parsed.username, password=parsed.password
             ) as connection:
                 channel = connection.channel()
-                channel.queue_delete(queue)
-                channel.exchange_delete(queue)
+                for name in (queue, f"{queue}.gpu"):
+                    channel.queue_delete(name)
+                    channel.exchange_delete(name)
 
 
 def add_toy(place: Deployment, name: str = "toy", pipeline: str = "patch", **settings: Any) -> None:

@@ -2,15 +2,22 @@
 
 import socket
 import threading
+import time
 from types import TracebackType
 from typing import Self
 
 
 class Proxy:
-    """Forwards to ``target`` from a port of its own, until cut."""
+    """Forwards to ``target`` from a port of its own, until cut.
 
-    def __init__(self, target: tuple[str, int]) -> None:
+    Args:
+        target: host and port.
+        pause_s: wait so long after each 64 KiB, which makes a slow line.
+    """
+
+    def __init__(self, target: tuple[str, int], pause_s: float = 0.0) -> None:
         self._target = target
+        self._pause_s = pause_s
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._cut = False
@@ -56,7 +63,12 @@ class Proxy:
                 if self._cut:
                     client.close()
                     continue
-            server = socket.create_connection(self._target)
+            try:
+                server = socket.create_connection(self._target)
+            except OSError:
+                # Nobody listens there at present.
+                client.close()
+                continue
             with self._lock:
                 self._open |= {client, server}
             pair = threading.Thread(target=self._serve, args=(client, server), daemon=True)
@@ -64,9 +76,9 @@ class Proxy:
             pair.start()
 
     def _serve(self, client: socket.socket, server: socket.socket) -> None:
-        back = threading.Thread(target=_pump, args=(server, client), daemon=True)
+        back = threading.Thread(target=_pump, args=(server, client, 0.0), daemon=True)
         back.start()
-        _pump(client, server)
+        _pump(client, server, self._pause_s)
         back.join()
         with self._lock:
             self._open -= {client, server}
@@ -74,10 +86,11 @@ class Proxy:
         server.close()
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
+def _pump(source: socket.socket, sink: socket.socket, pause_s: float) -> None:
     try:
         while data := source.recv(65536):
             sink.sendall(data)
+            time.sleep(pause_s)
     except OSError:
         # Cut: both sides are told below.
         pass

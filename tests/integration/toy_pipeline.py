@@ -92,6 +92,8 @@ class ToyPipeline:
             raise ZeroDivisionError(wanted["raises"])
         if wanted.get("damaged") or wanted.get("damaged_name") == slide.name:
             raise DamagedSlideError(slide.name, "made so by the test")
+        if wanted.get("allocate_on") == slide.name:
+            np.ones(int(wanted["allocate_bytes"]), np.uint8)
         if wanted.get("deaf_s"):
             time.sleep(float(wanted["deaf_s"]))
         steps = int(wanted.get("steps", 0))
