@@ -1,0 +1,289 @@
+"""Does the whole-slide network learn from slide labels alone, and does resolution matter?
+
+No tumour-free slide is at hand, so slides are collages of real patches: a slide a patient, that
+patient's patches on white glass, seven of invasive ductal carcinoma and seven without in a
+positive slide, fourteen without in a negative one (fewer where the patient has fewer). Patches and
+the split by patient: Cruz-Roa 2014, Janowczyk and Madabhushi 2016. Validation patients choose the
+best epoch too, for both pipelines. A collage is easier than a slide: half of a positive one is
+cancer.
+
+The same slides are drawn at the patches' own scale and enlarged, and the same training runs at
+full, half and quarter resolution. The patch pipeline learns from the labels of the same patients'
+patches, and scores the same validation slides, as it is and with gated attention trained on the
+training slides' embeddings.
+
+    python -m benchmarks.collages [--seeds 3] [--patch-models FOLDER]
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from benchmarks.common import RESULTS, write_result
+from benchmarks.idc_patches import CLASSES, STATED_MPP, STATED_PX
+from benchmarks.idc_patches import train as train_patches
+from wsi.models.aggregators.stored import join_bundles
+from wsi.models.bundle import load_bundle
+from wsi.pipelines._aggregator_inputs import write_inputs
+from wsi.pipelines.patch import PatchPipeline
+from wsi.progress import no_progress
+from wsi.slides import open_slide
+from wsi.storage import SlideStore
+from wsi.testing.slides import collage_slide
+from wsi.training.attention import AttentionTrainer, AttentionTraining
+from wsi.training.augment import AugmentSpec
+from wsi.training.bags import read_bags
+from wsi.training.sources import TablePatches
+from wsi.training.tables import Row, read_table
+from wsi.training.whole_slide import WholeSlideTrainer
+from wsi.training.whole_slide_config import WholeSlideTraining
+
+MOST_PATCHES = 14
+LEAST_PATCHES = 4
+INTERVAL_DRAWS = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """A set of collages and the resolutions to train at.
+
+    Attributes:
+        enlarge: pixels of a slide for each pixel of a patch, by bilinear interpolation.
+        margin: patches' widths of glass around the tissue.
+        epochs: of each training.
+    """
+
+    enlarge: int
+    margin: int
+    epochs: int
+
+
+OWN = Scale(enlarge=1, margin=1, epochs=25)
+ENLARGED = Scale(enlarge=4, margin=3, epochs=12)
+SHARES = (1.0, 0.5, 0.25)
+
+
+def draw_slides(data: Path, folder: Path, scale: Scale) -> list[Row]:
+    """Write a collage a patient; the rows of the training table."""
+    archive, table = data / "idc_patches.zip", read_table(data / "idc_patches.csv", CLASSES)
+    patients: dict[str, list[Row]] = {}
+    for row in table:
+        patients.setdefault(row.patient, []).append(row)
+    rng = np.random.default_rng(0)
+    rows = []
+    for patient, own in sorted(patients.items()):
+        positive = bool(rng.integers(2))
+        chosen = _choose(own, positive, rng)
+        if chosen is None:  # too few patches of that kind: the other kind of slide
+            positive = not positive
+            chosen = _choose(own, positive, rng)
+        if chosen is None:
+            continue
+        source = TablePatches(chosen, archive, STATED_PX * scale.enlarge)
+        name = f"{patient}.tif"
+        collage_slide(
+            folder / name,
+            source.read(np.arange(len(chosen))),
+            STATED_MPP / scale.enlarge,
+            seed=int(patient),
+            margin=scale.margin,
+        )
+        rows.append(Row(path=name, label=int(positive), patient=patient, split=own[0].split))
+    return rows
+
+
+def _choose(own: list[Row], positive: bool, rng: np.random.Generator) -> list[Row] | None:
+    """The patches of one slide, as many whatever its label; ``None`` where there are too few."""
+    kinds = [[row for row in own if row.label == label] for label in (0, 1)]
+    for rows in kinds:
+        rng.shuffle(rows)  # type: ignore[arg-type]
+    half = MOST_PATCHES // 2
+    chosen = kinds[1][:half] + kinds[0][:half] if positive else kinds[0][:MOST_PATCHES]
+    enough = len(chosen) >= LEAST_PATCHES and (not positive or len(kinds[1]) >= 2)
+    return chosen if enough else None
+
+
+def train_whole(
+    rows: list[Row], root: Path, out: Path, mpp: float, epochs: int, seed: int
+) -> dict[str, Any]:
+    """One training from scratch; its best epoch's validation scores, and its cost."""
+    config = WholeSlideTraining(
+        name=out.name,
+        classes=CLASSES,
+        mpp=mpp,
+        architecture="resnet18",
+        norm="cell",
+        pooling="lse",
+        epochs=epochs,
+        accumulate=8,
+        learning_rate=5e-4,
+        weight_decay=0.05,
+        warmup=20,
+        label_smoothing=0.05,
+        seed=seed,
+        augmentation=AugmentSpec(stain=0.1, brightness=0.2),
+    )
+    trainer = WholeSlideTrainer(config, rows, root, out, on_plan=print)
+    started = time.perf_counter()
+    trainer.run()
+    seconds = time.perf_counter() - started
+    validation = [row for row in rows if row.split == "val"]
+    # The bundle holds the best epoch's weights, the trainer the last one's.
+    trainer.network.load_state_dict(load_bundle(out)[1])
+    scores = trainer.predict(validation)[:, 1]
+    curve = [round(figures["validation_auc"], 4) for figures in trainer.history]
+    return {"scores": scores, "seconds": round(seconds), "curve": curve}
+
+
+def score_patch(bundle: Path, rows: list[Row], root: Path, scratch: Path) -> NDArray[np.float64]:
+    """The patch pipeline's probability of cancer of each validation slide."""
+    pipeline = PatchPipeline.load(bundle, "cpu")
+    scores = []
+    for row in rows:
+        with open_slide(root / row.path) as slide:
+            store = SlideStore(str(scratch / f"{bundle.name}-{row.patient}.zarr"))
+            result = pipeline.analyze(slide, store, no_progress)
+        scores.append(result.probabilities["cancer"])
+    return np.array(scores)
+
+
+def add_attention(bundle: Path, rows: list[Row], root: Path, folder: Path, seed: int) -> Path:
+    """The bundle with gated attention (Ilse 2018) trained on the training slides' embeddings."""
+    pipeline = PatchPipeline.load(bundle, "cpu")
+    for outcome in write_inputs(pipeline, rows, root, folder / "inputs"):
+        assert not outcome.problem, outcome.problem
+    bags = read_bags(folder / "inputs" / "bags.csv", folder / "inputs", CLASSES)
+    config = AttentionTraining(name="attention", kind="gated-attention", classes=CLASSES, seed=seed)
+    AttentionTrainer(config, bags, folder / "alone").run()
+    join_bundles(bundle, folder / "alone", folder / f"{bundle.name}-attention")
+    return folder / f"{bundle.name}-attention"
+
+
+def summarize(labels: NDArray[np.int64], scores: list[NDArray[Any]]) -> dict[str, Any]:
+    """AUC of each seed, their mean, and its 95 % interval over draws of the patients."""
+    aucs = [float(roc_auc_score(labels, values)) for values in scores]
+    rng = np.random.default_rng(0)
+    means = []
+    while len(means) < INTERVAL_DRAWS:
+        drawn = rng.integers(len(labels), size=len(labels))
+        if 0 < labels[drawn].sum() < len(labels):
+            means.append(np.mean([roc_auc_score(labels[drawn], v[drawn]) for v in scores]))
+    low, high = np.quantile(means, (0.025, 0.975))
+    return {
+        "auc_mean": round(statistics.mean(aucs), 4),
+        "auc_sd": round(statistics.stdev(aucs), 4) if len(aucs) > 1 else 0.0,
+        "interval_95": [round(float(low), 3), round(float(high), 3)],
+        "auc_of_seeds": [round(value, 4) for value in aucs],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--patch-models", type=Path, help="Bundles idc-0, idc-1 ...; those not there are trained."
+    )
+    parser.add_argument("--patch-epochs", type=int, default=30)
+    parser.add_argument("--enlarged-seeds", type=int, default=3)
+    parser.add_argument("--only", choices=["own", "enlarged"])
+    arguments = parser.parse_args()
+    default = Path(__file__).parents[1] / ".." / "shared" / "data"
+    data = Path(os.environ.get("WSI_TEST_DATA", default)).resolve()
+    figures: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for kind, scale, seeds in (
+            ("own", OWN, arguments.seeds),
+            ("enlarged", ENLARGED, arguments.enlarged_seeds),
+        ):
+            if arguments.only in (None, kind) and seeds:
+                figures |= run_scale(data / "idc_patches", folder, kind, scale, seeds)
+        root = folder / ("own" if arguments.only != "enlarged" else "enlarged")
+        rows = figures.pop("rows")
+        validation = [row for row in rows if row.split == "val"]
+        plain, attended = [], []
+        for seed in range(arguments.seeds):
+            bundle = (arguments.patch_models or folder) / f"idc-{seed}"
+            if not bundle.exists():
+                train_patches(data, bundle, seed, arguments.patch_epochs)
+            plain.append(score_patch(bundle, validation, root, folder))
+            joined = add_attention(bundle, rows, root, folder / f"attention-{seed}", seed)
+            attended.append(score_patch(joined, validation, root, folder))
+        labels = np.array([row.label for row in validation])
+        figures["patch pipeline"] = summarize(labels, plain)
+        figures["patch pipeline, gated attention"] = summarize(labels, attended)
+        print(list(figures.items())[-2:], flush=True)
+    write_figures(figures, rows)
+
+
+def run_scale(data: Path, folder: Path, kind: str, scale: Scale, seeds: int) -> dict[str, Any]:
+    """Every training on one set of collages."""
+    root = folder / kind
+    root.mkdir()
+    rows = draw_slides(data, root, scale)
+    labels = np.array([row.label for row in rows if row.split == "val"])
+    with open_slide(root / rows[0].path) as slide:
+        size = (slide.size.width, slide.size.height)
+    found: dict[str, Any] = {"rows": rows}
+    for share in SHARES:
+        mpp = STATED_MPP / scale.enlarge / share
+        runs = [
+            train_whole(rows, root, folder / f"{kind}-{share}-{seed}", mpp, scale.epochs, seed)
+            for seed in range(seeds)
+        ]
+        summary = summarize(labels, [run.pop("scores") for run in runs])
+        label = f"whole-slide, {kind} scale, {share:g} of the resolution"
+        found[label] = {
+            **summary,
+            "slide_px": [round(side * share) for side in size],
+            "runs": runs,
+        }
+        print(label, found[label], flush=True)
+    return found
+
+
+def write_figures(figures: dict[str, Any], rows: list[Row]) -> None:
+    """The table, the line and the plot."""
+    figure = Figure(figsize=(6.5, 3.6), layout="constrained")
+    axes = figure.add_subplot(ylabel="AUC on validation patients", ylim=(0.4, 1.02))
+    for number, entry in enumerate(figures.values()):
+        low, high = entry["interval_95"]
+        axes.plot([number, number], [low, high], color="#777777")
+        axes.plot([number] * len(entry["auc_of_seeds"]), entry["auc_of_seeds"], "o", alpha=0.6)
+    short = [
+        label.replace("whole-slide, ", "").replace(" of the resolution", "").replace(", ", "\n")
+        for label in figures
+    ]
+    axes.set_xticks(range(len(short)), short, fontsize=7)
+    RESULTS.mkdir(exist_ok=True)
+    figure.savefig(RESULTS / "collages.svg")
+    counts = {
+        split: [sum(r.split == split and r.label == label for r in rows) for label in (0, 1)]
+        for split in ("train", "val")
+    }
+    lines = "; ".join(
+        f"{label}: {entry['auc_mean']:.3f} (95 % {entry['interval_95'][0]:.2f} to "
+        f"{entry['interval_95'][1]:.2f}, sd over seeds {entry['auc_sd']:.3f})"
+        for label, entry in figures.items()
+    )
+    write_result(
+        "collages",
+        f"Collages of IDC patches, a slide a patient, {counts['train'][0]} negative and "
+        f"{counts['train'][1]} positive slides to train on, {counts['val'][0]} and "
+        f"{counts['val'][1]} to validate. Slide AUC on validation patients: {lines}.",
+        {"slides": counts, "figures": figures},
+    )
+
+
+if __name__ == "__main__":
+    main()

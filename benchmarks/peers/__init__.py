@@ -1,0 +1,1 @@
+"""Us and others on the same slide in one run; see ``compare.py``."""
