@@ -13,7 +13,7 @@ NODE_OK := $(shell node -e 'process.exit(+process.versions.node.split(".")[0] >=
 NODE_PATH_PREFIX := $(if $(NODE_OK),,$(abspath $(BIN)):)
 
 .DEFAULT_GOAL := help
-.PHONY: help install page demo serve test lint types imports unit docs clean
+.PHONY: help install page demo serve test lint types imports unit docs notebooks clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -39,7 +39,7 @@ demo: $(INSTALLED) $(PAGE) ## train, score a slide through the API, serve the pa
 serve: $(INSTALLED) $(PAGE) ## run API, page and worker on your own data
 	@$(BIN)/wsi serve
 
-test: $(INSTALLED) lint types imports page unit ## lint, types, import rules and all tests
+test: $(INSTALLED) lint types imports docs page unit ## lint, types, import rules, docs and all tests
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -59,5 +59,11 @@ unit: $(INSTALLED) $(PAGE)
 	$(BIN)/coverage report
 	$(BIN)/python tests/check_coverage.py
 
+docs: $(INSTALLED) ## build the documentation site into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+notebooks: $(INSTALLED) ## execute the notebooks
+	$(BIN)/python -m pytest -q tests/notebooks
+
 clean: ## remove what was built; keeps the virtual environment and your data
-	rm -rf $(WEB)/dist $(WEB)/node_modules .mypy_cache .ruff_cache .pytest_cache artifacts
+	rm -rf $(WEB)/dist $(WEB)/node_modules .mypy_cache .ruff_cache .pytest_cache artifacts site
