@@ -207,7 +207,9 @@ def main() -> None:
             ("enlarged", ENLARGED, arguments.enlarged_seeds),
         ):
             if arguments.only in (None, kind) and seeds:
-                figures |= run_scale(data / "idc_patches", folder, kind, scale, seeds)
+                figures |= run_scale(
+                    data / "idc_patches", folder, kind, scale, seeds, arguments.only
+                )
         root = folder / ("own" if arguments.only != "enlarged" else "enlarged")
         rows = figures.pop("rows")
         validation = [row for row in rows if row.split == "val"]
@@ -223,11 +225,13 @@ def main() -> None:
         figures["patch pipeline"] = summarize(labels, plain)
         figures["patch pipeline, gated attention"] = summarize(labels, attended)
         print(list(figures.items())[-2:], flush=True)
-    write_figures(figures, rows)
+    write_figures(figures, rows, arguments.only)
 
 
-def run_scale(data: Path, folder: Path, kind: str, scale: Scale, seeds: int) -> dict[str, Any]:
-    """Every training on one set of collages."""
+def run_scale(
+    data: Path, folder: Path, kind: str, scale: Scale, seeds: int, only: str | None
+) -> dict[str, Any]:
+    """Every training on one set of collages; the figures are written after each resolution."""
     root = folder / kind
     root.mkdir()
     rows = draw_slides(data, root, scale)
@@ -249,11 +253,13 @@ def run_scale(data: Path, folder: Path, kind: str, scale: Scale, seeds: int) -> 
             "runs": runs,
         }
         print(label, found[label], flush=True)
+        write_figures({k: v for k, v in found.items() if k != "rows"}, rows, only)
     return found
 
 
-def write_figures(figures: dict[str, Any], rows: list[Row]) -> None:
-    """The table, the line and the plot."""
+def write_figures(figures: dict[str, Any], rows: list[Row], only: str | None) -> None:
+    """The table, the line and the plot, named after the scale where only one was run."""
+    name = f"collages_{only}" if only else "collages"
     figure = Figure(figsize=(6.5, 3.6), layout="constrained")
     axes = figure.add_subplot(ylabel="AUC on validation patients", ylim=(0.4, 1.02))
     for number, entry in enumerate(figures.values()):
@@ -266,7 +272,7 @@ def write_figures(figures: dict[str, Any], rows: list[Row]) -> None:
     ]
     axes.set_xticks(range(len(short)), short, fontsize=7)
     RESULTS.mkdir(exist_ok=True)
-    figure.savefig(RESULTS / "collages.svg")
+    figure.savefig(RESULTS / f"{name}.svg")
     counts = {
         split: [sum(r.split == split and r.label == label for r in rows) for label in (0, 1)]
         for split in ("train", "val")
@@ -277,7 +283,7 @@ def write_figures(figures: dict[str, Any], rows: list[Row]) -> None:
         for label, entry in figures.items()
     )
     write_result(
-        "collages",
+        name,
         f"Collages of IDC patches, a slide a patient, {counts['train'][0]} negative and "
         f"{counts['train'][1]} positive slides to train on, {counts['val'][0]} and "
         f"{counts['val'][1]} to validate. Slide AUC on validation patients: {lines}.",
