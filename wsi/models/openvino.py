@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from wsi.errors import MissingExtraError, ModelError
 from wsi.models.runtime import fast_dtype
+from wsi.models.signal_stack import drop_small_signal_stack
 
 _log = logging.getLogger(__name__)
 
@@ -126,6 +127,7 @@ def run_model(model: Any) -> Any:
             "PERFORMANCE_HINT": "LATENCY",
         },
     )
+    drop_small_signal_stack()
 
     def run(images: Tensor) -> Tensor:
         array = images.detach().float().contiguous().numpy()
@@ -151,4 +153,6 @@ def quantize(module: nn.Module, batches: Sequence[NDArray[np.float32]]) -> Any:
     except ImportError:
         raise MissingExtraError("NNCF", "openvino") from None
     model = convert(library, module)
-    return nncf.quantize(model, nncf.Dataset(list(batches)), subset_size=len(batches))
+    quantized = nncf.quantize(model, nncf.Dataset(list(batches)), subset_size=len(batches))
+    drop_small_signal_stack()
+    return quantized

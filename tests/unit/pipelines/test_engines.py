@@ -1,5 +1,7 @@
 """Both pipelines score with an engine what they score with torch."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,6 +53,25 @@ def test_openvino_scores_a_slide_as_torch_does(name: str, folder: Path, tmp_path
         assert np.array_equal(np.isnan(one.values_chw), np.isnan(other.values_chw))
         # bfloat16 moves single cells of a scaled Grad-CAM more than it moves the map.
         assert float(np.nanmean(np.abs(one.values_chw - other.values_chw))) < 0.02
+
+
+_SIGNALLED = """
+import signal, sys, torch
+from wsi.models.openvino import convert, load_openvino, run_model
+asked = []
+signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
+network = torch.nn.Conv2d(3, 8, 3)
+first, second = (run_model(convert(load_openvino(), network)) for _ in range(2))
+del first, second
+signal.raise_signal(signal.SIGTERM)
+sys.exit(not asked)
+"""
+
+
+def test_a_process_with_openvino_still_handles_a_signal() -> None:
+    # It was killed: OpenVINO leaves a signal stack behind, in memory that it has given back.
+    done = subprocess.run([sys.executable, "-c", _SIGNALLED], capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr.decode()
 
 
 def test_int8_is_calibrated_judged_and_used(folder: Path, tmp_path: Path) -> None:
