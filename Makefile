@@ -54,7 +54,7 @@ imports: $(INSTALLED)
 
 unit: $(INSTALLED) $(PAGE)
 	$(BIN)/coverage erase
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart=0 --cov --cov-report=
 	@$(BIN)/coverage combine --quiet --append 2>/dev/null || true
 	$(BIN)/coverage report
 	$(BIN)/python tests/check_coverage.py
