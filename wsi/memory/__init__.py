@@ -1,6 +1,6 @@
 """How a network larger than its device runs: in_core, tiled, offload, unified, and the plan."""
 
-from wsi.memory.costs import PlanRow, Speed
+from wsi.memory.candidate import PlanRow, Speed
 from wsi.memory.mode import (
     MODES,
     Inference,

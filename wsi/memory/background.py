@@ -176,10 +176,10 @@ class TwinGradient:
         self._sum = torch.zeros((h * w, n, c), dtype=accumulator, device=out.device)
 
     def take(self, gradient: Tensor, first_row: int, touched_hw: Mask | None = None) -> int:
-        """Move the background cells' part of some rows (N, C, h, w) here, leaving zeros there.
+        """Add up the background cells' part of some rows (N, C, h, w).
 
         Args:
-            gradient: changed in place.
+            gradient: at these rows.
             first_row: where the rows lie in the boundary.
             touched_hw: where the boundary has a gradient at all; everywhere unless given.
 
@@ -199,7 +199,6 @@ class TwinGradient:
         taken = nhwc[:, at_y, at_x].transpose(0, 1)  # (cells, N, C)
         index = torch.from_numpy(to).to(self._sum.device)
         self._sum.index_add_(0, index, taken.to(self._sum.device, self._sum.dtype))
-        nhwc[:, at_y, at_x] = 0
         return len(y)
 
     def backward(self, network: StagedNetwork, run: RunOptions) -> None:

@@ -9,6 +9,7 @@ import torch
 
 from wsi.errors import MemoryPlanError
 from wsi.memory.boundary import Place
+from wsi.memory.candidate import Budget, Candidate, PlanRow, Speed
 from wsi.memory.mode import MAX_ELEMENTS
 from wsi.memory.network import StagedNetwork
 from wsi.memory.norms import refuse_image_wide_norm
@@ -22,101 +23,6 @@ CPU_HEAP_SLACK = 1.25
 memory, and holes that tiles of unlike sizes leave."""
 
 OFFLOAD_GROUP_BYTES = (2**30, 2**28, 2**26)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Speed:
-    """How fast a machine is, in what the plan counts.
-
-    Attributes:
-        flop_per_s: floating-point operations of convolutions a second, forward and backward.
-        link_bytes_per_s: between device and host, one way.
-        disk_bytes_per_s: of the scratch folder.
-    """
-
-    flop_per_s: float
-    link_bytes_per_s: float = 20e9
-    disk_bytes_per_s: float = 1e9
-
-    @classmethod
-    def assumed(cls, device: str, dtype: torch.dtype) -> "Speed":
-        """A guess where nothing was measured: a data-centre GPU, or this machine's CPU threads."""
-        half = dtype in (torch.bfloat16, torch.float16)
-        if device.startswith("cuda"):
-            return cls(flop_per_s=60e12 if half else 15e12)
-        return cls(flop_per_s=torch.get_num_threads() * (0.23e12 if half else 0.1e12))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """Most memory that a plan may use.
-
-    Attributes:
-        device_bytes: of the CUDA device; ``None``: the CPU computes, in the host's memory.
-        host_bytes: of the process on the host.
-        disk_bytes: of the scratch folder.
-    """
-
-    device_bytes: int | None
-    host_bytes: int
-    disk_bytes: int = 0
-
-    @property
-    def on_cuda(self) -> bool:
-        """Whether a CUDA device computes."""
-        return self.device_bytes is not None
-
-
-@dataclass(frozen=True, slots=True)
-class PlanRow:
-    """One stage of a plan.
-
-    Attributes:
-        label: the stage.
-        mode: how it runs.
-        tile: side of its tiles in image pixels, or what it runs whole on.
-        device_bytes: kept for backward while it runs.
-        seconds: forward, recomputation and backward.
-    """
-
-    label: str
-    mode: str
-    tile: str
-    device_bytes: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A way to run a step, with what it is predicted to need.
-
-    Attributes:
-        mode, options: for ``make_mode``.
-        device_bytes: peak on the device; on a CPU of the whole process.
-        host_bytes: peak on the host beside a CUDA device; 0 on a CPU.
-        disk_bytes: of the scratch folder.
-        seconds: of one update.
-        refusal: why this way cannot run at all, or ``None``.
-    """
-
-    mode: str
-    options: dict[str, Any]
-    rows: tuple[PlanRow, ...]
-    device_bytes: int
-    host_bytes: int
-    disk_bytes: int
-    seconds: float
-    refusal: str | None = None
-
-    def fits(self, budget: Budget) -> bool:
-        """Whether it runs and stays within the budget."""
-        device = budget.host_bytes if budget.device_bytes is None else budget.device_bytes
-        return (
-            self.refusal is None
-            and self.device_bytes <= device
-            and (not budget.on_cuda or self.host_bytes <= budget.host_bytes)
-            and self.disk_bytes <= budget.disk_bytes
-        )
 
 
 @dataclass(slots=True)
@@ -157,7 +63,7 @@ class CostModel:
         """The activation after ``stop`` stages."""
         return self.profiles[stop - 1].out_elements * self.dtype.itemsize
 
-    def seconds(self, forward_flop: float, passes: int) -> float:
+    def seconds(self, forward_flop: float, passes: float) -> float:
         """Time of a stage that runs forward and, in training, as often as ``passes`` forwards."""
         return forward_flop * (passes if self.training else 1) / self.speed.flop_per_s
 
@@ -307,34 +213,46 @@ class CostModel:
         if merged:
             ranges = [(0, tail)]
         groups = tuple(self._choose_tile(a, b, working_bytes) for a, b in ranges)
+        in_memory = place == "device" or (place == "host" and not self.budget.on_cuda)
+        during, tiles = self._boundaries_during(groups), [self.tile_bytes(g) for g in groups]
+        used = [a + b for a, b in zip(tiles, during, strict=True)] if in_memory else tiles
+        peak, stored = self._tiled_peaks(groups, tail)
+        peak += stored if in_memory else 0
+        rest = self._rest_bytes(tail) + (stored if in_memory else 0)
+        graphs = self._graphs_that_fit(groups, used, rest)
+        alive = [bytes_ + sum(graphs[: g + 1]) for g, bytes_ in enumerate(used)]
+        peak = max(peak, self.fixed_bytes + max(alive), self.fixed_bytes + rest + sum(graphs))
         rows: list[PlanRow] = []
-        for group in groups:
-            overhead, tile = self.tile_overhead(group), self.tile_bytes(group)
+        for group, tile, graph in zip(groups, tiles, graphs, strict=True):
+            overhead = self.tile_overhead(group)
+            kept = graph / max(1, self._graph_bytes(group))
             text = "whole" if group.tile_px is None else f"{group.tile_px} px"
             rows.extend(
-                PlanRow(p.label, "tiled", text, tile, self.seconds(p.flop * overhead, 4))
+                PlanRow(p.label, "tiled", text, tile, self.seconds(p.flop * overhead, 4 - kept))
                 for p in self.profiles[group.first : group.stop]
             )
         rows.extend(
             PlanRow(p.label, "in-core", "whole", self.kept(p), self.seconds(p.flop, 3))
             for p in self.profiles[tail:]
         )
-        device, kept = self._tiled_peaks(groups, tail)
         moves = (4 if self.training else 2) * sum(
             self.boundary_bytes(g.stop) for g in groups
         )  # write, read, and gradients
         transfer = moves / self.speed.disk_bytes_per_s if place == "disk" else 0.0
         if place == "host" and self.budget.on_cuda:
             transfer = moves / self.speed.link_bytes_per_s
-        in_memory = place == "device" or (place == "host" and not self.budget.on_cuda)
-        options: dict[str, Any] = {"groups": groups, "boundaries": place}
+        options: dict[str, Any] = {
+            "groups": groups,
+            "boundaries": place,
+            "kept_bytes": int(sum(graphs) / self._slack),
+        }
         return Candidate(
             "tiled",
             options,
             tuple(rows),
-            device + (kept if in_memory else 0),
-            kept if place == "host" and self.budget.on_cuda else 0,
-            kept if place == "disk" else 0,
+            peak,
+            stored if place == "host" and self.budget.on_cuda else 0,
+            stored if place == "disk" else 0,
             sum(row.seconds for row in rows) + transfer,
             self._norm_refusal() or self._too_large(tail),
         )
@@ -346,21 +264,60 @@ class CostModel:
             return str(error)
         return None
 
+    def _boundaries_during(self, groups: tuple[Group, ...]) -> list[int]:
+        """Bytes of boundaries while each group runs, in the direction that needs more of them."""
+        kept = [self.boundary_bytes(group.stop) for group in groups]
+        if not self.training:
+            return [a + b for a, b in pairwise([0, *kept])]
+        # While group g is replayed: activations below it, and gradients on both sides of it.
+        return [
+            sum(kept[: index + 1]) + (kept[index - 1] if index else 0)
+            for index in range(len(groups))
+        ]
+
+    def _graph_bytes(self, group: Group) -> int:
+        """What the graphs of all tiles of a group hold."""
+        own = sum(p.saved_bytes for p in self.profiles[group.first : group.stop])
+        return int(own * self.tile_overhead(group) * self._slack)
+
+    def _graphs_that_fit(self, groups: tuple[Group, ...], used: list[int], rest: int) -> list[int]:
+        """Bytes of tiles' graphs, of each group, that fit beside what is in use.
+
+        The last groups' graphs wait the longest, but are gone before the first groups' replay.
+
+        Args:
+            groups: the tiled ones.
+            used: while each group runs.
+            rest: while the in-core rest runs.
+        """
+        fitting = [0] * len(groups)
+        if not self.training:
+            return fitting
+        budget = self.budget.device_bytes if self.budget.on_cuda else self.budget.host_bytes
+        assert budget is not None
+        room = budget - self.fixed_bytes - rest
+        for index in reversed(range(len(groups))):
+            own = self._graph_bytes(groups[index])
+            room = min(room, budget - self.fixed_bytes - used[index])
+            fitting[index] = max(0, min(own, room - sum(fitting)))
+            if fitting[index] < own:
+                break
+        return fitting
+
+    def _rest_bytes(self, tail: int) -> int:
+        """What the in-core stages after the groups keep and need; 0 for none."""
+        rest = self.profiles[tail:]
+        if not rest:
+            return 0
+        whole = sum(self.kept(p) for p in rest) + 2 * max(p.live_bytes for p in rest)
+        return whole + 2 * self.boundary_bytes(tail)
+
     def _tiled_peaks(self, groups: tuple[Group, ...], tail: int) -> tuple[int, int]:
         """Peak on the device without boundaries, and the peak of the boundaries."""
         kept = [self.boundary_bytes(group.stop) for group in groups]
-        # While group g is replayed: activations below it, and gradients on both sides of it.
-        during = [
-            sum(kept[:index]) + kept[index] + (kept[index - 1] if index else 0)
-            for index in range(len(groups))
-        ]
-        if not self.training:
-            during = [a + b for a, b in pairwise([0, *kept])]
+        during = self._boundaries_during(groups)
         rest = self.profiles[tail:]
-        device = max(self.tile_bytes(group) for group in groups)
-        if rest:
-            whole = sum(self.kept(p) for p in rest) + 2 * max(p.live_bytes for p in rest)
-            device = max(device, whole + 2 * kept[-1])
+        device = max(*(self.tile_bytes(group) for group in groups), self._rest_bytes(tail))
         if self.training:
             during.append(sum(kept) + (0 if rest else kept[-1]))
         return self.fixed_bytes + device, max(during)

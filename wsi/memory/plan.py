@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from wsi.errors import ConfigError, MemoryPlanError
-from wsi.memory.costs import OFFLOAD_GROUP_BYTES, Budget, Candidate, CostModel, PlanRow, Speed
+from wsi.memory.candidate import Budget, Candidate, PlanRow, Speed
+from wsi.memory.costs import OFFLOAD_GROUP_BYTES, CostModel
 from wsi.memory.mode import MODES, Measured, MemoryMode, RunOptions, make_mode
 from wsi.memory.network import StagedNetwork
 from wsi.memory.profile import profile_network

@@ -140,3 +140,8 @@ def profile_network(
         )
         x = y
     return profiles
+
+
+def graph_weight_bytes(stages: Iterable[nn.Module]) -> int:
+    """What the graph of one tile holds of its own weights: as folded, and as cast."""
+    return 2 * sum(p.numel() * p.element_size() for s in stages for p in s.parameters())

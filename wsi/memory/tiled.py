@@ -3,20 +3,22 @@
 The stages are cut into groups. Going forward, a group runs tile by tile, each tile with the halo
 that its layers reach over, and only the group's output is kept. Going backward, the tiles of a
 group run again, this time with a graph, and take the gradient of their own, disjoint part of the
-output; the gradients of overlapping inputs add up. What is left over for the last stages may run
-in-core. (Activation recomputation: Chen et al., 2016; for tiles of a convolutional network:
+output; the gradients of overlapping inputs add up. Where memory is left, the last groups' tiles
+keep their graph from forward and need not run again, and the last stages may run in-core at once.
+(Activation recomputation: Chen et al., 2016; for tiles of a convolutional network:
 Pinckaers et al., 2020.)
 """
 
+import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from wsi.memory.background import Mask, Twin, TwinGradient, make_twin
+from wsi.memory.background import Mask, TwinGradient, make_twin
 from wsi.memory.boundary import Boundary, MemoryBoundary, Place, make_boundary
 from wsi.memory.meter import Meter, trim_heap
 from wsi.memory.mode import (
@@ -31,8 +33,9 @@ from wsi.memory.mode import (
 )
 from wsi.memory.network import StagedNetwork
 from wsi.memory.norms import refuse_image_wide_norm
+from wsi.memory.parts import Pass, bounding, needed_cells, tile_parts
 from wsi.memory.pieces import PiecewiseHead, row_pieces
-from wsi.memory.profile import profile_network
+from wsi.memory.profile import StageProfile, graph_weight_bytes, profile_network
 from wsi.memory.source import ImageSource, Rect, read_ahead
 from wsi.memory.tiling import (
     Group,
@@ -41,34 +44,6 @@ from wsi.memory.tiling import (
     default_groups,
     refuse_huge_tiles,
 )
-
-
-@dataclass(slots=True)
-class _Pass:
-    """What one call over one image works with."""
-
-    network: StagedNetwork
-    source: ImageSource
-    groups: tuple[Group, ...]
-    runners: list[GroupRunner]
-    twin: Twin | None
-    flops: list[int]
-    tail_flop: int
-    total_flop: int
-    done_flop: float = 0.0
-    counters: dict[str, int] = field(
-        default_factory=lambda: dict.fromkeys(
-            (
-                "tiles_forward",
-                "tiles_background",
-                "tiles_backward",
-                "tiles_zero_gradient",
-                "cells_background",
-                "cells_background_gradient",
-            ),
-            0,
-        )
-    )
 
 
 class Tiled:
@@ -88,6 +63,8 @@ class Tiled:
             boundaries: where activations and gradients between groups are kept.
             scratch: folder for boundaries on disk; ``None`` for the system's temporary folder.
             background: use what the source knows of constant background.
+            kept_bytes: memory of the device for graphs of tiles that are kept from forward, the
+                last groups' first, instead of running those tiles again.
         """
 
         groups: tuple[Group, ...] | None = None
@@ -95,6 +72,7 @@ class Tiled:
         boundaries: Place = "host"
         scratch: Path | None = None
         background: bool = True
+        kept_bytes: int = 0
 
     def __init__(self, run: RunOptions, options: Options) -> None:
         self.run = run
@@ -132,14 +110,15 @@ class Tiled:
         meter = Meter(self.run.torch_device)
         refuse_image_wide_norm(network)
         work = self._prepare(network, source, step=True)
-        boundaries = self._forward(work, keep=True)
+        with torch.no_grad():
+            boundaries = self._forward(work, keep=True)
         top = boundaries.pop()
         if self._tail(work):
             loss, logits, gradient = self._tail_backward(work, top, loss_fn)
         else:
             head = PiecewiseHead(network, top, self.run)
             loss, logits = head.backward(loss_fn)
-            gradient = self._like(top)
+            gradient = self._like(work, top)
             head.gradient_into(gradient)
             top.close()
         mask: Mask | None = None
@@ -157,7 +136,7 @@ class Tiled:
     def _dtype(self) -> torch.dtype | None:
         return self.run.autocast
 
-    def _prepare(self, network: StagedNetwork, source: ImageSource, *, step: bool) -> _Pass:
+    def _prepare(self, network: StagedNetwork, source: ImageSource, *, step: bool) -> Pass:
         check_image(network, source)
         refuse_image_wide_norm(network)
         profiles = profile_network(network, source.size, batch=source.batch, dtype=self._dtype)
@@ -176,35 +155,60 @@ class Tiled:
         twin = None
         if self.options.background:
             twin = make_twin(network, source, self.run, [group.stop for group in groups])
+        parts = [
+            tile_parts(runner, group.tile_px, None if twin is None else twin.pure[group.stop])
+            for runner, group in zip(runners, groups, strict=True)
+        ]
         flops = [sum(p.flop for p in profiles[g.first : g.stop]) for g in groups]
         tail = sum(p.flop for p in profiles[groups[-1].stop :])
         total = (4 * sum(flops) + 3 * tail) if step else sum(flops) + tail
-        return _Pass(network, source, groups, runners, twin, flops, tail, total)
+        work = Pass(network, source, groups, runners, parts, twin, flops, tail, total)
+        if step and self.options.kept_bytes:
+            self._choose_kept(work, profiles)
+        return work
 
-    def _tail(self, work: _Pass) -> list[torch.nn.Module]:
+    def _choose_kept(self, work: Pass, profiles: list[StageProfile]) -> None:
+        """Choose the tiles whose graphs stay within ``kept_bytes``."""
+        saved = [sum(p.saved_bytes for p in profiles[g.first : g.stop]) for g in work.groups]
+        weights = [graph_weight_bytes(runner.stages) for runner in work.runners]
+
+        def bytes_of(index: int, part: Rect) -> int:
+            runner = work.runners[index]
+            share = runner.needed(part).area / math.prod(runner.in_size)
+            return int(saved[index] * share) + weights[index]
+
+        first = self._first_trainable(work)
+        work.kept.choose(work.parts, bytes_of, self.options.kept_bytes, first)
+
+    def _tail(self, work: Pass) -> list[torch.nn.Module]:
         """The stages after the last group, which run in-core."""
         return list(work.network.stages[work.groups[-1].stop :])
 
-    def _boundary(self, shape: tuple[int, int, int, int], dtype: torch.dtype) -> Boundary:
+    def _boundary(
+        self, work: Pass, shape: tuple[int, int, int, int], dtype: torch.dtype
+    ) -> Boundary:
         options, device = self.options, self.run.torch_device
+        sparse = work.twin is not None
         with torch.inference_mode(False):  # results of ``infer`` are handed on without a copy
-            return make_boundary(options.boundaries, shape, dtype, device, options.scratch)
+            return make_boundary(
+                options.boundaries, shape, dtype, device, options.scratch, sparse=sparse
+            )
 
-    def _like(self, boundary: Boundary) -> Boundary:
-        return self._boundary(boundary.shape, boundary.dtype)
+    def _like(self, work: Pass, boundary: Boundary) -> Boundary:
+        return self._boundary(work, boundary.shape, boundary.dtype)
 
     def _tidy(self, outs: list[Rect]) -> None:
         """Before a group of several tiles: drop the holes that the last one left in the heap."""
         if len(outs) > 1 and self.run.torch_device.type == "cpu":
             trim_heap()
 
-    def _tick(self, work: _Pass, flop: float) -> None:
+    def _tick(self, work: Pass, flop: float) -> None:
         work.done_flop += flop
         self.run.report(work.done_flop / work.total_flop)
 
     # -- forward
 
-    def _forward(self, work: _Pass, *, keep: bool) -> list[Boundary]:
+    def _forward(self, work: Pass, *, keep: bool) -> list[Boundary]:
         """The groups' output boundaries; only the last one unless ``keep``."""
         boundaries: list[Boundary] = []
         for index, runner in enumerate(work.runners):
@@ -212,45 +216,52 @@ class Tiled:
             channels = runner.stages[-1].channels
             dtype = self._dtype or work.network.dtype
             shape = (work.source.batch, channels, *runner.out_size)
-            above = self._boundary(shape, dtype)
+            above = self._boundary(work, shape, dtype)
             self._forward_group(work, index, below, above)
             if below is not None and not keep:
                 boundaries.pop().close()
+            elif below is not None and work.kept.all_of(index, work.parts[index]):
+                below.close()  # the kept graphs have what they need of it
             boundaries.append(above)
         return boundaries
 
     def _forward_group(
-        self, work: _Pass, index: int, below: Boundary | None, above: Boundary
+        self, work: Pass, index: int, below: Boundary | None, above: Boundary
     ) -> None:
-        runner, twin, stop = work.runners[index], work.twin, work.groups[index].stop
-        outs = []
-        for tile in runner.out_tiles(work.groups[index].tile_px):
-            rows, columns = tile.relative_to(0, 0)
-            if twin is None:
-                outs.append(tile)
-                continue
-            pure = twin.pure[stop][rows, columns]
-            if pure.any():
-                above.write(tile, twin.cells(stop, rows, columns))
-                work.counters["cells_background"] += int(pure.sum())
-            part = _bounding(~pure, tile)
-            if part is None:
-                work.counters["tiles_background"] += 1
-            else:
-                outs.append(part)
+        runner, parts = work.runners[index], work.parts[index]
+        if work.twin is not None:
+            self._write_background(work, index, above)
+        outs = [part for _, part in parts if part is not None]
+        work.counters["tiles_background"] += len(parts) - len(outs)
         area = sum(out.area for out in outs)
         self._tidy(outs)
-        with torch.inference_mode():
-            for out, cells in zip(outs, self._inputs(work, index, below, outs), strict=True):
-                with autocast(self.run):
-                    result = runner.run(cells, out)
-                above.write(out, result)
-                del cells, result
-                work.counters["tiles_forward"] += 1
-                self._tick(work, work.flops[index] * out.area / area)
+        for out, cells in zip(outs, self._inputs(work, index, below, outs), strict=True):
+            kept = work.kept.wants(index, out)
+            cells.requires_grad_(kept and below is not None)
+            with torch.set_grad_enabled(kept), autocast(self.run):
+                result = runner.run(cells, out)
+            above.write(out, result.detach())
+            if kept:
+                work.kept.put(index, out, cells, result)
+            del cells, result
+            work.counters["tiles_forward"] += 1
+            self._tick(work, work.flops[index] * out.area / area)
+
+    def _write_background(self, work: Pass, index: int, above: Boundary) -> None:
+        """Copy the background's cells from the twin, those that are read from here on."""
+        twin, stop = work.twin, work.groups[index].stop
+        assert twin is not None
+        read = np.ones_like(twin.pure[stop])
+        if index + 1 < len(work.groups):
+            read = needed_cells(work.runners[index + 1], work.parts[index + 1])
+        for tile, _ in work.parts[index]:
+            box = bounding((twin.pure[stop] & read)[tile.relative_to(0, 0)], tile)
+            if box is not None:
+                above.write(box, twin.cells(stop, *box.relative_to(0, 0)))
+                work.counters["cells_background"] += box.area
 
     def _inputs(
-        self, work: _Pass, index: int, below: Boundary | None, outs: Iterable[Rect]
+        self, work: Pass, index: int, below: Boundary | None, outs: Iterable[Rect]
     ) -> Iterator[Tensor]:
         """Each output tile's input on the device, the image's being read ahead."""
         runner = work.runners[index]
@@ -265,7 +276,7 @@ class Tiled:
     # -- backward
 
     def _tail_backward(
-        self, work: _Pass, top: Boundary, loss_fn: LossFunction
+        self, work: Pass, top: Boundary, loss_fn: LossFunction
     ) -> tuple[float, Tensor, Boundary]:
         """Loss, logits and the gradient at the last tiled boundary, the rest being in-core."""
         cells = top.whole().to(self.run.torch_device)
@@ -282,7 +293,7 @@ class Tiled:
         assert cells.grad is not None
         return loss.item(), logits.detach().cpu(), MemoryBoundary.holding(cells.grad)
 
-    def _first_trainable(self, work: _Pass) -> int:
+    def _first_trainable(self, work: Pass) -> int:
         """The first group with a parameter that learns; their number if none does."""
         for index, runner in enumerate(work.runners):
             if any(p.requires_grad for stage in runner.stages for p in stage.parameters()):
@@ -290,9 +301,9 @@ class Tiled:
         return len(work.groups)
 
     def _send_background(
-        self, work: _Pass, index: int, gradient: Boundary, mask: Mask | None
+        self, work: Pass, index: int, gradient: Boundary, mask: Mask | None
     ) -> Mask:
-        """Send the background's gradients at a group's output through the twin, zeros left behind.
+        """Send the background's gradients at a group's output through the twin.
 
         Args:
             work: the call.
@@ -301,60 +312,73 @@ class Tiled:
             mask: (h, w) where that is not zero; ``None`` looks.
 
         Returns:
-            Where the gradient that is left is not zero: (h, w).
+            Where the gradient that tissue's cells have is not zero: (h, w).
         """
         twin, stop = work.twin, work.groups[index].stop
         collector = None if twin is None else TwinGradient(twin, stop)
-        left = np.zeros(gradient.shape[2:], dtype=bool)
-        if mask is not None:
-            left = mask if twin is None else mask & ~twin.pure[stop]
+        left = np.zeros(gradient.shape[2:], dtype=bool) if mask is None else mask
         taken = 0
         for rect in row_pieces(gradient):
             rows = slice(rect.y0, rect.y1)
-            if mask is not None and np.array_equal(left[rows], mask[rows]):
+            if mask is not None and (twin is None or not (mask & twin.pure[stop])[rows].any()):
                 continue  # no background has a gradient here
             values = gradient.read(rect)
-            if collector is not None and (count := collector.take(values, rect.y0, mask)):
-                gradient.write(rect, values)
-                taken += count
             if mask is None:
                 left[rows] = _nonzero(values)
+            if collector is not None:
+                taken += collector.take(values, rect.y0, left)
         work.counters["cells_background_gradient"] += taken
         if collector is not None and taken:
             collector.backward(work.network, self.run)
-        return left
+        return left if twin is None else left & ~twin.pure[stop]
 
     def _backward_group(
-        self, work: _Pass, index: int, below: Boundary | None, gradient: Boundary, mask: Mask
+        self, work: Pass, index: int, below: Boundary | None, gradient: Boundary, mask: Mask
     ) -> tuple[Boundary, Mask]:
         """Replay one group; returns the gradient at its input and where that is not zero."""
-        runner = work.runners[index]
-        outs = []
-        for tile in runner.out_tiles(work.groups[index].tile_px):
-            part = _bounding(mask[tile.relative_to(0, 0)], tile)
-            if part is None:
+        runner, stop = work.runners[index], work.groups[index].stop
+        result = gradient if below is None else self._like(work, below)
+        touched = np.zeros(runner.in_size if below is not None else (0, 0), dtype=bool)
+        todo: list[tuple[Rect, Rect]] = []
+        for tile, part in work.parts[index]:
+            wanted = bounding(mask[tile.relative_to(0, 0)], tile)
+            if part is None or wanted is None:
                 work.counters["tiles_zero_gradient"] += 1
             else:
-                outs.append(part)
-        result = gradient if below is None else self._like(below)
-        touched = np.zeros(runner.in_size if below is not None else (0, 0), dtype=bool)
-        area = sum(out.area for out in outs)
-        self._tidy(outs)
-        for out, cells in zip(outs, self._inputs(work, index, below, outs), strict=True):
-            cells.requires_grad_(below is not None)
-            with torch.enable_grad(), autocast(self.run):
-                replayed = runner.run(cells, out)
+                todo.append((part, wanted))
+        area = sum(wanted.area for _, wanted in todo)
+
+        def send(out: Rect, cells: Tensor, replayed: Tensor) -> None:
             incoming = gradient.read(out).to(replayed.device, replayed.dtype)
+            if work.twin is not None:  # the background's gradient has gone through the twin
+                pure = torch.from_numpy(work.twin.pure[stop][out.relative_to(0, 0)])
+                incoming.masked_fill_(pure.to(incoming.device), 0)
             torch.autograd.backward(replayed, incoming)
-            del replayed, incoming
             if below is not None:
                 assert cells.grad is not None
                 rect = runner.needed(out)
                 result.add(rect, cells.grad)
                 touched[rect.relative_to(0, 0)] |= _nonzero(cells.grad)
-            del cells
             work.counters["tiles_backward"] += 1
             self._tick(work, 3 * work.flops[index] * out.area / area)
+
+        replays = []
+        for part, wanted in todo:
+            graph = work.kept.take(index, part)
+            if graph is None:
+                replays.append(wanted)
+            else:
+                send(part, *graph)
+                del graph
+                work.counters["tiles_kept"] += 1
+        work.kept.drop(index)
+        self._tidy(replays)
+        for out, cells in zip(replays, self._inputs(work, index, below, replays), strict=True):
+            cells.requires_grad_(below is not None)
+            with torch.enable_grad(), autocast(self.run):
+                replayed = runner.run(cells, out)
+            send(out, cells, replayed)
+            del cells, replayed
         gradient.close()
         if below is not None:
             below.close()
@@ -365,19 +389,6 @@ def _nonzero(gradient: Tensor) -> Mask:
     """Where any channel of any sample has a gradient: (h, w)."""
     mask: Mask = (gradient != 0).any(1).any(0).cpu().numpy()
     return mask
-
-
-def _bounding(wanted: Mask, tile: Rect) -> Rect | None:
-    """The smallest rectangle that holds the wanted cells (h, w) of a tile, or ``None``."""
-    rows, columns = np.flatnonzero(wanted.any(1)), np.flatnonzero(wanted.any(0))
-    if not len(rows):
-        return None
-    return Rect(
-        tile.y0 + int(rows[0]),
-        tile.x0 + int(columns[0]),
-        tile.y0 + int(rows[-1]) + 1,
-        tile.x0 + int(columns[-1]) + 1,
-    )
 
 
 MODE = Tiled

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 
 from wsi.errors import MemoryPlanError
-from wsi.memory.costs import Budget, CostModel, Speed
+from wsi.memory.candidate import Budget, Speed
+from wsi.memory.costs import CostModel
 from wsi.memory.managed import ManagedTier, managed_pool, why_unavailable
 from wsi.memory.mode import Inference, LossFunction, RunOptions, StepResult
 from wsi.memory.network import StagedNetwork

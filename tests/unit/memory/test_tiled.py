@@ -1,5 +1,6 @@
 import copy
 import dataclasses
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from torch import Tensor
 from tests.unit.memory.networks import image, loss, network, relative_error, step, undamped
 from wsi.errors import ConfigError, MemoryPlanError
 from wsi.memory import Group, RunOptions, TensorSource, make_mode
+from wsi.memory.boundary import MemoryBoundary
+from wsi.memory.source import Rect
 
 POOLINGS = ["average", "max", "lse", "attention"]
 BACKGROUND = torch.tensor([1.0, 1.2, 0.9], dtype=torch.float64)
@@ -195,6 +198,50 @@ def test_below_the_last_group_too_no_background_is_replayed() -> None:
     assert counters["tiles_backward"] == forward
     assert counters["tiles_zero_gradient"] == counters["tiles_background"]
     assert 1 < forward < counters["tiles_background"]
+
+
+@pytest.mark.parametrize("boundaries", ["host", "disk"])
+@pytest.mark.parametrize("kept_mb", [70, 100_000], ids=["some", "all"])
+@pytest.mark.parametrize("background", [True, False])
+def test_tiles_whose_graph_is_kept_give_the_gradients_of_a_replay(
+    kept_mb: int, background: bool, boundaries: str
+) -> None:
+    net = network(18, pooling="lse")
+    groups = (Group(0, 5, 96), Group(5, 7, 128), Group(7, 9, 192))
+    source = TensorSource(_slide(701, 1130), BACKGROUND if background else None)
+    options: dict[str, Any] = {"groups": groups, "boundaries": boundaries}
+    _, wanted, _ = step("in_core", net, source)
+    replayed, _, _ = step("tiled", net, source, **options)
+    found, gradient, _ = step("tiled", net, source, kept_bytes=kept_mb * 10**6, **options)
+    assert relative_error(gradient, wanted) < 1e-10
+    kept = found.measured.counters["tiles_kept"]
+    everything = found.measured.counters["tiles_backward"]
+    assert replayed.measured.counters["tiles_kept"] == 0
+    assert everything == replayed.measured.counters["tiles_backward"]
+    assert 0 < kept <= everything
+    assert (kept == everything) == (kept_mb == 100_000)
+
+
+def test_no_graph_is_kept_of_stages_that_do_not_learn() -> None:
+    net = network(18)
+    net.stages[:5].requires_grad_(False)
+    source = TensorSource(_slide(701, 1130))
+    found = make_mode("tiled", tile_px=192, kept_bytes=10**11).step(net, source, loss)
+    counters = found.measured.counters
+    assert 0 < counters["tiles_kept"] == counters["tiles_backward"] < counters["tiles_forward"]
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
+def test_cells_of_the_background_that_nobody_reads_take_no_memory() -> None:
+    boundary = MemoryBoundary((1, 64, 2048, 512), torch.float32, torch.device("cpu"), sparse=True)
+    before = _resident_bytes()
+    boundary.write(Rect(0, 0, 64, 512), torch.ones(1, 64, 64, 512))
+    assert _resident_bytes() - before < 2048 * 512 * 64 * 4 / 4
+    assert boundary.read(Rect(2000, 0, 2001, 2)).abs().sum() == 0
 
 
 def test_a_source_that_calls_tissue_background_changes_the_result() -> None:
