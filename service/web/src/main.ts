@@ -4,7 +4,7 @@ import type { Place } from "./place";
 import { showReport } from "./report/page";
 import { fill } from "./ui/dom";
 import { askKey } from "./ui/signin";
-import { showViewer } from "./viewer/page";
+import { showViewer } from "./viewer/open";
 import { showWorklist } from "./worklist/page";
 
 /** One page: `#/` is the worklist, `#/slides/ID` a slide, `#/slides/ID/report` its report. */

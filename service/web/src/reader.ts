@@ -1,5 +1,5 @@
 import { getMe } from "./api/client";
-import type { Me } from "./api/types";
+import type { Me, ReviewBrief } from "./api/types";
 import { loadSettings, recall, remember, saveSettings } from "./settings";
 
 /** Who reads here, and how: asked of the service once, and kept. */
@@ -47,6 +47,36 @@ export function readerName(): string {
 }
 
 export const rememberName = (name: string): void => remember(NAME_KEY, name);
+
+/** Where the browser keeps nothing. */
+const committed = new Set<string>();
+
+const committedKey = (slideId: string): string =>
+  `wholeslide.committed.${slideId}.${known?.name ?? ""}`;
+
+/** The reader has chosen a diagnosis of this slide: from now on they may see everything. */
+export function commit(slideId: string): void {
+  committed.add(committedKey(slideId));
+  remember(committedKey(slideId), true);
+}
+
+/**
+ * Whether the reader has committed: they chose a diagnosis in this browser, or the newest one is
+ * theirs. A signed slide is read: it has no first read left to guard.
+ */
+export function hasCommitted(
+  slideId: string,
+  review: Pick<ReviewBrief, "status" | "reviewer" | "diagnosis"> | null,
+): boolean {
+  const key = committedKey(slideId);
+  if (review?.status === "signed" || committed.has(key) || recall(key) !== null) return true;
+  if (!review || review.diagnosis === null || review.reviewer === "") return false;
+  return review.reviewer === readerName();
+}
+
+/** Whether what others and the models said of this slide is hidden from the reader. */
+export const isHidden: typeof hasCommitted = (slideId, review) =>
+  isBlind() && !hasCommitted(slideId, review);
 
 /** Whether the service takes reviews from this reader. */
 export const mayReview = (): boolean => known?.role !== "viewer";

@@ -17,6 +17,7 @@ import {
 } from "../src/annotations/geometry";
 import { Outbox, type Pending, parsePending, resolve } from "../src/annotations/outbox";
 import { statusText } from "../src/annotations/panel";
+import { byClass, changeOf } from "../src/annotations/summary";
 import { factsOf, measureText } from "../src/annotations/text";
 import type { Annotation, Content, Geometry, Positions } from "../src/annotations/types";
 import { UndoList } from "../src/annotations/undo";
@@ -231,7 +232,18 @@ describe("two readers at one annotation", () => {
     created_at: "",
     changed_at: "",
     deleted: false,
+    reason: "",
   });
+
+  it("have each change told in words", () => {
+    const before = theirs({});
+    const now = theirs({ class_name: "stroma", comment: "loose", geometry: TWO });
+    expect(changeOf(before, undefined)).toBe("drawn as cancer");
+    expect(changeOf(now, before)).toBe("outline changed, cancer → stroma, comment “loose”");
+    expect(changeOf({ ...before, deleted: true }, before)).toBe("deleted");
+    expect(changeOf(before, { ...now, deleted: true })).toContain("brought back");
+  });
+
   const mine = (wish: Content | null): Pending => ({ seen: 1, before: base, wish, reason: "" });
 
   it("changes of different things go together", () => {
@@ -351,5 +363,20 @@ describe("words", () => {
     );
     expect(measureText(LINE, 0.5)).toBe("25 µm");
     expect(measureText(LINE, null)).toBe("50 px");
+  });
+
+  it("are counted and summed by class, most of them first", () => {
+    const of = (class_name: string, geometry: Geometry) => ({ class_name, geometry, comment: "" });
+    const items = [
+      of("unclassified", LINE),
+      of("cancer", SQUARE),
+      of("cancer", HOLED),
+      of("benign", { type: "Point", coordinates: [1, 1] }),
+    ];
+    expect(byClass(items)).toEqual([
+      { name: "cancer", count: 2, areaPx: 19_600 },
+      { name: "benign", count: 1, areaPx: 0 },
+      { name: "Length", count: 1, areaPx: 0 },
+    ]);
   });
 });

@@ -65,6 +65,7 @@ describe("unsaved changes", () => {
     expect(joined).toEqual({
       fields: { comment: "b", diagnosis: "benign" },
       hotspots: { "j/0": { decision: null, seen: true } },
+      seen: {},
     });
     expect(isEmptyPatch(joined)).toBe(false);
     expect(isEmptyPatch({ fields: {}, hotspots: {} })).toBe(true);

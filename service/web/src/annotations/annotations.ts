@@ -5,10 +5,12 @@ import { meetReader, readerName } from "../reader";
 import { recall, remember } from "../settings";
 import { h, perFrame, setText } from "../ui/dom";
 import { toast } from "../ui/notice";
+import { RefusalNotice, sentence } from "../ui/refusal";
 import type { SlidePane } from "../viewer/pane";
 import { Annotator } from "./annotator";
 import { exportUrl, importAnnotations, listClasses } from "./api";
 import { askText, openImport } from "./dialogs";
+import { showAnnotationHistory } from "./history";
 import { listenMarkKeys } from "./keys";
 import { MarkLayer } from "./layer";
 import { MarkPanel } from "./panel";
@@ -23,6 +25,8 @@ const NAME_KEY = "wholeslide.anonymous";
 /** Annotations of one slide: drawing, list, saving. The viewer hands in its views. */
 export class Annotations {
   readonly panel: HTMLElement;
+  /** What was not saved and why. */
+  readonly notice = new RefusalNotice();
   readonly #toolbar: HTMLElement;
   readonly #slide: Slide;
   readonly #signal: AbortSignal;
@@ -42,7 +46,8 @@ export class Annotations {
     this.#slide = slide;
     this.#pane = pane;
     this.#signal = signal;
-    this.#store = new AnnotationStore(slide.id, signal, () => this.#me(), storage());
+    const who = { name: () => this.#me(), isMe: (author: string) => this.#isMe(author) };
+    this.#store = new AnnotationStore(slide.id, signal, who, storage());
     this.#store.onChange = () => this.#annotator.refresh();
     this.#store.onNotice = (text) => toast(text);
     this.#annotator = new Annotator(slide, this.#store, text(recall(CLASS_KEY)) || "cancer", {
@@ -66,6 +71,12 @@ export class Annotations {
     this.#layers.set(pane, layer);
     listenPointer(pane.viewer, this.#annotator, layer, () => pane.onActive?.());
     pane.viewer.addHandler("before-destroy", () => this.#layers.delete(pane));
+  }
+
+  /** A blind reader sees only what they drew themselves. */
+  setBlind(on: boolean): void {
+    this.#annotator.blind = on;
+    this.#annotator.refresh();
   }
 
   setMpp(mpp: number): void {
@@ -104,6 +115,7 @@ export class Annotations {
           annotator.remove();
           this.#focusSlide();
         }),
+      history: (id) => void showAnnotationHistory(this.#slide.id, id),
       backToSlide: () => this.#focusSlide(),
       setClass: (name) => {
         annotator.className = name;
@@ -115,7 +127,6 @@ export class Annotations {
       redo: () => annotator.undo("redo", this.#layer()),
       importFile: () => this.#import(),
       amend: () => void this.#amend(),
-      discard: () => this.#store.discard(),
       setVisible: () => annotator.toggle(),
       exportUrl: exportUrl(this.#slide.id),
       slideName: this.#slide.name,
@@ -156,7 +167,23 @@ export class Annotations {
       canRedo: undoList.canRedo,
       save: { state, problem, unsent },
       kept: isKept,
+      blind: this.#annotator.blind,
     });
+    this.#showRefusal();
+  }
+
+  #showRefusal(): void {
+    const { state, problem, refused } = this.#store;
+    if (state !== "refused") {
+      this.notice.show(null);
+      return;
+    }
+    const what = refused === 1 ? "an annotation" : `${refused} annotations`;
+    const again = { label: "Try again", act: () => this.#store.retry() };
+    this.notice.show(
+      refused === 0 ? `Annotations: ${problem}` : `Not saved: ${what}. ${sentence(problem)}`,
+      refused === 0 ? [again] : [again, { label: "Discard", act: () => this.#store.discard() }],
+    );
   }
 
   // --- who ------------------------------------------------------------------------------------
@@ -180,6 +207,12 @@ export class Annotations {
     const made = `Reader ${crypto.randomUUID().slice(0, 4)}`;
     remember(NAME_KEY, made);
     return made;
+  }
+
+  /** Also what was drawn before the reader gave a name. */
+  #isMe(author: string): boolean {
+    const isUnnamed = this.#name === "" && author === text(recall(NAME_KEY));
+    return author === this.#me() || (isUnnamed && author !== "");
   }
 
   // --- classes --------------------------------------------------------------------------------

@@ -43,6 +43,8 @@ export class Annotator {
   className: string;
   /** Whether this reader may draw at all. */
   allowed = true;
+  /** What others drew is hidden until the reader has committed. */
+  blind = false;
   readonly #slide: Slide;
   readonly #store: AnnotationStore;
   readonly #events: AnnotatorEvents;
@@ -83,7 +85,7 @@ export class Annotator {
   /** Bring the scene in line with the store. */
   refresh(): void {
     const { scene } = this;
-    const marks = this.#store.marks();
+    const marks = this.#store.marks().filter((mark) => mark.mine || !this.blind);
     const pulled = this.#pulled;
     scene.marks = pulled
       ? marks.map((mark) => (mark.id === scene.selected ? { ...mark, geometry: pulled } : mark))

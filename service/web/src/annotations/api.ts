@@ -63,6 +63,13 @@ export const importAnnotations = (
   });
 };
 
+/** Every version of an annotation, newest first. */
+export const annotationHistory = async (
+  slideId: string,
+  id: string,
+): Promise<readonly Annotation[]> =>
+  (await askJson<{ items: readonly Annotation[] }>(`${place(slideId)}/${id}/history`)).items;
+
 export const exportUrl = (slideId: string): string => `${API}${place(slideId)}.geojson`;
 
 export const listClasses = async (): Promise<readonly string[]> =>

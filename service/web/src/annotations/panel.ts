@@ -1,5 +1,4 @@
 import { fill, h, setText } from "../ui/dom";
-import { icon } from "../ui/icons";
 import { cssColour } from "./classes";
 import { classOptions, classPicker, isNewClass, isTooMany, MarkRow, type RowActions } from "./row";
 import type { SaveState } from "./store";
@@ -12,7 +11,6 @@ export interface PanelActions extends RowActions {
   readonly redo: () => void;
   readonly importFile: () => void;
   readonly amend: () => void;
-  readonly discard: () => void;
   readonly setVisible: (on: boolean) => void;
   readonly exportUrl: string;
   readonly slideName: string;
@@ -33,6 +31,8 @@ export interface PanelState {
   readonly canRedo: boolean;
   readonly save: { readonly state: SaveState; readonly problem: string; readonly unsent: number };
   readonly kept: boolean;
+  /** Others' annotations are hidden from a blind reader. */
+  readonly blind: boolean;
 }
 
 /** The annotations as a list, for eyes, keyboards and screen readers. */
@@ -47,7 +47,7 @@ export class MarkPanel {
   readonly #import: HTMLButtonElement;
   readonly #visible: HTMLInputElement;
   readonly #locked = h("p", { class: "notice-line", hidden: true });
-  readonly #refused = h("p", { class: "failure", role: "alert", hidden: true });
+  readonly #export: HTMLElement;
   readonly #empty = h("p", { class: "quiet" });
   readonly #list = h("ul", { class: "mark-list", "aria-label": "Annotations, newest first" });
   readonly #more = h("p", { class: "quiet", hidden: true });
@@ -64,6 +64,16 @@ export class MarkPanel {
     this.#undo.title = "Undo (z)";
     this.#redo.title = "Redo (Shift z)";
     this.#import = small("Import…", actions.importFile);
+    this.#export = h(
+      "a",
+      {
+        class: "button small",
+        href: actions.exportUrl,
+        download: `${actions.slideName}.geojson`,
+        title: "As GeoJSON, for QuPath",
+      },
+      "Export",
+    );
     this.#visible = h("input", {
       type: "checkbox",
       onchange: () => actions.setVisible(this.#visible.checked),
@@ -83,7 +93,6 @@ export class MarkPanel {
         this.#status,
       ),
       this.#locked,
-      this.#refused,
       h(
         "div",
         { class: "row" },
@@ -93,21 +102,7 @@ export class MarkPanel {
       this.#empty,
       this.#list,
       this.#more,
-      h(
-        "div",
-        { class: "inline" },
-        this.#import,
-        h(
-          "a",
-          {
-            class: "button small",
-            href: actions.exportUrl,
-            download: `${actions.slideName}.geojson`,
-            title: "As GeoJSON, for QuPath",
-          },
-          "Export",
-        ),
-      ),
+      h("div", { class: "inline" }, this.#import, this.#export),
     );
   }
 
@@ -118,6 +113,8 @@ export class MarkPanel {
     this.#undo.disabled = !state.canUndo || state.locked;
     this.#redo.disabled = !state.canRedo || state.locked;
     this.#import.disabled = !state.allowed;
+    // The file holds what others drew.
+    this.#export.hidden = state.blind;
     this.#showList(state);
   }
 
@@ -155,17 +152,6 @@ export class MarkPanel {
     }
     const button = this.#locked.querySelector("button");
     if (button) button.hidden = !locked;
-    const refused = save.state === "refused" ? save.problem : "";
-    this.#refused.hidden = refused === "";
-    if (refused !== "" && !this.#refused.textContent?.includes(refused)) {
-      const discard = h(
-        "button",
-        { type: "button", class: "link", onclick: this.#actions.discard },
-        "Discard",
-      );
-      fill(this.#refused, icon("alert", 16), h("span", {}, `Not saved: ${refused} `), discard);
-    }
-    if (refused === "") fill(this.#refused);
   }
 
   #showClasses({ classes, className }: PanelState): void {

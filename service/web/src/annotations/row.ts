@@ -1,7 +1,7 @@
 import { fill, h, setText } from "../ui/dom";
 import { cssColour } from "./classes";
-import { isLine } from "./geometry";
 import type { PanelState } from "./panel";
+import { titleOf } from "./summary";
 import { factsOf } from "./text";
 import type { Mark } from "./types";
 
@@ -11,6 +11,7 @@ export interface RowActions {
   readonly classify: (id: string, name: string) => void;
   readonly comment: (id: string, text: string) => void;
   readonly remove: (id: string) => void;
+  readonly history: (id: string) => void;
   readonly backToSlide: () => void;
 }
 
@@ -51,10 +52,7 @@ export class MarkRow {
   show(mark: Mark, state: PanelState): void {
     const chosen = state.selected === mark.id;
     this.#className = mark.class_name;
-    setText(
-      this.#name,
-      isLine(mark.geometry) && mark.class_name === "unclassified" ? "Length" : mark.class_name,
-    );
+    setText(this.#name, titleOf(mark));
     setText(this.#facts, factsOf(mark, state.mpp));
     setText(this.#said, chosen ? "" : mark.comment);
     this.#swatch.style.background = cssColour(mark.class_name);
@@ -111,10 +109,15 @@ export class MarkRow {
       },
       "Delete",
     );
+    const history = h(
+      "button",
+      { type: "button", class: "button small", onclick: () => this.#actions.history(id) },
+      "History",
+    );
     const element = h(
       "div",
       { class: "mark-fields" },
-      h("div", { class: "row" }, select, remove),
+      h("div", { class: "row" }, select, history, remove),
       comment,
     );
     return { element, select, comment, remove, classes: "" };

@@ -12,6 +12,12 @@ const isBusy = (error: ApiError): boolean => error.status === 429 || error.statu
 /** Each save is a version that is kept for ever: not one a letter, nor one a key press. */
 export const TYPING_MS = 1200;
 
+export interface Who {
+  /** As the service will call this reader. */
+  readonly name: () => string;
+  readonly isMe: (author: string) => boolean;
+}
+
 /**
  * The annotations of a slide, which save themselves. Changes are kept in the browser until the
  * service has them; what others draw comes within seconds, and nothing of theirs is overwritten.
@@ -29,7 +35,7 @@ export class AnnotationStore {
   readonly undoList = new UndoList();
   readonly #slideId: string;
   readonly #signal: AbortSignal;
-  readonly #me: () => string;
+  readonly #who: Who;
   readonly #outbox: Outbox;
   readonly #saved = new Map<string, Annotation>();
   /** Newest versions, those deleted as well. */
@@ -41,15 +47,20 @@ export class AnnotationStore {
   #round: Promise<void> | null = null;
   #timer: ReturnType<typeof setTimeout> | null = null;
 
-  constructor(slideId: string, signal: AbortSignal, me: () => string, storage: Storage | null) {
+  constructor(slideId: string, signal: AbortSignal, who: Who, storage: Storage | null) {
     this.#slideId = slideId;
     this.#signal = signal;
-    this.#me = me;
+    this.#who = who;
     this.#outbox = new Outbox(slideId, storage);
   }
 
   get unsent(): number {
     return this.#outbox.size;
+  }
+
+  /** How many changes the service refuses. */
+  get refused(): number {
+    return this.#refused.size;
   }
 
   get isKept(): boolean {
@@ -60,7 +71,7 @@ export class AnnotationStore {
   marks(): Mark[] {
     const found = new Map<string, Mark>();
     for (const item of this.#saved.values()) {
-      const mine = item.author === this.#me();
+      const mine = this.#who.isMe(item.author);
       const { id, author, created_at } = item;
       found.set(id, { ...contentOf(item), id, author, created_at, mine, unsent: false });
     }
@@ -68,7 +79,7 @@ export class AnnotationStore {
       const saved = found.get(id);
       if (wish === null) found.delete(id);
       else {
-        const { author = this.#me(), created_at = "", mine = true } = saved ?? {};
+        const { author = this.#who.name(), created_at = "", mine = true } = saved ?? {};
         found.set(id, { ...contentOf(wish), id, author, created_at, mine, unsent: true });
       }
     }
@@ -113,11 +124,19 @@ export class AnnotationStore {
     this.onChange?.();
   }
 
+  /** Send what was refused once more. */
+  retry(): void {
+    this.#refused.clear();
+    this.state = "saving";
+    this.#schedule(0);
+    this.onChange?.();
+  }
+
   /** Forget what the service refuses. */
   discard(): void {
     for (const id of this.#refused) this.#outbox.delete(id);
     this.#refused.clear();
-    this.#set("saved");
+    this.#set(...this.#outcome());
   }
 
   /** Look again and again for what others do, and send what could not be sent before. */
@@ -240,7 +259,7 @@ export class AnnotationStore {
 
   #ask(id: string, { wish, seen, reason }: Pending): Promise<Annotation> {
     const known = wish === null && seen === 0 ? (this.#versions.get(id) ?? 0) : seen;
-    const asked = { seen: known, author: this.#me(), reason };
+    const asked = { seen: known, author: this.#who.name(), reason };
     return wish === null
       ? deleteAnnotation(this.#slideId, id, asked)
       : putAnnotation(this.#slideId, id, wish, asked);

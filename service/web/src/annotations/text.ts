@@ -8,16 +8,18 @@ export function measureText(geometry: Geometry, mpp: number | null): string {
   return mpp === null ? `${Math.round(px)} px` : lengthText(px * mpp);
 }
 
+/** Area for people; pixels where the slide's resolution is not known. */
+export const sizeText = (areaPx: number, mpp: number | null): string =>
+  mpp === null ? `${Math.round(areaPx)} px²` : areaText(areaPx * mpp * mpp);
+
+/** How large it is: an area, a length, or a point. */
+export function sizeOf(geometry: Geometry, mpp: number | null): string {
+  if (isArea(geometry)) return sizeText(areaOf(geometry), mpp);
+  return isLine(geometry) ? measureText(geometry, mpp) : "point";
+}
+
 /** What it is, how large, and whose. */
 export function factsOf(mark: Mark, mpp: number | null): string {
-  const { geometry } = mark;
-  const size = isArea(geometry)
-    ? mpp === null
-      ? `${Math.round(areaOf(geometry))} px²`
-      : areaText(areaOf(geometry) * mpp * mpp)
-    : isLine(geometry)
-      ? measureText(geometry, mpp)
-      : "point";
   const who = mark.mine ? "you" : mark.author || "somebody";
-  return `${size} · ${who}${mark.unsent ? " · not sent" : ""}`;
+  return `${sizeOf(mark.geometry, mpp)} · ${who}${mark.unsent ? " · not sent" : ""}`;
 }

@@ -25,6 +25,8 @@ export interface Annotation extends Content {
   readonly created_at: string;
   readonly changed_at: string;
   readonly deleted: boolean;
+  /** Why it was changed after sign-off. */
+  readonly reason: string;
 }
 
 export interface AnnotationList {

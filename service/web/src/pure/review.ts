@@ -45,6 +45,8 @@ export interface Review extends ReviewContent {
 export interface ReviewPatch {
   readonly fields?: Partial<Omit<ReviewContent, "hotspots">>;
   readonly hotspots?: Readonly<Record<string, HotspotMark>>;
+  /** What the review said where the reader changed it, by part (see clash.ts). */
+  readonly seen?: Readonly<Record<string, string | null>>;
 }
 
 export const spotKey = (jobId: string, index: number): string => `${jobId}/${index}`;
@@ -58,7 +60,8 @@ export function joinPatches(earlier: ReviewPatch, later: ReviewPatch): ReviewPat
   for (const [key, mark] of Object.entries(later.hotspots ?? {})) {
     hotspots[key] = { ...hotspots[key], ...mark };
   }
-  return { fields: { ...earlier.fields, ...later.fields }, hotspots };
+  const seen = { ...later.seen, ...earlier.seen };
+  return { fields: { ...earlier.fields, ...later.fields }, hotspots, seen };
 }
 
 /**
@@ -111,13 +114,16 @@ export function firstRead(history: readonly Review[]): Review | null {
   return oldestFirst.find((review) => review.diagnosis !== null) ?? null;
 }
 
-/** The versions in which the diagnosis or the state changed, oldest first. */
+/** The versions in which the diagnosis, its reader or the state changed, oldest first. */
 export function turns(history: readonly Review[]): Review[] {
   const oldestFirst = [...history].sort((a, b) => a.version - b.version);
   return oldestFirst.filter((review, at) => {
     const before = oldestFirst[at - 1];
     if (review.diagnosis === null && before === undefined) return false;
-    return review.diagnosis !== (before?.diagnosis ?? null) || review.status === "signed";
+    const another =
+      review.diagnosis !== null && !!before?.reviewer && review.reviewer !== before.reviewer;
+    const changed = review.diagnosis !== (before?.diagnosis ?? null);
+    return changed || another || review.status === "signed";
   });
 }
 
@@ -147,13 +153,14 @@ export function parsePatch(text: string | null): ReviewPatch {
   try {
     const data: unknown = JSON.parse(text);
     if (!data || typeof data !== "object" || Array.isArray(data)) return {};
-    const { fields, hotspots } = data as { fields?: unknown; hotspots?: unknown };
+    const { fields, hotspots, seen } = data as Record<string, unknown>;
     const isMark = ([, mark]: [string, unknown]) => mark !== null && typeof mark === "object";
     return {
       ...(fields && typeof fields === "object" ? { fields } : {}),
       ...(hotspots && typeof hotspots === "object"
         ? { hotspots: Object.fromEntries(Object.entries(hotspots).filter(isMark)) }
         : {}),
+      ...(seen && typeof seen === "object" ? { seen: seen as Record<string, string | null> } : {}),
     };
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;

@@ -29,8 +29,8 @@ export interface Filter {
   readonly among: ReadonlySet<string> | null;
 }
 
-/** Whether a slide's reader has not chosen a diagnosis yet: a blind one must not see the model. */
-export const isUnread = (slide: Slide): boolean => (slide.review?.diagnosis ?? null) === null;
+/** Whether a reader must not see yet what models and other readers say of a slide. */
+export type Hides = (slide: Slide) => boolean;
 
 /** One word for where a slide stands: work in progress first, then failures, then results. */
 export function slideState(slide: Slide): SlideState {
@@ -47,8 +47,8 @@ const STATE_RANK: Readonly<Record<SlideState, number>> = {
   unscored: 0,
 };
 
-function sortValue(slide: Slide, key: SortKey, blind: boolean): number | string | null {
-  if (blind && (key === "suspicion" || key.startsWith("p:")) && isUnread(slide)) return null;
+function sortValue(slide: Slide, key: SortKey, isHidden: Hides): number | string | null {
+  if ((key === "suspicion" || key.startsWith("p:")) && isHidden(slide)) return null;
   if (key.startsWith("p:")) {
     const result = slide.results.find((r) => r.pipeline === key.slice(2));
     return result ? suspicion(result) : null;
@@ -74,10 +74,14 @@ const NAMES = new Intl.Collator("en", { numeric: true });
 /**
  * A sorted copy. Slides without a value come last whichever way it goes; ties keep name order.
  *
- * @param blind scores of slides that are not read yet count as unknown.
+ * @param isHidden scores of these slides count as unknown.
  */
-export function sortSlides(slides: readonly Slide[], order: Order, blind = false): Slide[] {
-  const keyed = slides.map((slide) => ({ slide, value: sortValue(slide, order.key, blind) }));
+export function sortSlides(
+  slides: readonly Slide[],
+  order: Order,
+  isHidden: Hides = () => false,
+): Slide[] {
+  const keyed = slides.map((slide) => ({ slide, value: sortValue(slide, order.key, isHidden) }));
   const sign = order.descending ? -1 : 1;
   keyed.sort((a, b) => {
     if (a.value === null || b.value === null) {

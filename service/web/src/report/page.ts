@@ -1,3 +1,5 @@
+import { listAnnotations } from "../annotations/api";
+import type { Annotation } from "../annotations/types";
 import {
   API,
   getHistory,
@@ -19,11 +21,12 @@ import { qualityText } from "../pure/quality";
 import { firstRead, type Review, recordOf } from "../pure/review";
 import { areaText } from "../pure/scale";
 import { suspiciousClass } from "../pure/suspicion";
-import { isBlind, meetReader } from "../reader";
+import { isHidden, meetReader } from "../reader";
 import { fill, h } from "../ui/dom";
 import { icon } from "../ui/icons";
 import { stateCard } from "../ui/notice";
 import { regionPicture } from "../viewer/picture";
+import { annotationPart } from "./annotations";
 import { timeline } from "./timeline";
 
 const SPOTS = 6;
@@ -74,24 +77,26 @@ interface Parts {
   readonly review: Review | null;
   readonly history: readonly Review[];
   readonly layout: TileLayout | null;
+  readonly annotations: readonly Annotation[];
 }
 
 async function gather(slideId: string): Promise<Parts> {
-  const [slide, review, history, layout] = await Promise.all([
+  const [slide, review, history, layout, drawn] = await Promise.all([
     getSlide(slideId),
     getReview(slideId, -1),
     getHistory(slideId),
     getLayout(slideId),
+    listAnnotations(slideId, 0),
     meetReader(),
   ]);
   const done = slide.results.filter((result) => result.status === "SUCCEEDED");
   const results = await Promise.all(done.map((result) => getResult(result.job_id)));
-  return { slide, results, review, history, layout };
+  return { slide, results, review, history, layout, annotations: drawn.items };
 }
 
 function report(parts: Parts): HTMLElement {
-  const { slide, results, review, history } = parts;
-  const hidden = isBlind() && (review?.diagnosis ?? null) === null;
+  const { slide, review } = parts;
+  const hidden = isHidden(slide.id, review);
   return h(
     "main",
     { class: "report" },
@@ -114,17 +119,25 @@ function report(parts: Parts): HTMLElement {
     h("h1", {}, `Slide ${slide.name}`),
     h("p", { class: "report-warning" }, "Research use only – not a medical device."),
     slideFacts(slide),
-    decision(review, history),
-    timeline(history),
-    h("h2", {}, "Pipelines"),
     hidden
       ? h("p", {}, "Hidden until the reader has chosen a diagnosis (blind first read).")
-      : null,
-    !hidden && results.length === 0 && h("p", {}, "No pipeline has scored this slide."),
-    !hidden && h("div", { class: "report-results" }, results.map(resultPart)),
-    !hidden && results.map((result) => hotspotPart(result, parts)),
+      : findings(parts),
     h("p", { class: "quiet" }, `Printed ${new Date().toLocaleString()} from wholeslide.`),
   );
+}
+
+/** What readers and models say of the slide. */
+function findings(parts: Parts): HTMLElement[] {
+  const { slide, results, review, history, annotations } = parts;
+  return [
+    decision(review, history),
+    timeline(history),
+    annotationPart(slide, annotations),
+    h("h2", {}, "Pipelines"),
+    results.length === 0 && h("p", {}, "No pipeline has scored this slide."),
+    h("div", { class: "report-results" }, results.map(resultPart)),
+    ...results.map((result) => hotspotPart(result, parts)),
+  ].filter((part) => part instanceof HTMLElement);
 }
 
 function facts(rows: readonly (readonly [string, string])[]): HTMLElement {

@@ -6,7 +6,7 @@ import { h } from "../ui/dom";
 export function timeline(history: readonly Review[]): HTMLElement | null {
   const rows = turns(history);
   if (rows.length === 0) return null;
-  let committed = false;
+  const committed = new Set<string>();
   return h(
     "section",
     {},
@@ -29,9 +29,11 @@ export function timeline(history: readonly Review[]): HTMLElement | null {
         "tbody",
         {},
         rows.map((review) => {
-          // A blind reader saw the models from their first choice on, not before it.
-          const unseen = review.blind && !committed;
-          committed ||= review.diagnosis !== null;
+          // A blind reader saw the models from their own first choice on, not before it. Who chose
+          // without a name may have given one later.
+          const isFirst = !committed.has(review.reviewer) && !committed.has("");
+          const unseen = review.blind && isFirst;
+          if (review.diagnosis !== null) committed.add(review.reviewer);
           return h(
             "tr",
             {},

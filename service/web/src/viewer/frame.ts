@@ -20,6 +20,8 @@ export interface FrameParts {
   readonly annotations: HTMLElement;
   readonly review: HTMLElement;
   readonly reading: HTMLElement;
+  /** What was not saved, over the slide. */
+  readonly notices: readonly HTMLElement[];
   readonly giveMpp: () => void;
   readonly toggleMode: (mode: Mode) => void;
 }
@@ -33,20 +35,26 @@ export class Frame {
   constructor(parts: FrameParts) {
     this.#parts = parts;
     this.#facts = slideFacts(parts.slide, parts.giveMpp);
-    const section = (title: string, content: Node) =>
-      h("section", { class: "panel-section" }, h("h2", {}, title), content);
+    const section = (title: string, content: Node, more = "") =>
+      h("section", { class: `panel-section ${more}` }, h("h2", {}, title), content);
     this.element = h(
       "div",
       { class: "viewer-page loading" },
       this.#topbar(),
-      h("main", { class: "stage-box" }, parts.stage, parts.toolbar),
+      h(
+        "main",
+        { class: "stage-box" },
+        parts.stage,
+        parts.toolbar,
+        h("div", { class: "refusals" }, parts.notices),
+      ),
       h(
         "aside",
         { class: "panel", "aria-label": "Results and heatmaps", tabindex: "-1" },
         section("Result", parts.results),
-        section("Heatmap", parts.heatmap),
+        section("Heatmap", parts.heatmap, "of-model"),
         section("Tissue and quality", parts.tissue),
-        section("Hotspots", parts.hotspots),
+        section("Hotspots", parts.hotspots, "of-model"),
         section("Annotations", parts.annotations),
         section("Review", parts.review),
       ),

@@ -1,10 +1,11 @@
 import { getHistory, messageOf } from "../api/client";
+import { changesOf } from "../pure/changes";
 import type { Review } from "../pure/review";
 import { openDialog } from "../ui/dialog";
 import { h } from "../ui/dom";
 import { toast } from "../ui/notice";
 
-/** Every version of a slide's review, in a dialog. */
+/** Every version of a slide's review and what it changed, newest first, in a dialog. */
 export async function showHistory(slideId: string): Promise<void> {
   try {
     const versions = await getHistory(slideId);
@@ -19,31 +20,29 @@ export async function showHistory(slideId: string): Promise<void> {
 }
 
 function historyList(versions: readonly Review[]): HTMLElement {
+  const shown = versions
+    .map((review, at) => ({ review, changes: changesOf(review, versions[at + 1] ?? null) }))
+    // A version that only notes what was looked at says nothing to a reader.
+    .filter(({ review, changes }) => changes.length > 0 || review.status === "signed");
   return h(
     "ol",
-    { class: "history" },
-    versions.map((review) =>
+    { class: "history", tabindex: "0", "aria-label": "Versions, newest first" },
+    shown.map(({ review, changes }) =>
       h(
         "li",
         {},
-        h(
-          "strong",
-          {},
-          `${review.version}. ${review.status}${review.amends === null ? "" : ` (amends ${review.amends})`}`,
-        ),
-        h(
-          "span",
-          {},
-          `${review.diagnosis ?? "no diagnosis"} · ${review.hotspots.length} hotspots marked · ${review.reviewer || "no name"}`,
-        ),
+        h("strong", {}, title(review)),
         h(
           "span",
           { class: "quiet" },
-          review.saved_at ? new Date(review.saved_at).toLocaleString() : "",
+          `${review.reviewer || "no name"}, ${review.saved_at ? new Date(review.saved_at).toLocaleString() : ""}`,
         ),
-        review.reason !== "" && h("span", {}, `Reason: ${review.reason}`),
-        review.comment !== "" && h("span", {}, review.comment),
+        changes.map((change) => h("span", {}, change)),
       ),
     ),
   );
+}
+
+function title({ version, status, amends }: Review): string {
+  return `${version}. ${status}${amends === null ? "" : ` (amends ${amends})`}`;
 }

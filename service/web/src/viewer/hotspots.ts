@@ -3,7 +3,7 @@ import type { TileLayout } from "../pure/dzi";
 import { pipelineTitle } from "../pure/format";
 import type { Decision, HotspotDecision } from "../pure/review";
 import { areaText } from "../pure/scale";
-import { fill, h } from "../ui/dom";
+import { fill, h, setText } from "../ui/dom";
 import { icon } from "../ui/icons";
 import { regionPicture } from "./picture";
 
@@ -25,6 +25,7 @@ export class HotspotList {
   readonly #actions: HotspotActions;
   #result: SlideResult | null = null;
   #seen = new Set<number>();
+  #decided = 0;
   #current: number | null = null;
   #shown = "";
 
@@ -38,9 +39,11 @@ export class HotspotList {
     locked: boolean,
   ): void {
     const jobId = this.#result?.job_id ?? "";
+    this.#decided = 0;
     this.spots.forEach((_, index) => {
       const record = of(jobId, index);
-      if (record?.seen) this.#seen.add(index);
+      if (record?.decision) this.#decided += 1;
+      if (record?.seen || record?.decision) this.#seen.add(index);
       const item = this.element.querySelector<HTMLElement>(`li[data-index="${index}"]`);
       if (item) showRecord(item, record, locked, index === this.#current);
     });
@@ -69,7 +72,7 @@ export class HotspotList {
     }
     // Only when the reader goes there: else it would move away what they read or write.
     if (moved) {
-      this.element.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
+      this.element.querySelector("li:has([aria-current])")?.scrollIntoView({ block: "nearest" });
     }
   }
 
@@ -87,9 +90,9 @@ export class HotspotList {
     const { hotspots } = result;
     const header = h(
       "div",
-      { class: "row" },
+      { class: "row hotspot-head" },
       h("span", { class: "quiet hotspot-count" }),
-      h("span", { class: "keys" }, h("kbd", {}, "n"), " next · ", h("kbd", {}, "p"), " previous"),
+      h("span", { class: "keys" }, h("kbd", {}, "n"), " next ", h("kbd", {}, "p"), " back"),
     );
     if (hotspots.length === 0) {
       fill(
@@ -185,7 +188,7 @@ export class HotspotList {
             type: "button",
             "aria-pressed": "false",
             "data-decision": decision,
-            title: `${label} (${key})`,
+            title: `${label} (${key}); with Shift also on to the next`,
             onclick: () => this.#actions.decide(index, decision),
           },
           label,
@@ -203,7 +206,9 @@ export class HotspotList {
       else button.removeAttribute("aria-current");
     }
     const count = this.element.querySelector(".hotspot-count");
-    if (count) count.textContent = `${this.#seen.size} of ${this.spots.length} seen`;
+    if (!count) return;
+    const seen = `${this.#seen.size} of ${this.spots.length} seen`;
+    setText(count, this.#decided === 0 ? seen : `${seen} · ${this.#decided} decided`);
   }
 }
 

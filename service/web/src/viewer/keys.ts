@@ -17,6 +17,7 @@ export interface KeyActions {
   readonly mode: (mode: Mode) => void;
   readonly cycle: (what: "pipeline" | "kind" | "className") => void;
   readonly decide: (decision: Decision) => void;
+  readonly decideAndGoOn: (decision: Decision) => void;
   readonly comment: () => void;
   readonly sign: () => void;
   readonly tissue: () => void;
@@ -30,7 +31,8 @@ const SHEET: KeySheet = [
   [["←", "↑", "↓", "→"], "pan"],
   [["r", "Shift r"], "turn right, turn left"],
   [["n", "p"], "next hotspot, previous hotspot"],
-  [["y", "x", "u"], "agree, disagree, unsure on the current hotspot"],
+  [["y", "x", "u"], "agree, disagree, unsure on the current hotspot; again takes it back"],
+  [["Shift y", "Shift x", "Shift u"], "the same, then on to the next undecided hotspot"],
   [["m"], "comment on the current hotspot; Enter goes back"],
   [["e"], "sign off: a digit chooses the diagnosis, Enter signs"],
   [["Shift n", "Shift p"], "next slide, previous slide of the worklist"],
@@ -120,6 +122,9 @@ function letter(event: KeyboardEvent, actions: KeyActions): (() => void) | null 
     y: () => actions.decide("agree"),
     x: () => actions.decide("disagree"),
     u: () => actions.decide("unsure"),
+    Y: () => actions.decideAndGoOn("agree"),
+    X: () => actions.decideAndGoOn("disagree"),
+    U: () => actions.decideAndGoOn("unsure"),
     m: actions.comment,
     e: actions.sign,
     N: () => actions.slide(1),

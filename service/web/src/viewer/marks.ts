@@ -26,13 +26,23 @@ export class Marks {
   decide(index: number, decision: Decision): void {
     const jobId = hotspotResult(this.#state)?.job_id;
     if (!jobId) return;
+    const before = this.of(jobId, index)?.decision;
+    this.#put(jobId, index, before === decision ? null : decision);
+  }
+
+  /** Agree, disagree, unsure, whatever was said before. False where nothing can be recorded. */
+  settle(index: number, decision: Decision): boolean {
+    const jobId = hotspotResult(this.#state)?.job_id;
+    return jobId !== undefined && this.#put(jobId, index, decision);
+  }
+
+  #put(jobId: string, index: number, decision: Decision | null): boolean {
     if (this.locked) {
       toast("This review is signed. Amend it to change the diagnosis.");
-      return;
+      return false;
     }
-    const before = this.of(jobId, index)?.decision;
-    const mark = { decision: before === decision ? null : decision, seen: true };
-    this.#store.change({ hotspots: { [spotKey(jobId, index)]: mark } });
+    this.#store.change({ hotspots: { [spotKey(jobId, index)]: { decision, seen: true } } });
+    return true;
   }
 
   comment(index: number, comment: string): void {

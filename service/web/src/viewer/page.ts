@@ -1,21 +1,19 @@
 import { Annotations } from "../annotations/annotations";
-import { ApiError, getLayout, getSlide, isAway, listModels, pause, SIGNED_IN } from "../api/client";
+import { ApiError, getLayout, listModels, pause } from "../api/client";
 import type { Slide } from "../api/types";
-import type { Place } from "../place";
 import type { TileLayout } from "../pure/dzi";
 import { pipelineNames } from "../pure/worklist";
-import { isBlind, meetReader, setBlind } from "../reader";
-import { leaveWorklist, neighbours } from "../sequence";
+import { isBlind, isHidden, setBlind } from "../reader";
+import { neighbours } from "../sequence";
 import { saveSettings } from "../settings";
 import { fill, h, perFrame, setText } from "../ui/dom";
-import { stateCard, toast } from "../ui/notice";
+import { toast } from "../ui/notice";
 import { firstChoice, fitChoice, type LayerChoice } from "./choice";
 import { HeatControls } from "./controls";
 import { Frame } from "./frame";
 import { HotspotList } from "./hotspots";
 import { SlideJobs } from "./jobs";
 import { listenKeys } from "./keys";
-import { showLoadError } from "./loaderror";
 import { Marks } from "./marks";
 import { type PointerReading, readingText } from "./pane";
 import { Presence } from "./presence";
@@ -33,48 +31,13 @@ import {
 } from "./state";
 import { loadTissue } from "./tissue";
 import { viewerToolbar } from "./toolbar";
+import { HotspotWalk } from "./walk";
 
 /** How long the panel waits for outlines and small pictures once the results are there. */
 const PATIENCE_MS = 700;
 
-/** The review of one slide. */
-export function showViewer(root: Element, slideId: string): Place {
-  const stop = new AbortController();
-  let page: ViewerPage | null = null;
-  leaveWorklist({ opened: slideId });
-  // A slide that could not be opened without a key is opened with it; an open one just goes on.
-  const again = () => void (page ?? load());
-  window.addEventListener(SIGNED_IN, again, { signal: stop.signal });
-  const load = async () => {
-    fill(root, stateCard("Opening the slide…", ""));
-    try {
-      // Who reads comes first: a blind reader must not see the model's answer for a moment.
-      const [slide] = await Promise.all([getSlide(slideId), meetReader()]);
-      if (stop.signal.aborted) return;
-      page = new ViewerPage(root, slide, stop.signal);
-      await page.begin();
-    } catch (error) {
-      if (stop.signal.aborted) return;
-      page?.destroy();
-      page = null;
-      showLoadError(root, error, load);
-      if (isAway(error)) {
-        await pause(4000, stop.signal);
-        if (!stop.signal.aborted) void load();
-      }
-    }
-  };
-  void load();
-  return {
-    leave: () => {
-      stop.abort();
-      page?.destroy();
-      document.title = "wholeslide";
-    },
-  };
-}
-
-class ViewerPage {
+/** The review of one slide, once it is known. */
+export class ViewerPage {
   readonly #root: Element;
   readonly #stop = new AbortController();
   readonly #state: ViewerState;
@@ -84,6 +47,7 @@ class ViewerPage {
   readonly #results = h("div", { class: "results" });
   readonly #reading = h("span", { class: "reading" });
   readonly #hotspots: HotspotList;
+  readonly #walk: HotspotWalk;
   readonly #controls: HeatControls;
   readonly #review: ReviewStore;
   readonly #marks: Marks;
@@ -120,10 +84,13 @@ class ViewerPage {
     this.#review.onChange = () => this.#showReview();
     this.#marks = new Marks(this.#state, this.#review);
     this.#hotspots = new HotspotList({
-      choose: (index) => this.#goToHotspot(index),
+      choose: (index) => this.#walk.goTo(index),
       decide: (index, decision) => this.#marks.decide(index, decision),
       comment: (index, text) => this.#marks.comment(index, text),
     });
+    this.#walk = new HotspotWalk(this.#state, this.#stage, this.#hotspots, this.#marks, () =>
+      this.#showHotspots(),
+    );
     this.#reviewPanel = this.#makeReviewPanel();
     this.#presence = new Presence(slide.id, this.#stop.signal);
     this.#frame = new Frame({
@@ -138,6 +105,7 @@ class ViewerPage {
       annotations: this.#annotations.panel,
       review: this.#reviewPanel.element,
       reading: this.#reading,
+      notices: [this.#reviewPanel.notice.element, this.#annotations.notice.element],
       giveMpp: () => void this.#jobs.giveMpp(""),
       toggleMode: (mode) => this.#toggleMode(mode),
     });
@@ -282,12 +250,12 @@ class ViewerPage {
 
   /** Bring the page in line with the review: its decisions, and whether the model may be seen. */
   #showReview(): void {
-    const review = this.#review.current;
-    const hidden = isBlind() && !this.#revealed && review.diagnosis === null;
+    const hidden = !this.#revealed && isHidden(this.#state.slide.id, this.#review.saved);
     if (hidden !== this.#state.hidden) {
       this.#state.hidden = hidden;
       this.#state.hotspot = null;
       this.#frame.showBlind(hidden);
+      this.#annotations.setBlind(hidden);
       this.#showAll();
     }
     this.#reviewPanel.show();
@@ -373,24 +341,6 @@ class ViewerPage {
     this.#showAll();
   }
 
-  #goToHotspot(index: number): void {
-    const spot = this.#hotspots.spots[index];
-    if (!spot) return;
-    this.#state.hotspot = index;
-    this.#stage.showHotspot(spot);
-    this.#showHotspots();
-    this.#hotspots.markSeen(index);
-    this.#marks.see(index);
-    this.#stage.redraw();
-  }
-
-  #stepHotspot(step: 1 | -1): void {
-    const count = this.#hotspots.spots.length;
-    if (count === 0) return;
-    const at = this.#state.hotspot;
-    this.#goToHotspot(at === null ? (step === 1 ? 0 : count - 1) : (at + step + count) % count);
-  }
-
   #cycle(what: "pipeline" | "kind" | "className"): void {
     const next = nextChoice(this.#state, what);
     if (!next) return;
@@ -415,12 +365,11 @@ class ViewerPage {
       hold: (held) => this.#setHeld(held),
       toggleOverlay: () => this.#setOverlay(!this.#state.overlay),
       threshold: (step) => this.#nudgeThreshold(step),
-      hotspot: (step) => this.#stepHotspot(step),
+      hotspot: (step) => this.#walk.step(step),
       mode: (mode) => this.#toggleMode(mode),
       cycle: (what) => this.#cycle(what),
-      decide: (decision) => {
-        if (this.#state.hotspot !== null) this.#marks.decide(this.#state.hotspot, decision);
-      },
+      decide: (decision) => this.#walk.decide(decision),
+      decideAndGoOn: (decision) => this.#walk.decideAndGoOn(decision),
       comment: () => this.#hotspots.focusComment(),
       tissue: () => this.#setTissue(!this.#state.settings.tissue),
       slide: (step) => this.#stepSlide(step),

@@ -21,7 +21,7 @@ export function showResults(host: HTMLElement, state: ViewerState, actions: Resu
       h(
         "p",
         { class: "notice-line" },
-        "Blind first read: the model's answer appears when you have chosen a diagnosis.",
+        "Blind first read: the model's answer, and what other readers said, appear when you have chosen a diagnosis.",
       ),
       !blindByRule() && h("button", { class: "button", onclick: actions.reveal }, "Show it now"),
     );

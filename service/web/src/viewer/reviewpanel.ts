@@ -1,12 +1,13 @@
 import type { SlideResult } from "../api/types";
 import { pipelineTitle } from "../pure/format";
 import { contradicted, type Review } from "../pure/review";
-import { blindByRule, readerName, rememberName } from "../reader";
+import { blindByRule, commit, hasCommitted, readerName, rememberName } from "../reader";
 import { neighbours } from "../sequence";
 import { openDialog } from "../ui/dialog";
 import { fill, h, setText } from "../ui/dom";
 import { icon } from "../ui/icons";
 import { toast } from "../ui/notice";
+import { RefusalNotice, sentence } from "../ui/refusal";
 import { showHistory } from "./history";
 import type { ReviewStore } from "./reviewstore";
 import { diagnosisChoice, signatureKeys, signatureParts } from "./signature";
@@ -25,6 +26,8 @@ export interface ReviewPanelOptions {
 /** The reader's decision on the slide: diagnosis, comment, signature, amendment. */
 export class ReviewPanel {
   readonly element = h("div", { class: "review" });
+  /** What was not saved and why; it stands over the slide, for the panel may be scrolled. */
+  readonly notice = new RefusalNotice();
   readonly #options: ReviewPanelOptions;
   readonly #status = h("span", { class: "quiet save-state", role: "status" });
   readonly #name: HTMLInputElement;
@@ -37,6 +40,7 @@ export class ReviewPanel {
   readonly #actions = h("div", { class: "review-actions" });
   readonly #signed = h("div", { class: "signed", hidden: true });
   readonly #form: HTMLElement;
+  readonly #commentField: HTMLElement;
   #amending = false;
 
   constructor(options: ReviewPanelOptions) {
@@ -64,6 +68,12 @@ export class ReviewPanel {
       disabled: blindByRule(),
       onchange: () => options.setBlind(blind.checked),
     });
+    this.#commentField = h(
+      "div",
+      { class: "field" },
+      h("label", { for: "review-comment" }, "Comment"),
+      this.#comment,
+    );
     this.#form = h(
       "div",
       { class: "review-form" },
@@ -73,7 +83,7 @@ export class ReviewPanel {
         h("span", { class: "field-label" }, "Diagnosis"),
         this.#diagnosis,
       ),
-      h("div", { class: "field" }, h("label", { for: "review-comment" }, "Comment"), this.#comment),
+      this.#commentField,
       h("div", { class: "field" }, h("label", { for: "reviewer" }, "Reviewer"), this.#name),
     );
     fill(
@@ -96,17 +106,22 @@ export class ReviewPanel {
       saving: "Saving…",
       away: "Not saved: the service is away. It is kept here and sent later.",
       "signed-out": "Not saved: sign in again. It is kept here and sent then.",
-      refused: `Not saved: ${store.problem}`,
+      refused: "Not saved",
     };
     setText(this.#status, states[store.saveState]);
+    this.#showRefusal();
+    const hidden = this.#options.isHidden();
+    // One comment of all readers: a blind one neither reads nor overwrites it.
+    this.#commentField.hidden = hidden;
     this.#form.hidden = isSigned && !this.#amending;
     this.#signed.hidden = !isSigned;
     if (isSigned) this.#showSigned(saved);
     if (document.activeElement !== this.#comment && !this.#amending) {
       this.#comment.value = review.comment;
     }
-    this.#showDiagnosis(this.#amending ? this.#amended : review.diagnosis);
-    this.#showActions(isSigned);
+    const diagnosis = hidden ? null : review.diagnosis;
+    this.#showDiagnosis(this.#amending ? this.#amended : diagnosis);
+    this.#showActions(isSigned, hidden);
   }
 
   #amended: string | null = null;
@@ -119,7 +134,50 @@ export class ReviewPanel {
     }
     const { store } = this.#options;
     const blind = this.#options.isHidden();
-    store.change({ fields: { diagnosis: name, ...(blind ? { blind: true } : {}) } });
+    const { slide_id, diagnosis, reviewer } = store.saved;
+    const isFirst = !hasCommitted(slide_id, store.saved);
+    commit(slide_id);
+    store.change({ fields: { diagnosis: name, ...(isFirst ? { blind } : {}) } });
+    if (blind && diagnosis !== null && diagnosis !== name) {
+      const who = reviewer || "Another reader";
+      toast(`${who} had chosen ${diagnosis}. The history keeps both.`);
+    }
+  }
+
+  #showRefusal(): void {
+    const { store } = this.#options;
+    if (store.saveState !== "refused") {
+      this.notice.show(null);
+      return;
+    }
+    const retry = () => void store.retry();
+    const discard = () => void store.discard();
+    const kept = `Not saved: ${store.unsaved}. ${sentence(store.problem)}`;
+    if (store.refusal === "conflict") {
+      this.notice.show(store.problem, [
+        { label: "Keep mine", act: retry },
+        { label: "Take theirs", act: discard },
+      ]);
+    } else if (store.refusal === "signed") {
+      this.notice.show(`${kept} It can be added as an amendment, or discarded.`, [
+        { label: "Amend with it", act: () => this.#amend() },
+        { label: "Discard it", act: discard },
+      ]);
+    } else {
+      this.notice.show(kept, [
+        { label: "Try again", act: retry },
+        { label: "Discard it", act: discard },
+      ]);
+    }
+  }
+
+  #amend(): void {
+    const { diagnosis, comment } = this.#options.store.current;
+    this.#amending = true;
+    this.#amended = diagnosis;
+    this.#comment.value = comment;
+    this.show();
+    this.element.scrollIntoView({ block: "nearest" });
   }
 
   #showDiagnosis(chosen: string | null): void {
@@ -146,8 +204,8 @@ export class ReviewPanel {
     }
   }
 
-  #showActions(isSigned: boolean): void {
-    const key = `${isSigned}/${this.#amending}`;
+  #showActions(isSigned: boolean, hidden: boolean): void {
+    const key = `${isSigned}/${this.#amending}/${hidden}`;
     if (this.#actions.dataset["key"] === key) return;
     this.#actions.dataset["key"] = key;
     const button = (label: string, primary: boolean, act: () => void) =>
@@ -164,12 +222,7 @@ export class ReviewPanel {
     if (isSigned && !this.#amending) {
       fill(
         this.#actions,
-        button("Amend", false, () => {
-          this.#amending = true;
-          this.#amended = this.#options.store.saved.diagnosis;
-          this.#comment.value = this.#options.store.saved.comment;
-          this.show();
-        }),
+        button("Amend", false, () => this.#amend()),
         history,
       );
     } else if (this.#amending) {
@@ -177,12 +230,14 @@ export class ReviewPanel {
         this.#actions,
         button("Sign amendment", true, () => this.askSign()),
         button("Keep as it is", false, () => this.#endAmending()),
+        history,
       );
     } else
       fill(
         this.#actions,
         button("Sign off", true, () => this.askSign()),
-        history,
+        // What others decided is in it.
+        !hidden && history,
       );
   }
 
@@ -308,9 +363,11 @@ export class ReviewPanel {
         diagnosis,
         reason: reason.trim(),
         comment: this.#comment.value,
+        ...(hasCommitted(store.saved.slide_id, store.saved) ? {} : { blind: false }),
       },
     });
     if (done) {
+      commit(store.saved.slide_id);
       dialog.close();
       this.#endAmending();
       // One more key opens the next slide.
@@ -318,7 +375,9 @@ export class ReviewPanel {
       return;
     }
     failure.hidden = false;
-    setText(failure, store.problem || "The signature did not reach the service. Try again.");
+    const why = store.problem || "The signature did not reach the service. Try again.";
+    const look = store.refusal === "other" ? "" : " Close this, look again, then sign.";
+    setText(failure, why + look);
   }
 }
 

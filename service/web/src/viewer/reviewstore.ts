@@ -8,6 +8,7 @@ import {
   putReview,
   SIGNED_IN,
 } from "../api/client";
+import { aware, clashes, clashText, patchText, seenBy, yielding } from "../pure/clash";
 import {
   applyPatch,
   isEmptyPatch,
@@ -22,6 +23,9 @@ import { forget, recall, remember } from "../settings";
 
 export type SaveState = "saved" | "saving" | "away" | "signed-out" | "refused";
 
+/** Why a change was not saved: what the reader can do depends on it. */
+export type Refusal = "conflict" | "signed" | "other";
+
 const LOOK_MS = 4000;
 const WAIT_MS = 400;
 /** Each save is a version that is kept for ever: not one a letter. */
@@ -35,6 +39,7 @@ export class ReviewStore {
   onChange: (() => void) | null = null;
   saveState: SaveState = "saved";
   problem = "";
+  refusal: Refusal = "other";
   readonly #slideId: string;
   readonly #signal: AbortSignal;
   #saved: Review;
@@ -56,6 +61,11 @@ export class ReviewStore {
   /** As the reader sees it: what is saved, and what is not yet. */
   get current(): ReviewContent {
     return applyPatch(this.#saved, this.#patch);
+  }
+
+  /** What is not saved yet, in words. */
+  get unsaved(): string {
+    return patchText(this.#patch);
   }
 
   /** Read it, then look again and again for what others save. */
@@ -92,13 +102,31 @@ export class ReviewStore {
     this.#clearTimer();
     await this.#sending;
     const before = this.#patch;
-    this.#patch = joinPatches(before, patch);
+    const seen = { ...seenBy(patch, this.#saved), status: this.#saved.status };
+    this.#patch = joinPatches(before, { ...patch, seen });
     await this.#send();
     if (isEmptyPatch(this.#patch)) return true;
     this.#patch = before;
     remember(this.#key(), before);
+    // The signature itself is not kept: the dialog says what was wrong with it.
+    if (isEmptyPatch(before) && this.saveState === "refused") this.saveState = "saved";
     this.onChange?.();
     return false;
+  }
+
+  /** Send again what was refused; in a conflict, the reader's own word stands. */
+  async retry(): Promise<void> {
+    if (this.refusal === "conflict") this.#patch = aware(this.#patch, this.#saved);
+    this.#set("saving");
+    await this.#flush();
+  }
+
+  /** Give up what was refused; in a conflict, only what somebody else said otherwise. */
+  async discard(): Promise<void> {
+    const less = this.refusal === "conflict" ? yielding(this.#patch, this.#saved) : {};
+    this.#keep(less);
+    this.#set(isEmptyPatch(less) ? "saved" : "saving");
+    await this.#flush();
   }
 
   #key(): string {
@@ -112,8 +140,7 @@ export class ReviewStore {
   }
 
   #note(patch: ReviewPatch, waitMs: number): void {
-    this.#patch = joinPatches(this.#patch, patch);
-    remember(this.#key(), this.#patch);
+    this.#keep(joinPatches(this.#patch, { ...patch, seen: seenBy(patch, this.#saved) }));
     this.#set("saving");
     this.#schedule(waitMs);
   }
@@ -161,8 +188,9 @@ export class ReviewStore {
   }
 
   async #send(): Promise<void> {
-    for (;;) {
+    for (let tries = 1; ; tries++) {
       const sent = this.#patch;
+      if (this.#isStopped(sent)) return;
       const review = applyPatch(this.#saved, sent);
       try {
         this.#saved = await putReview(this.#slideId, this.#saved.version, review);
@@ -171,12 +199,38 @@ export class ReviewStore {
         return;
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;
-        if (error.status !== 412 || !(await this.#catchUp())) {
+        // Saved (412) or signed (409) meanwhile: the next round sees what is there now.
+        const isBehind = tries < 5 && [409, 412].includes(error.status);
+        if (!isBehind || !(await this.#catchUp())) {
           this.#fail(error);
           return;
         }
       }
     }
+  }
+
+  /** What was made for a draft would, laid over a signed review, amend it unasked. */
+  #isClosed({ fields, seen }: ReviewPatch): boolean {
+    const wasDraft = fields?.status === undefined || seen?.["status"] === "draft";
+    return wasDraft && this.#saved.status === "signed";
+  }
+
+  /** Whether somebody else did what the reader has to hear of before this is saved. */
+  #isStopped(patch: ReviewPatch): boolean {
+    const found = clashes(patch, this.#saved);
+    if (this.#isClosed(patch)) {
+      const who = this.#saved.reviewer || "Somebody else";
+      this.#refuse("signed", `${who} signed this review meanwhile.`);
+      // That hotspots were looked at is nothing to ask the reader about.
+      if (patchText(patch) === "") void this.discard();
+    } else if (found.length > 0) this.#refuse("conflict", clashText(found, this.#saved));
+    else return false;
+    return true;
+  }
+
+  #refuse(refusal: Refusal, text: string): void {
+    this.refusal = refusal;
+    this.#set("refused", text);
   }
 
   /** Somebody else saved: the changes are laid over theirs. False where theirs cannot be read. */
@@ -193,7 +247,14 @@ export class ReviewStore {
 
   #fail(error: ApiError): void {
     if (isAway(error) || error.status === 412) this.#set("away");
-    else this.#set(isPassing(error) ? "signed-out" : "refused", messageOf(error));
+    else if (isPassing(error)) this.#set("signed-out", messageOf(error));
+    else this.#refuse("other", messageOf(error));
+  }
+
+  #keep(patch: ReviewPatch): void {
+    this.#patch = patch;
+    if (isEmptyPatch(patch)) forget(this.#key());
+    else remember(this.#key(), patch);
   }
 
   /** Forget what was sent; keep what was changed since. */
@@ -202,12 +263,11 @@ export class ReviewStore {
       now: Readonly<Record<string, T>> = {},
       old: Readonly<Record<string, T>> = {},
     ) => Object.fromEntries(Object.entries(now).filter(([key, value]) => old[key] !== value));
-    this.#patch = {
+    const left = {
       fields: rest<unknown>(this.#patch.fields, sent.fields),
       hotspots: rest(this.#patch.hotspots, sent.hotspots),
     } as ReviewPatch;
-    if (isEmptyPatch(this.#patch)) forget(this.#key());
-    else remember(this.#key(), this.#patch);
+    this.#keep(aware(left, this.#saved));
   }
 }
 

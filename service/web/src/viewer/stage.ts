@@ -132,6 +132,8 @@ export class Stage {
 
   async #layer(choice: LayerChoice | null) {
     const result = choice && this.#state.results.get(choice.jobId);
+    // Not even under the pointer while the reader is blind.
+    if (this.#state.hidden) return null;
     if (!choice || !result || result.outcome === "no_tissue") return null;
     try {
       return await this.#heatmaps.get(result, choice);
@@ -142,7 +144,7 @@ export class Stage {
   }
 
   #title(choice: LayerChoice | null): string {
-    if (!choice) return "Bare slide";
+    if (!choice || this.#state.hidden) return "Bare slide";
     const { choices, results } = this.#state;
     const twoModels =
       choices[0]?.pipeline === choices[1]?.pipeline && choices[0]?.jobId !== choices[1]?.jobId;

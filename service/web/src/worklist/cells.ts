@@ -11,7 +11,7 @@ import { icon } from "../ui/icons";
 
 export interface RowOptions {
   readonly selected: boolean;
-  /** The reader reads blind and has not chosen a diagnosis: no scores. */
+  /** The reader reads blind and has not chosen a diagnosis: no scores, nobody's diagnosis. */
   readonly hidden: boolean;
   readonly refusal: string | null;
   /** The thumbnail that the row had before. */
@@ -47,7 +47,7 @@ export function rowCells(
     }),
     cell("quality", qualityOf(slide)),
     cell("state", stateOf(slide, options.refusal)),
-    cell("review", reviewOf(slide)),
+    cell("review", reviewOf(slide, hidden)),
     cell("created", ago(slide.created_at, Date.now())),
     cell("act", startButton(slide, options.start)),
   ];
@@ -187,9 +187,9 @@ function stateOf(slide: Slide, refusal: string | null): HTMLElement {
   );
 }
 
-function reviewOf({ review }: Slide): HTMLElement | string {
+function reviewOf({ review }: Slide, hidden: boolean): HTMLElement | string {
   if (!review) return "–";
-  const text = [review.diagnosis, review.reviewer].filter(Boolean).join(" · ");
+  const text = [!hidden && review.diagnosis, review.reviewer].filter(Boolean).join(" · ");
   return h(
     "div",
     { class: `state review-${review.status}` },

@@ -8,7 +8,7 @@ import {
   type StateFilter,
   sortSlides,
 } from "../pure/worklist";
-import { blindByRule, isBlind, meetReader, setBlind } from "../reader";
+import { blindByRule, isBlind, isHidden, meetReader, setBlind } from "../reader";
 import { leaveWorklist, worklistView } from "../sequence";
 import { fill, h, isTyping, setText } from "../ui/dom";
 import { icon } from "../ui/icons";
@@ -236,7 +236,9 @@ class WorklistPage {
     const order: Order =
       this.#order ??
       (blind ? { key: "name", descending: false } : { key: "suspicion", descending: true });
-    const shown = sortSlides(filterSlides(all, filter), order, blind);
+    const shown = sortSlides(filterSlides(all, filter), order, ({ id, review }) =>
+      isHidden(id, review),
+    );
     this.#shown = shown;
     setText(
       this.#count,
@@ -254,7 +256,6 @@ class WorklistPage {
       slides: shown,
       pipelines: pipelineNames(all, [...models]),
       order,
-      blind,
       refusals: this.#batches.refusals,
     });
     this.#return();

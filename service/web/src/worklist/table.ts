@@ -1,6 +1,7 @@
 import type { Slide } from "../api/types";
 import { pipelineTitle } from "../pure/format";
-import { isUnread, type Order, type SortKey, visibleRows } from "../pure/worklist";
+import { type Order, type SortKey, visibleRows } from "../pure/worklist";
+import { isHidden } from "../reader";
 import { fill, h, perFrame } from "../ui/dom";
 import { rowCells } from "./cells";
 
@@ -19,8 +20,6 @@ export interface TableContent {
   readonly slides: readonly Slide[];
   readonly pipelines: readonly string[];
   readonly order: Order;
-  /** Scores of slides that are not read yet are hidden. */
-  readonly blind: boolean;
   /** Why a slide of the chosen batch was refused, by its id. */
   readonly refusals: ReadonlyMap<string, string>;
 }
@@ -35,7 +34,6 @@ export class SlideTable {
   readonly #resize: ResizeObserver;
   #slides: readonly Slide[] = [];
   #pipelines: readonly string[] = [];
-  #blind = false;
   #refusals: ReadonlyMap<string, string> = new Map();
   #headKey = "";
   #focused: string | null = null;
@@ -64,10 +62,9 @@ export class SlideTable {
     this.#resize.disconnect();
   }
 
-  show({ slides, pipelines, order, blind, refusals }: TableContent): void {
+  show({ slides, pipelines, order, refusals }: TableContent): void {
     this.#slides = slides;
     this.#pipelines = pipelines;
-    this.#blind = blind;
     this.#refusals = refusals;
     this.element.setAttribute("aria-rowcount", String(slides.length + 1));
     this.element.style.setProperty("--pipelines", String(pipelines.length));
@@ -184,7 +181,7 @@ export class SlideTable {
   #place(slide: Slide, index: number, tabStop: boolean): void {
     const selected = this.#selected.has(slide.id);
     const refusal = this.#refusals.get(slide.id) ?? null;
-    const hidden = this.#blind && isUnread(slide);
+    const hidden = isHidden(slide.id, slide.review);
     const key = JSON.stringify([slide, selected, this.#pipelines, hidden, refusal]);
     let row = this.#rows.get(slide.id);
     if (!row) {
