@@ -3,7 +3,8 @@
 import os
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,15 @@ from typing import Any, NoReturn
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
-from tests.browser.fake_service import Fake, make_app
+from tests.browser.fake_routes import make_app
+from tests.browser.fake_service import Fake
+
+# A machine that does other things as well is slow; who waits for a condition waits no longer than
+# it takes.
+PATIENCE_MS = 20_000
+expect.set_options(timeout=PATIENCE_MS)
 
 ROOT = Path(__file__).resolve().parents[2]
 DIST = ROOT / "service" / "web" / "dist"
@@ -86,6 +93,10 @@ def fake_server(dist: Path) -> Iterator[Server]:
 @pytest.fixture
 def fake(fake_server: Server) -> Fake:
     """The fake service's state, fresh for each test."""
+    patience = time.monotonic() + 5
+    # What the last test's page asked for must not end up in this test.
+    while fake_server.fake.busy and time.monotonic() < patience:
+        time.sleep(0.01)
     fake_server.fake.reset()
     return fake_server.fake
 
@@ -102,6 +113,13 @@ class Tab:
     def open(self, place: str = "#/") -> None:
         """Go to a place of the review page."""
         self.page.goto(f"{self.base}/{place}")
+
+    def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds on the side of the service."""
+        patience = time.monotonic() + PATIENCE_MS / 1000
+        while not holds():
+            assert time.monotonic() < patience, "what was waited for did not come"
+            self.page.wait_for_timeout(20)
 
     def picture(self, name: str) -> None:
         """Keep a screenshot as an artifact."""
@@ -127,7 +145,7 @@ def open_tab(chromium: Browser, base: str, **options: Any) -> Iterator[Tab]:
     tab = Tab(page, [], base)
     page.on("console", lambda message: _on_console(message, tab.errors))
     page.on("pageerror", lambda error: tab.errors.append(str(error)))
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(PATIENCE_MS)
     try:
         yield tab
     finally:

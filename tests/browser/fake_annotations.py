@@ -65,6 +65,11 @@ class FakeAnnotations:
         items = [version for version in newest.values() if since or not version.deleted]
         return items, len(self.versions)
 
+    def history(self, slide_id: str, annotation_id: str) -> list[AnnotationOut]:
+        """As the real one."""
+        mine = [v for v in self.versions if (v.slide_id, v.id) == (slide_id, annotation_id)]
+        return mine[::-1]
+
     def class_names(self) -> list[str]:
         """As the real one."""
         return sorted({version.class_name for version in self.versions})

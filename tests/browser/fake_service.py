@@ -1,30 +1,21 @@
-"""The HTTP API in memory, for browser tests of the page that are quick and always the same.
+"""What the fake service knows, for browser tests of the page that are quick and always the same.
 
 Jobs move only when a test moves them, so no test waits for a clock.
 """
 
-import asyncio
-import json
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
-from fastapi.staticfiles import StaticFiles
 
-from service.errors import ReviewError, SignedError, StaleError
 from service.reviews.rules import next_version
 from service.reviews.schemas import ModelCall, ReviewBrief, ReviewIn, ReviewOut
-from tests.browser.fake_annotations import FakeAnnotations, annotation_app
-from tests.browser.fake_rest import FakeBatch, FakeUpload, add_routes, problem
-from tests.browser.fake_slide import FakeSlide, raw_png
+from tests.browser.fake_annotations import FakeAnnotations
+from tests.browser.fake_rest import FakeBatch, FakeUpload
+from tests.browser.fake_slide import FakeSlide
 
 NOW = "2026-01-05T09:30:00Z"
 CLASSES = ["background", "benign", "cancer"]
-FINAL = {"SUCCEEDED", "FAILED", "CANCELLED"}
 CELLS = {"patch": 64, "whole-slide": 128}
 
 
@@ -38,9 +29,12 @@ class Fake:
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
     models: list[dict[str, Any]] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+    busy: int = 0  # Requests that are being answered.
     reviews: dict[str, list[ReviewOut]] = field(default_factory=dict)
     missing_heatmaps: set[str] = field(default_factory=set)
     refuse_upload: dict[str, Any] | None = None
+    # Every change is refused: status, kind, detail.
+    refuse_changes: tuple[int, str, str] | None = None
     upload_mpp: float | None = 0.5
     away: bool = False
     key: str | None = None
@@ -54,8 +48,8 @@ class Fake:
 
     def reset(self) -> None:
         """As after ``Fake()``, keeping the pictures, which are slow to draw."""
-        pictures = self.pictures
-        self.__dict__.update(Fake(pictures=pictures).__dict__)
+        kept = Fake(pictures=self.pictures, busy=self.busy)
+        self.__dict__.update(kept.__dict__)
         for pipeline, architecture in (("patch", "resnet18"), ("whole-slide", "resnet50")):
             self.models.append(
                 {
@@ -227,175 +221,3 @@ def _hotspot(picture: FakeSlide, spot: tuple[float, float, float], score: float)
         "mean_score": score - 0.12,
         "area_um2": float(np.pi * radius**2 * 0.9 * 0.25),
     }
-
-
-def make_app(fake: Fake, dist: Path) -> FastAPI:
-    """The service over this state, serving the built page."""
-    app = FastAPI()
-
-    @app.middleware("http")
-    async def note(request: Request, call_next: Any) -> Response:
-        fake.requests.append(f"{request.method} {request.url.path}")
-        if fake.away and request.url.path.startswith("/api"):
-            return problem(503, "away", "The service is restarting.")
-        if request.url.path == "/api/v1/session" and request.method == "POST":
-            given = (await request.json())["key"]
-            if given != fake.key:
-                return problem(401, "unauthorized", "this key is not valid")
-            fake.key = None
-            return JSONResponse({"name": "A", "role": "pathologist"})
-        if fake.key and request.url.path.startswith("/api"):
-            return problem(401, "unauthorized", "send a key")
-        answer: Response = await call_next(request)
-        return answer
-
-    _slide_routes(app, fake)
-    _picture_routes(app, fake)
-    _job_routes(app, fake)
-    _review_routes(app, fake)
-    add_routes(app, fake)
-    app.mount("/api/v1", annotation_app(fake))
-    app.mount("/", StaticFiles(directory=dist, html=True))
-    return app
-
-
-def _slide_routes(app: FastAPI, fake: Fake) -> None:
-    @app.get("/api/v1/models")
-    def models() -> list[dict[str, Any]]:
-        return fake.models
-
-    @app.get("/api/v1/slides")
-    def slides(limit: int = 100, offset: int = 0) -> dict[str, Any]:
-        ids = list(fake.slides)[offset : offset + limit]
-        return {"items": [fake.slide_json(i) for i in ids], "total": len(fake.slides)}
-
-    @app.get("/api/v1/slides/{slide_id}")
-    def slide(slide_id: str) -> Response:
-        if slide_id not in fake.slides:
-            return problem(404, "not_found", "There is no such slide.")
-        return JSONResponse(fake.slide_json(slide_id))
-
-    @app.patch("/api/v1/slides/{slide_id}")
-    async def patch(slide_id: str, request: Request) -> dict[str, Any]:
-        fake.slides[slide_id]["mpp"] = (await request.json())["mpp"]
-        return fake.slide_json(slide_id)
-
-
-def _picture_routes(app: FastAPI, fake: Fake) -> None:
-    def picture(slide_id: str) -> FakeSlide:
-        return fake.pictures[fake.slides[slide_id]["picture"]]
-
-    @app.get("/api/v1/slides/{slide_id}/thumbnail.jpg")
-    def thumbnail(slide_id: str, max_px: int = 256) -> Response:
-        return Response(picture(slide_id).thumbnail(max_px), media_type="image/jpeg")
-
-    @app.get("/api/v1/slides/{slide_id}/slide.dzi")
-    def dzi(slide_id: str) -> Response:
-        return Response(picture(slide_id).dzi(), media_type="application/xml")
-
-    @app.get("/api/v1/slides/{slide_id}/slide_files/{level}/{name}.jpeg")
-    def tile(slide_id: str, level: int, name: str) -> Response:
-        column, row = (int(part) for part in name.split("_"))
-        data = picture(slide_id).tile(level, column, row)
-        return Response(data, media_type="image/jpeg") if data else Response(status_code=404)
-
-
-def _review_routes(app: FastAPI, fake: Fake) -> None:
-    @app.get("/api/v1/slides/{slide_id}/review")
-    def review(slide_id: str, request: Request) -> Response:
-        newest = fake.review(slide_id)
-        if request.headers.get("if-none-match") == f'"{newest.version}"':
-            return Response(status_code=304)
-        return JSONResponse(newest.model_dump(mode="json"))
-
-    @app.get("/api/v1/reviews")
-    def news(after: str = "") -> dict[str, Any]:
-        briefs = [fake.brief(versions[-1]) for versions in fake.reviews.values()]
-        return {"items": [brief for brief in briefs if brief["saved_at"] > after]}
-
-    @app.put("/api/v1/slides/{slide_id}/review")
-    async def save(slide_id: str, request: Request) -> Response:
-        wish = ReviewIn.model_validate(await request.json())
-        try:
-            saved = fake.save_review(slide_id, wish, int(request.headers["if-match"].strip('"')))
-        except StaleError as error:
-            return problem(412, "stale", str(error))
-        except ReviewError as error:
-            return problem(422, "review", str(error))
-        except SignedError as error:
-            return problem(409, "signed", str(error))
-        return JSONResponse(saved.model_dump(mode="json"))
-
-    @app.get("/api/v1/slides/{slide_id}/review/history")
-    def history(slide_id: str) -> dict[str, Any]:
-        versions = reversed(fake.reviews.get(slide_id, []))
-        return {"items": [version.model_dump(mode="json") for version in versions]}
-
-
-def _job_routes(app: FastAPI, fake: Fake) -> None:
-    @app.get("/api/v1/jobs")
-    def jobs(slide_id: str | None = None, status: str | None = None) -> dict[str, Any]:
-        found = [
-            job
-            for job in reversed(fake.jobs.values())
-            if slide_id in (None, job["slide_id"]) and status in (None, job["status"])
-        ]
-        return {"items": found, "total": len(found)}
-
-    @app.post("/api/v1/jobs")
-    async def start(request: Request) -> Response:
-        asked = await request.json()
-        slide = fake.slides[asked["slide_id"]]
-        if slide["mpp"] is None:
-            return problem(422, "mpp", f"{slide['name']}: states no resolution; give mpp.")
-        job_id = fake.add_job(asked["slide_id"], asked["pipeline"], model=asked.get("model"))
-        return JSONResponse(fake.jobs[job_id], 202)
-
-    @app.get("/api/v1/jobs/{job_id}")
-    def job(job_id: str) -> dict[str, Any]:
-        return fake.jobs[job_id]
-
-    @app.post("/api/v1/jobs/{job_id}/cancel")
-    def cancel(job_id: str) -> dict[str, Any]:
-        fake.jobs[job_id]["status"] = "CANCELLED"
-        return fake.jobs[job_id]
-
-    @app.get("/api/v1/jobs/{job_id}/events")
-    def events(job_id: str) -> StreamingResponse:
-        return StreamingResponse(_events(fake, job_id), media_type="text/event-stream")
-
-    @app.get("/api/v1/jobs/{job_id}/result")
-    def result(job_id: str) -> Response:
-        if job_id not in fake.results:
-            return problem(409, "not_finished", "The job is not finished.")
-        return JSONResponse(fake.results[job_id])
-
-    @app.get("/api/v1/jobs/{job_id}/heatmaps/{kind}/{class_name}/overlay.png")
-    def overlay(job_id: str, kind: str, class_name: str) -> Response:
-        drawn = fake.pictures[fake.slides[fake.jobs[job_id]["slide_id"]]["picture"]]
-        return Response(drawn.thumbnail(600), media_type="image/jpeg")
-
-    @app.get("/api/v1/jobs/{job_id}/heatmaps/{kind}/{class_name}.png")
-    def heatmap(job_id: str, kind: str, class_name: str) -> Response:
-        if f"{kind}/{class_name}" in fake.missing_heatmaps:
-            return problem(404, "missing", "The store holds no such heatmap.")
-        made_of = fake.jobs[job_id]
-        drawn = fake.pictures[fake.slides[made_of["slide_id"]]["picture"]]
-        sharpness = 6 if kind == "probability" else 2.5
-        values = drawn.heatmap(CELLS[made_of["pipeline"]], CLASSES.index(class_name), sharpness)
-        return Response(raw_png(values), media_type="image/png")
-
-
-async def _events(fake: Fake, job_id: str) -> AsyncIterator[str]:
-    last = ""
-    while True:
-        job = fake.jobs.get(job_id)
-        if job is None:
-            return
-        text = json.dumps(job)
-        if text != last:
-            last = text
-            yield f"event: job\ndata: {text}\n\n"
-        if job["status"] in FINAL:
-            return
-        await asyncio.sleep(0.05)

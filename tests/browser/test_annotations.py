@@ -13,7 +13,7 @@ from service.reviews.schemas import ReviewIn
 from tests.browser.conftest import Server, Tab, open_tab
 from tests.browser.fake_service import Fake
 from tests.browser.test_accessibility import violations
-from tests.browser.test_viewer import open_slide
+from tests.browser.test_viewer import open_slide, settle
 
 pytestmark = pytest.mark.browser
 
@@ -95,7 +95,8 @@ def test_a_shape_lies_where_it_was_drawn_however_the_slide_is_turned(tab: Tab, f
     open_slide(tab, fake)
     tab.page.keyboard.press("r")
     tab.page.keyboard.press("4")
-    tab.page.wait_for_timeout(200)
+    expect(tab.page.locator(".power")).to_have_text("20×")
+    settle(tab)
     tab.page.keyboard.press("i")
     click(tab, (0.5, 0.5))
     saved(tab)
@@ -283,7 +284,7 @@ def test_two_readers_see_each_others_marks_and_overwrite_nothing(
         expect(rows(other)).to_contain_text(re.compile("Reader ....$"))
         expect(other.page.locator(".swatch.is-others")).to_have_count(1)
         draw_box(other, 0.6, 0.3)
-        expect(rows(tab)).to_have_count(2, timeout=6000)
+        expect(rows(tab)).to_have_count(2)
         other.picture("annotations-others")
         # Different things of one annotation go together, the same thing is kept twice.
         hold = "**/annotations?since=*"
@@ -298,7 +299,7 @@ def test_two_readers_see_each_others_marks_and_overwrite_nothing(
         both = marks(fake)[-1] if marks(fake)[-1].comment else marks(fake)[0]
         assert (both.class_name, both.comment) == ("stroma", "theirs")
         other.page.route(hold, lambda route: route.abort())
-        expect(rows(tab).nth(1)).to_contain_text("stroma", timeout=6000)
+        expect(rows(tab).nth(1)).to_contain_text("stroma")
         tab.page.get_by_label("Comment on this annotation").fill("Ann says")
         expect(tab.page.locator(".mark-status")).to_have_text("Saved")
         other.page.get_by_label("Comment on this annotation").fill("Bob says")
@@ -324,6 +325,45 @@ def test_a_signed_slide_is_amended_with_a_reason(tab: Tab, fake: Fake) -> None:
     draw_box(tab)
     saved(tab)
     assert marks(fake)[0].reason == "a second look"
+
+
+def test_report_shows_what_was_drawn_and_the_viewer_its_history(tab: Tab, fake: Fake) -> None:
+    open_slide(tab, fake)
+    draw_box(tab)
+    tab.page.get_by_label("Comment on this annotation").fill("invades the muscle")
+    tab.page.get_by_label("Class of this annotation").select_option("stroma")
+    tab.page.get_by_label("Class of this annotation").press("Escape")
+    draw_box(tab, 0.6, 0.3)
+    tab.page.keyboard.press("i")
+    click(tab, (0.5, 0.7))
+    tab.page.keyboard.press("Escape")
+    saved(tab)
+    rows(tab).last.click()
+    tab.page.get_by_role("button", name="History").first.click()
+    history = tab.page.get_by_role("dialog", name="History of this annotation")
+    expect(history.locator("li").last).to_contain_text("1. drawn as cancer")
+    expect(history).to_contain_text("cancer → stroma")
+    tab.picture("annotations-history")
+    assert violations(tab) == []
+    tab.page.keyboard.press("Escape")
+    tab.page.get_by_role("link", name="Report to print").last.click()
+    report = tab.page.locator(".report")
+    table = report.get_by_role("table").filter(has_text="Class")
+    expect(table.locator("tbody tr")).to_have_text(
+        [re.compile(r"cancer2\d.* (mm|µm)²"), re.compile(r"stroma1\d.* (mm|µm)²")]
+    )
+    expect(report.locator(".report-marks li").first).to_contain_text(
+        re.compile("stroma, .*²,.*invades the muscle", re.DOTALL)
+    )
+    # Outlines lie on the picture: its pixels are no longer only the slide's.
+    tab.page.wait_for_function(
+        "() => { const c = document.querySelector('.report-drawn canvas');"
+        " const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
+        " for (let i = 0; i < d.length; i += 4)"
+        " if (d[i] > 190 && d[i + 1] < 20 && d[i + 2] < 20) return true; return false; }"
+    )
+    assert violations(tab) == []
+    tab.picture("report-annotations")
 
 
 def test_files_go_out_and_in_and_errors_name_the_feature(

@@ -53,7 +53,7 @@ def test_quality_and_reviewer_of_a_slide_stand_in_its_row(tab: Tab, fake: Fake) 
     # Somebody else signs: the list hears of it without being loaded again.
     signed = ReviewIn(status="signed", reviewer="B. Reader", diagnosis="benign", reason="seen")
     fake.save_review("slide-1", signed, 0)
-    expect(row.locator(".cell.review")).to_have_text("Signedbenign · B. Reader", timeout=20_000)
+    expect(row.locator(".cell.review")).to_have_text("Signedbenign · B. Reader")
     tab.page.get_by_label("Show slides").select_option("unsigned")
     expect(tab.page.locator(".slide-row")).to_have_count(3)
     tab.page.get_by_label("Show slides").select_option("poor")

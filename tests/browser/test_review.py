@@ -48,6 +48,28 @@ def test_decisions_on_hotspots_are_saved_by_key_and_survive_a_reload(tab: Tab, f
     )
 
 
+def test_forty_seven_hotspots_take_one_key_each(tab: Tab, fake: Fake) -> None:
+    slide = fake.scored_slide("case.svs", 0.98, 0.91)
+    spots = fake.results["job-1"]["hotspots"]
+    fake.results["job-1"]["hotspots"] = [spots[at % 2] for at in range(47)]
+    decided = HotspotDecision(job_id="job-1", index=9, decision="unsure", seen=True)
+    fake.save_review(slide, ReviewIn(reviewer="B", hotspots=[decided]), 0)
+    tab.open(f"#/slides/{slide}")
+    expect(tab.page.locator(".hotspot")).to_have_count(47)
+    expect(tab.page.locator(".hotspot-count")).to_have_text("1 of 47 seen · 1 decided")
+    # The first press only goes there: nothing was looked at yet.
+    for _ in range(45):
+        tab.page.keyboard.press("Shift+Y")
+    tab.picture("many-hotspots")
+    expect(tab.page.locator(".hotspot[aria-current]")).to_contain_text("46. cancer")
+    for _ in range(2):
+        tab.page.keyboard.press("Shift+X")
+    expect(tab.page.get_by_text("Every hotspot is decided. E signs off.")).to_be_visible()
+    expect(tab.page.locator(".save-state")).to_have_text("Saved")
+    said = [spot.decision for spot in sorted(fake.review(slide).hotspots, key=lambda s: s.index)]
+    assert said == ["agree"] * 9 + ["unsure"] + ["agree"] * 35 + ["disagree"] * 2
+
+
 def test_agreeing_signature_needs_no_reason_and_locks_the_review(tab: Tab, fake: Fake) -> None:
     open_slide(tab, fake)
     choose(tab, "cancer")
