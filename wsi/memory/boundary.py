@@ -8,6 +8,7 @@ import mmap
 import tempfile
 import threading
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -20,6 +21,9 @@ from wsi.errors import MemoryPlanError
 from wsi.memory.source import Rect
 
 Place = Literal["device", "host", "disk"]
+
+BAND_BYTES = 2**26
+"""What goes to or comes from a disk at once where a copy is needed."""
 
 
 class Boundary(Protocol):
@@ -142,6 +146,12 @@ class DiskBoundary:
             for y in range(rect.y0, rect.y1)
         ]
 
+    def _bands(self, rect: Rect) -> Iterator[Rect]:
+        """A rectangle by bands of rows, so that no copy of all of it is made."""
+        rows = max(1, BAND_BYTES // (self.shape[0] * rect.width * self._cell_bytes))
+        for y0 in range(rect.y0, rect.y1, rows):
+            yield Rect(y0, rect.x0, min(y0 + rows, rect.y1), rect.x1)
+
     def read(self, rect: Rect) -> Tensor:
         """See ``Boundary``."""
         n, c, _, _ = self.shape
@@ -158,6 +168,11 @@ class DiskBoundary:
 
     def write(self, rect: Rect, cells: Tensor) -> None:
         """See ``Boundary``."""
+        for band in self._bands(rect):
+            rows = slice(band.y0 - rect.y0, band.y1 - rect.y0)
+            self._write_band(band, cells[:, :, rows])
+
+    def _write_band(self, rect: Rect, cells: Tensor) -> None:
         nhwc = cells.detach().to("cpu", self.dtype).permute(0, 2, 3, 1).contiguous()
         run = rect.width * self._cell_bytes
         view = bytes_of(nhwc)
@@ -173,7 +188,9 @@ class DiskBoundary:
 
     def add(self, rect: Rect, cells: Tensor) -> None:
         """See ``Boundary``."""
-        self.write(rect, self.read(rect) + cells.to("cpu", self.dtype))
+        for band in self._bands(rect):
+            rows = slice(band.y0 - rect.y0, band.y1 - rect.y0)
+            self._write_band(band, self.read(band) + cells[:, :, rows].to("cpu", self.dtype))
 
     def whole(self) -> Tensor:
         """See ``Boundary``."""

@@ -173,7 +173,7 @@ class CostModel:
         side = [min(s, group.tile_px + halo + stride) for s in self.size]
         pixels = self.batch * side[0] * side[1] * 3 * self.network.dtype.itemsize
         tile = whole * side[0] * side[1] / (self.size[0] * self.size[1])
-        return int(tile * self._slack) + 2 * pixels
+        return int(tile * self._slack) + 3 * pixels  # this tile's, the next, one being decoded
 
     def _choose_tile(self, first: int, stop: int, working_bytes: int) -> Group:
         """The largest tile whose replay keeps within the working set; else the smallest."""

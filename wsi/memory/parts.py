@@ -18,6 +18,9 @@ Parts = list[tuple[Rect, Rect | None]]
 def tile_parts(runner: GroupRunner, tile_px: int | None, pure: Mask | None) -> Parts:
     """A group's tiles, each with the smallest rectangle that holds its cells with tissue.
 
+    The largest comes first: the smaller ones then fit into the memory that it leaves, where tiles
+    of rising size would leave holes in the heap.
+
     Args:
         runner: of the group.
         tile_px: side of a tile in image pixels.
@@ -26,7 +29,8 @@ def tile_parts(runner: GroupRunner, tile_px: int | None, pure: Mask | None) -> P
     tiles = runner.out_tiles(tile_px)
     if pure is None:
         return [(tile, tile) for tile in tiles]
-    return [(tile, bounding(~pure[tile.relative_to(0, 0)], tile)) for tile in tiles]
+    parts = [(tile, bounding(~pure[tile.relative_to(0, 0)], tile)) for tile in tiles]
+    return sorted(parts, key=lambda both: 0 if both[1] is None else -both[1].area)
 
 
 def needed_cells(runner: GroupRunner, parts: Parts) -> Mask:

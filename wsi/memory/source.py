@@ -115,7 +115,7 @@ class TensorSource:
         return bool((self.read(y0, x0, height, width) == self._colour).all())
 
 
-def read_ahead(source: ImageSource, rects: Iterable[Rect], depth: int = 2) -> Iterator[Tensor]:
+def read_ahead(source: ImageSource, rects: Iterable[Rect], depth: int = 1) -> Iterator[Tensor]:
     """The rectangles' pixels in order, decoded by one thread up to ``depth`` ahead of the caller.
 
     An error in ``read`` is raised here, in its place. Leaving the loop early stops the thread.
@@ -130,16 +130,19 @@ def read_ahead(source: ImageSource, rects: Iterable[Rect], depth: int = 2) -> It
 
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
         waiting: list[Future[Tensor | None]] = []
+
+        def first() -> Tensor:
+            pixels = waiting.pop(0).result()
+            assert pixels is not None
+            return pixels
+
+        # What is yielded is the caller's alone: no name here keeps it alive.
         try:
             for rect in queue:
                 waiting.append(pool.submit(read, rect))
                 if len(waiting) > depth:
-                    first = waiting.pop(0).result()
-                    assert first is not None
-                    yield first
+                    yield first()
             while waiting:
-                first = waiting.pop(0).result()
-                assert first is not None
-                yield first
+                yield first()
         finally:
             stop.set()

@@ -9,6 +9,7 @@ keep their graph from forward and need not run again, and the last stages may ru
 Pinckaers et al., 2020.)
 """
 
+import functools
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -267,8 +268,8 @@ class Tiled:
         runner = work.runners[index]
         rects = [runner.needed(out) for out in outs]
         if below is None:
-            for pixels in read_ahead(work.source, rects):
-                yield to_device(pixels, work.network, self.run)
+            moved = functools.partial(to_device, network=work.network, run=self.run)
+            yield from map(moved, read_ahead(work.source, rects))  # no name keeps the original
             return
         for rect in rects:
             yield below.read(rect).to(self.run.torch_device, non_blocking=True)
