@@ -51,7 +51,7 @@ from service.slides.intake import Intake
 from service.slides.repository import SlideRepository
 from service.slides.staging import remove_abandoned
 from service.tiles import endpoints as tiles
-from service.tiles.open_slides import OpenSlides
+from service.tiles.open_slides import IDLE_S, OpenSlides
 from service.uploads import endpoints as uploads_api
 from service.uploads.partial import PartialUploads
 from service.webhooks.caller import WebhookCaller
@@ -59,6 +59,7 @@ from service.webhooks.events import what_ended
 from service.webhooks.repository import WebhookRepository
 from wsi.errors import ConfigError
 from wsi.jobs import CeleryBells, SqlJobStore, WorkerRegistry, create_engine
+from wsi.storage.slide_cache import SlideCache
 
 _log = logging.getLogger(__name__)
 
@@ -171,6 +172,7 @@ def _start(settings: Settings) -> Context:
     uploads = PartialUploads(settings.uploads, timedelta(hours=settings.upload_lasts_h))
     uploads.remove_expired()
     keys, audit = KeyRepository(engine), AuditLog(engine)
+    slide_cache = SlideCache(settings.slide_cache, settings.slide_cache_bytes)
     first = keys.make_first() if settings.auth == "on" else None
     if first:
         # To the terminal and never to the log.
@@ -180,7 +182,7 @@ def _start(settings: Settings) -> Context:
         settings=settings,
         engine=engine,
         slides=slide_rows,
-        intake=Intake(settings, slide_rows),
+        intake=Intake(settings, slide_rows, slide_cache),
         jobs=job_store,
         workers=workers,
         batches=BatchRepository(engine, job_store),
@@ -193,16 +195,19 @@ def _start(settings: Settings) -> Context:
         keys=keys,
         audit=audit,
         gate=_gate(settings, keys, audit),
-        open_slides=OpenSlides(settings.open_slides),
+        slide_cache=slide_cache,
+        open_slides=OpenSlides(settings.open_slides, slide_cache),
         reconciler=reconciler,
         arrivals=Loop("arrivals", settings.sweep_s),
         webhooks=Loop("webhooks", settings.sweep_s),
+        idle_slides=Loop("idle slides", IDLE_S / 2),
     )
 
 
 def _start_loops(context: Context) -> None:
     settings = context.settings
     context.arrivals.start(lambda: register_next(context))
+    context.idle_slides.start(context.open_slides.let_go_of_idle)
     if settings.webhook_hosts:
         caller = WebhookCaller(
             context.callbacks,
@@ -228,6 +233,7 @@ def _gate(settings: Settings, keys: KeyRepository, audit: AuditLog) -> Gate:
 def _stop(context: Context) -> None:
     context.arrivals.close()
     context.webhooks.close()
+    context.idle_slides.close()
     context.reconciler.close()
     context.open_slides.clear()
     context.engine.dispose()

@@ -23,6 +23,7 @@ from service.uploads.partial import PartialUploads
 from service.webhooks.repository import WebhookRepository
 from wsi.errors import WsiError
 from wsi.jobs import JobStore, WorkerRegistry
+from wsi.storage.slide_cache import SlideCache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +46,12 @@ class Context:
     keys: KeyRepository
     audit: AuditLog
     gate: Gate
+    slide_cache: SlideCache
     open_slides: OpenSlides
     reconciler: Reconciler
     arrivals: Loop
     webhooks: Loop
+    idle_slides: Loop
 
 
 def get_context(request: Request) -> Context:

@@ -130,6 +130,8 @@ STATUS: Mapping[type[Exception], tuple[int, str]] = {
     SignedError: (HTTPStatus.CONFLICT, "signed"),
     ReviewError: (HTTPStatus.UNPROCESSABLE_ENTITY, "review"),
     errors.AnnotationError: (HTTPStatus.UNPROCESSABLE_ENTITY, "annotation"),
+    errors.SlideAwayError: (HTTPStatus.SERVICE_UNAVAILABLE, "slide_away"),
+    errors.ChangedSlideError: (HTTPStatus.CONFLICT, "changed"),
     errors.SlideError: (HTTPStatus.UNPROCESSABLE_ENTITY, "slide_error"),
     errors.JobNotFoundError: (HTTPStatus.NOT_FOUND, "not_found"),
     errors.JobStoreUnavailableError: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
@@ -185,7 +187,7 @@ def _known(request: Request, error: Exception) -> JSONResponse:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.error("%s %s: %s", request.method, request.url.path, error)
     more = {"slide": error.slide} if isinstance(error, errors.SlideError) else {}
-    if isinstance(error, OperationalError | InterfaceError):
+    if isinstance(error, OperationalError | InterfaceError | errors.JobStoreUnavailableError):
         # The driver's text names hosts and statements, which are no business of a client.
         return problem(status, kind, "the database did not answer; try again", headers=_RETRY)
     if isinstance(error, DataError):

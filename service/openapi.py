@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from service import errors
 from service.auth.rules import RULES, Role
 from service.errors import PROBLEM_JSON, STATUS
-from wsi.errors import JobError, WsiError
+from wsi.errors import ChangedSlideError, JobError, WsiError
 
 _Endpoint = tuple[str, str]
 
@@ -36,7 +36,14 @@ class _InvalidError(WsiError):
 
 # Refusals of an endpoint's own, beside those that all have.
 _REFUSALS: Mapping[_Endpoint, tuple[type[Exception], ...]] = {
-    ("POST", "/slides"): (errors.DiskFullError,),
+    ("POST", "/slides"): (errors.DiskFullError, errors.NotOursError),
+    ("POST", "/slides/registrations"): (ChangedSlideError,),
+    ("GET", "/slides/{slide_id}/thumbnail.jpg"): (ChangedSlideError,),
+    ("GET", "/slides/{slide_id}/slide.dzi"): (ChangedSlideError,),
+    ("GET", "/slides/{slide_id}/slide_files/{level}/{column}_{row}.jpeg"): (ChangedSlideError,),
+    ("GET", "/slides/{slide_id}/associated"): (ChangedSlideError,),
+    ("GET", "/slides/{slide_id}/associated/{name}.jpg"): (ChangedSlideError,),
+    ("GET", "/slides/{slide_id}/report.pdf"): (ChangedSlideError,),
     ("DELETE", "/slides/{slide_id}"): (errors.BusyError, errors.SignedError),
     ("POST", "/slides/{slide_id}/redact"): (errors.BusyError, errors.DiskFullError),
     ("PUT", "/slides/{slide_id}/review"): (errors.SignedError,),
@@ -51,6 +58,7 @@ _REFUSALS: Mapping[_Endpoint, tuple[type[Exception], ...]] = {
         errors.UploadBusyError,
         errors.ChecksumError,
         errors.DiskFullError,
+        errors.NotOursError,
     ),
     ("POST", "/jobs/{job_id}/cancel"): (JobError,),
     ("GET", "/jobs/{job_id}/result"): (errors.NotFinishedError,),

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from service.auth.oidc import Provider, require_safe_url
 from service.auth.rules import Role
 from wsi.jobs import default_url
+from wsi.storage.slide_cache import SCHEME
 
 GIB = 1024**3
 
@@ -29,6 +30,11 @@ class Settings(BaseSettings):
         host, port: where the API listens.
         models_dir: folder of model bundles.
         slide_roots: folders (separated by ``:``) below which slides may be registered by path.
+        slide_prefixes: ``s3://bucket/prefix`` (separated by commas) below which slides in object
+            storage may be registered; they are read through the slide cache.
+        slide_cache_dir: where copies of those slides are kept, on a disk of this machine; empty:
+            below ``data_dir``.
+        slide_cache_bytes: what these copies may take; the least recently used ones are removed.
         strip_labels: take label and macro images out of every slide that is uploaded; formats
             that they cannot be taken out of are refused.
         max_upload_bytes: larger uploads are refused.
@@ -79,6 +85,9 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     models_dir: Path | None = None
     slide_roots: Annotated[tuple[Path, ...], NoDecode] = ()
+    slide_prefixes: Annotated[tuple[str, ...], NoDecode] = ()
+    slide_cache_dir: Path | None = None
+    slide_cache_bytes: int = Field(default=50 * GIB, gt=0)
     strip_labels: bool = False
     max_upload_bytes: int = Field(default=64 * GIB, gt=0)
     upload_lasts_h: float = Field(default=48.0, gt=0)
@@ -114,6 +123,19 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(Path(part) for part in value.split(":") if part)
         return value
+
+    @field_validator("slide_prefixes", mode="before")
+    @classmethod
+    def _split_prefixes(cls, value: object) -> object:
+        """``s3://bucket/slides`` must not allow ``s3://bucket/slides-of-others/...``."""
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple):
+            return value
+        prefixes = tuple(f"{str(part).strip().rstrip('/')}/" for part in parts if str(part).strip())
+        for prefix in prefixes:
+            if not prefix.startswith(SCHEME) or len(prefix) < len(SCHEME) + 2:
+                raise ValueError(f"{prefix} is no address in object storage: s3://bucket/prefix")
+        return prefixes
 
     @field_validator("gpu_jobs", mode="before")
     @classmethod
@@ -203,6 +225,11 @@ class Settings(BaseSettings):
     def slides(self) -> Path:
         """One folder a stored slide."""
         return self.data_dir / "slides"
+
+    @property
+    def slide_cache(self) -> Path:
+        """Copies of slides in object storage, the default filled in."""
+        return self.slide_cache_dir or self.data_dir / "slide-cache"
 
     def store_url(self, slide_id: str) -> str:
         """Where a slide's SlideStore is."""

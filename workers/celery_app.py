@@ -18,7 +18,7 @@ import celery
 from celery import signals
 
 from workers.abilities import Presence, settled
-from workers.child import end_this_process, patience_of, pipelines_of
+from workers.child import end_this_process, patience_of, pipelines_of, slides_of
 from workers.loaded import LoadedPipelines
 from workers.run_job import run_job
 from workers.settings import Settings
@@ -185,6 +185,7 @@ class _PoolProcess:
             self._store,
             job,
             self._pipelines,
+            slides_of(self._settings),
             patience_of(self._settings),
             stopping=self._stopping,
             end_process=end_this_process,

@@ -12,6 +12,7 @@ from workers.settings import Settings
 from wsi.errors import JobStoreUnavailableError
 from wsi.jobs import SqlJobStore, create_engine
 from wsi.logs import set_up_logging
+from wsi.storage.slide_cache import SlideCache
 from wsi.tracing import set_up_tracing
 
 _log = logging.getLogger(__name__)
@@ -34,6 +35,11 @@ def pipelines_of(settings: Settings) -> LoadedPipelines:
     return LoadedPipelines(
         settings.models, settings.device, loader_by_name(settings.pipeline_loader, settings.engine)
     )
+
+
+def slides_of(settings: Settings) -> SlideCache:
+    """Copies of slides in object storage, shared by the processes of this machine."""
+    return SlideCache(settings.slide_cache, settings.slide_cache_bytes)
 
 
 def end_this_process() -> None:
@@ -85,6 +91,7 @@ def work(settings: Settings, name: str, supervisor_pid: int) -> None:
             store,
             job,
             pipelines,
+            slides_of(settings),
             patience_of(settings),
             stopping=stopping,
             end_process=end_this_process,

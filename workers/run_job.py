@@ -5,15 +5,17 @@ import logging
 import re
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
 
 from workers.heart import HaltedError, Heart, settle
 from workers.loaded import LoadedPipelines
-from wsi.errors import JobError, JobStoreUnavailableError, WsiError
+from wsi.errors import JobError, JobStoreUnavailableError, SlideAwayError, WsiError
 from wsi.jobs import Job, JobStore
 from wsi.logs import about_job
 from wsi.slides import open_slide
 from wsi.storage import SlideStore, put_result
+from wsi.storage.slide_cache import SlideCache, is_object
 from wsi.tracing import note_failure, span
 
 _log = logging.getLogger(__name__)
@@ -30,12 +32,15 @@ class Patience:
     beat_s: float = 1.0
     obey_s: float = 10.0
     stall_s: float = 1800.0
+    away_s: float = 600.0
+    away_poll_s: float = 5.0
 
 
 def run_job(
     store: JobStore,
     job: Job,
     pipelines: LoadedPipelines,
+    slides: SlideCache,
     patience: Patience,
     *,
     stopping: Callable[[], bool] = lambda: False,
@@ -50,6 +55,7 @@ def run_job(
         store: the job store.
         job: as ``store.claim`` returned it.
         pipelines: models of this process.
+        slides: copies of slides in object storage.
         patience: time limits.
         stopping: whether this worker is to stop; then the job goes back to the queue.
         end_process: ends this process where the pipeline does not listen; ``None``: never.
@@ -67,7 +73,7 @@ def run_job(
     started = time.monotonic()
     with about_job(job.id), _span_of(job), heart:
         try:
-            end = _attempt(store, job, pipelines, heart, patience)
+            end = _attempt(store, job, pipelines, slides, heart, patience)
         # The row must hear of every error, whatever a pipeline raises.
         except Exception as error:  # noqa: BLE001
             end = _failure(store, job, error)
@@ -93,11 +99,16 @@ def _span_of(job: Job) -> AbstractContextManager[object]:
 
 
 def _attempt(
-    store: JobStore, job: Job, pipelines: LoadedPipelines, heart: Heart, patience: Patience
+    store: JobStore,
+    job: Job,
+    pipelines: LoadedPipelines,
+    slides: SlideCache,
+    heart: Heart,
+    patience: Patience,
 ) -> Callable[[], object]:
     """Do the work; returns the call that writes down how it ended."""
     try:
-        result_id, seconds = _analyze(job, pipelines, heart)
+        result_id, seconds = _analyze(job, pipelines, slides, heart, patience)
     except HaltedError as error:
         halt = error.halt
         _log.info("job %s stops: %s", job.id, halt.value)
@@ -105,7 +116,9 @@ def _attempt(
     return lambda: store.succeed(job.id, job.attempt, result_id=result_id, stage_seconds=seconds)
 
 
-def _analyze(job: Job, pipelines: LoadedPipelines, heart: Heart) -> tuple[str, dict[str, float]]:
+def _analyze(
+    job: Job, pipelines: LoadedPipelines, slides: SlideCache, heart: Heart, patience: Patience
+) -> tuple[str, dict[str, float]]:
     """Score the slide and store the result; returns the result's id and seconds by stage."""
     request = job.request
     seconds = {}
@@ -114,7 +127,12 @@ def _analyze(job: Job, pipelines: LoadedPipelines, heart: Heart) -> tuple[str, d
     pipeline = pipelines.get(request.pipeline, request.model)
     seconds["load model"] = time.monotonic() - begun
     heart.progress("opening the slide", 0.0)
-    with open_slide(request.slide_path, mpp=request.mpp, name=request.slide_name) as slide:
+    with ExitStack() as held:
+        fetched = time.monotonic()
+        file = _local(held, request.slide_path, slides, heart, patience)
+        if is_object(request.slide_path):
+            seconds["fetch slide"] = time.monotonic() - fetched
+        slide = held.enter_context(open_slide(file, mpp=request.mpp, name=request.slide_name))
         slide_store = SlideStore(request.store_url)
         result = pipeline.analyze(slide, slide_store, heart.progress)
     heart.progress("storing the result", 1.0)
@@ -127,6 +145,26 @@ def _analyze(job: Job, pipelines: LoadedPipelines, heart: Heart) -> tuple[str, d
     # The last moment at which a cancel still counts.
     heart.progress("storing the result", 1.0)
     return result_id, stages
+
+
+def _local(
+    held: ExitStack, place: str, slides: SlideCache, heart: Heart, patience: Patience
+) -> Path:
+    """The slide as a file, kept until ``held`` ends; an outage of object storage is waited out."""
+    give_up = time.monotonic() + patience.away_s
+    while True:
+        try:
+            return held.enter_context(
+                slides.local(place, lambda share: heart.progress(f"fetching, {share:.0%}", 0.0))
+            )
+        except SlideAwayError as error:
+            if time.monotonic() > give_up:
+                raise
+            _log.warning("%s; trying again", error)
+            again = time.monotonic() + patience.away_poll_s
+            while time.monotonic() < again:
+                heart.progress("waiting for object storage", 0.0)
+                time.sleep(min(patience.away_poll_s, patience.beat_s))
 
 
 def _failure(store: JobStore, job: Job, error: Exception) -> Callable[[], object]:

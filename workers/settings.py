@@ -14,6 +14,8 @@ class Settings(BaseSettings):
 
     Attributes:
         data_dir, database_url, broker_url, queue, models_dir: as for the service.
+        slide_cache_dir, slide_cache_bytes: as for the service. Service and workers of one machine
+            share the folder.
         processes: worker processes, each with its own models in memory.
         device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``: CUDA where there is one.
         queues: ``cpu``, ``gpu`` or both (separated by commas): whose jobs this worker takes; empty:
@@ -40,6 +42,8 @@ class Settings(BaseSettings):
     broker_url: str = ""
     queue: str = "wsi.jobs"
     models_dir: Path | None = None
+    slide_cache_dir: Path | None = None
+    slide_cache_bytes: int = Field(default=50 * 1024**3, gt=0)
     processes: int = Field(default=1, gt=0, validation_alias="WSI_WORKER_PROCESSES")
     device: str = "auto"
     queues: Annotated[tuple[Literal["cpu", "gpu"], ...], NoDecode] = Field(
@@ -73,3 +77,8 @@ class Settings(BaseSettings):
     def models(self) -> Path:
         """The folder of model bundles, the default filled in."""
         return self.models_dir or self.data_dir / "models"
+
+    @property
+    def slide_cache(self) -> Path:
+        """Copies of slides in object storage, the default filled in."""
+        return self.slide_cache_dir or self.data_dir / "slide-cache"

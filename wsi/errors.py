@@ -60,6 +60,18 @@ class DamagedSlideError(SlideError):
     kind = "damaged"
 
 
+class ChangedSlideError(SlideError):
+    """The object in storage is not the one that was registered: its pixels would be others."""
+
+    kind = "changed"
+
+
+class SlideAwayError(SlideError):
+    """A slide in object storage cannot be fetched at this moment; later it may be."""
+
+    kind = "slide_away"
+
+
 class MppError(SlideError):
     """The slide states no resolution, or one that cannot be true."""
 

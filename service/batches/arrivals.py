@@ -1,13 +1,11 @@
 """Registers slides that batches name by their paths: reading them all takes a while."""
 
-from pathlib import Path
-
 from service.batches.items import refused
 from service.batches.repository import Arriving, NewItem
 from service.context import Context
 from service.jobs.endpoints import request_for
 from service.jobs.schemas import JobIn
-from wsi.errors import JobStoreUnavailableError, WsiError
+from wsi.errors import JobStoreUnavailableError, SlideAwayError, WsiError
 
 # Longer than reading a slide usually takes; then, after a crash, another service goes on. Where two
 # work on one item, one of them does so in vain.
@@ -28,12 +26,12 @@ def register_next(context: Context) -> bool:
 def _outcome(context: Context, arriving: Arriving) -> NewItem:
     slide_id, pipeline = "", arriving.pipeline
     try:
-        slide, _ = context.intake.register(Path(arriving.path), arriving.wish.get("mpp"))
+        slide, _ = context.intake.register(arriving.path, arriving.wish.get("mpp"))
         slide_id = slide.id
         job = JobIn(slide_id=slide_id, pipeline=pipeline, **arriving.wish)
         request = request_for(context, slide, job)
-    except JobStoreUnavailableError:
-        raise  # the database is away: another time
+    except (JobStoreUnavailableError, SlideAwayError):
+        raise  # the database or the object storage is away: another time
     except WsiError as error:
         return refused(slide_id, pipeline, error)
     return NewItem(slide_id=slide_id, pipeline=pipeline, request=request, priority=job.priority)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
 from service.batches.folder import slides_below
-from service.batches.items import Wanted, at_path, from_table, known_slide
+from service.batches.items import Wanted, at_place, from_table, known_slide
 from service.batches.repository import Batch, NewItem
 from service.batches.schemas import (
     MAX_ITEMS,
@@ -24,9 +24,11 @@ from service.batches.schemas import (
 )
 from service.batches.table import read_table
 from service.context import Context, Ctx
+from service.errors import BadRequestError
 from service.events import Watch
 from service.jobs.schemas import JobIn
 from service.webhooks.call import require_allowed
+from wsi.storage.slide_cache import is_object
 
 router = APIRouter(prefix="/batches", tags=["batches"])
 
@@ -59,8 +61,9 @@ async def start_from_table(
 ) -> BatchOut:
     """Queue the slides of a CSV table; a line that cannot be accepted is an item with its reason.
 
-    Columns: ``slide`` (an id of the service, or a path that may be registered), ``mpp``,
-    ``pipeline``, ``model``, ``priority``. Slides named by path are registered in the background.
+    Columns: ``slide`` (an id of the service, or a path or ``s3://bucket/key`` that may be
+    registered), ``mpp``, ``pipeline``, ``model``, ``priority``. Slides named by their place are
+    registered in the background.
     """
     content = await request.body()
 
@@ -77,10 +80,12 @@ async def start_from_table(
 def start_from_folder(wish: FolderIn, context: Ctx) -> BatchOut:
     """Queue the slides of a folder that may be registered, and of those below it."""
     _require_startable(context, wish.pipelines, wish.callback_url)
+    if is_object(wish.path):
+        raise BadRequestError("buckets are not listed: send a table of the objects' addresses")
     folder = context.intake.require_allowed(Path(wish.path))
     one = Wanted(wish.mpp, None, wish.priority)
     items = [
-        at_path(context, path, pipeline, one)
+        at_place(context, str(path), pipeline, one)
         for path in slides_below(folder, limit=MAX_ITEMS)
         for pipeline in dict.fromkeys(wish.pipelines)
     ]

@@ -11,6 +11,7 @@ from service.errors import BadRequestError, ForbiddenPathError, NotFoundError, k
 from service.jobs.endpoints import request_for
 from service.jobs.schemas import JobIn
 from wsi.errors import ModelError, SlideError, UnreadableSlideError, WsiError
+from wsi.storage.slide_cache import is_object
 
 _MAX_ID = 36
 
@@ -54,22 +55,23 @@ def from_table(
         wish = Wanted(line.mpp, line.model, priority if line.priority is None else line.priority)
         for pipeline in [line.pipeline] if line.pipeline else pipelines:
             if "/" in line.slide:
-                items.append(at_path(context, Path(line.slide), pipeline, wish))
+                items.append(at_place(context, line.slide, pipeline, wish))
             else:
                 job = JobIn(slide_id=line.slide[:_MAX_ID], pipeline=pipeline, **vars(wish))
                 items.append(known_slide(context, job))
     return items
 
 
-def at_path(context: Context, path: Path, pipeline: str, wish: Wanted) -> NewItem:
+def at_place(context: Context, place: str, pipeline: str, wish: Wanted) -> NewItem:
     """A slide that lies somewhere: what can be told at once is told, the rest when it is read."""
     try:
-        context.intake.require_allowed(path)
         context.models.choose(pipeline, wish.model)
-        if not path.exists():
-            raise UnreadableSlideError(path.name, "there is no such file")
+        if is_object(place):
+            context.intake.require_allowed_object(place)
+        elif not context.intake.require_allowed(Path(place)).exists():
+            raise UnreadableSlideError(Path(place).name, "there is no such file")
     except (ForbiddenPathError, ModelError, UnreadableSlideError) as error:
         return refused("", pipeline, error)
     return NewItem(
-        slide_id="", pipeline=pipeline, path=str(path), wish=vars(wish), priority=wish.priority
+        slide_id="", pipeline=pipeline, path=place, wish=vars(wish), priority=wish.priority
     )

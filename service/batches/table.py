@@ -16,7 +16,7 @@ _DELIMITERS = ",;\t"
 
 
 class Line(BaseModel):
-    """One line of a table. ``slide`` is an id of the service, or a path on a mount."""
+    """One line of a table. ``slide`` is an id of the service, a path on a mount, or an object."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

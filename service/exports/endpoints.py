@@ -37,7 +37,8 @@ def get_dicom(job_id: str, kind: str, context: Ctx) -> Response:
         raise UnsupportedSlideError(
             slide.name, "only heatmaps of DICOM slides become DICOM; take OME-Zarr or GeoJSON"
         )
-    content = parametric_map(result, kind, slide.file, result_id=job.result_id or job.id)
+    with context.slide_cache.local(slide.path) as file:
+        content = parametric_map(result, kind, file, result_id=job.result_id or job.id)
     return _file(content, "application/dicom", f"{_stem(job)}-{result.pipeline}-{kind}.dcm")
 
 

@@ -11,8 +11,10 @@ from service.events import Watch
 from service.jobs.schemas import JobIn, JobOut, JobPage, job_out
 from service.slides.repository import StoredSlide
 from service.webhooks.call import require_allowed
+from wsi.errors import MppError
 from wsi.jobs import CPU, GPU, JobRequest, JobStatus
 from wsi.slides import open_slide, require_mpp
+from wsi.storage.slide_cache import is_object
 from wsi.tracing import trace_parent
 
 _log = logging.getLogger(__name__)
@@ -43,8 +45,12 @@ def request_for(context: Context, slide: StoredSlide, wish: JobIn) -> JobRequest
     """
     card = context.models.choose(wish.pipeline, wish.model)
     mpp = wish.mpp if wish.mpp is not None else slide.given_mpp
-    with open_slide(slide.file, mpp=mpp, name=slide.name) as reader:
-        require_mpp(reader)
+    if not is_object(slide.path):
+        with open_slide(slide.file, mpp=mpp, name=slide.name) as reader:
+            require_mpp(reader)
+    elif slide.mpp is None and mpp is None:
+        # Nothing is fetched for this: what the object states was read when it was registered.
+        raise MppError(slide.name, 'the file states no resolution; give it yourself: "mpp": 0.5')
     return JobRequest(
         slide_id=slide.id,
         slide_path=slide.path,

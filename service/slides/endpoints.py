@@ -1,6 +1,5 @@
 """Taking slides in and listing them."""
 
-from pathlib import Path
 from typing import Annotated
 
 import anyio.to_thread
@@ -69,13 +68,12 @@ async def upload_slide(
 
 @router.post("/registrations", status_code=201)
 def register_slide(wish: Registration, response: Response, context: Ctx) -> SlideOut:
-    """Take in a slide where it lies, without copying it. 200 if it was here already."""
-    if "://" in wish.path:
-        raise BadRequestError(
-            "slides are registered by the path of a file: mount the bucket below WSI_SLIDE_ROOTS "
-            "(mountpoint-s3, rclone), or upload the slide"
-        )
-    slide, new = context.intake.register(Path(wish.path), wish.mpp)
+    """Take in a slide where it lies: a path, or ``s3://bucket/key``. 200 if it was here already.
+
+    An object is never copied into the service: each machine reads it through a bounded cache. One
+    that was replaced since is refused (409, ``changed``) until it is registered again.
+    """
+    slide, new = context.intake.register(wish.path, wish.mpp)
     if not new:
         response.status_code = 200
     return shown(context, slide)

@@ -5,7 +5,7 @@ import shutil
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from service.errors import DiskFullError, ForbiddenPathError, NotOursError
 from service.settings import Settings
@@ -16,15 +16,17 @@ from service.slides.repository import SlideRepository, StoredSlide
 from service.slides.staging import publish, staging_folder
 from service.slides.stripping import replace_by_stripped, stripped
 from wsi.errors import UnreadableSlideError
+from wsi.storage.slide_cache import SCHEME, SlideCache, is_object
 from wsi.storage.store import remove_store
 
 
 class Intake:
     """Takes slides in: each checked in a process of its own, stored whole or not at all."""
 
-    def __init__(self, settings: Settings, slides: SlideRepository) -> None:
+    def __init__(self, settings: Settings, slides: SlideRepository, cache: SlideCache) -> None:
         self._settings = settings
         self._slides = slides
+        self._cache = cache
 
     def require_room(self, size_bytes: int) -> None:
         """Refuse early what cannot fit. Raises ``DiskFullError``."""
@@ -71,7 +73,7 @@ class Intake:
         folder = self._folder(slide_id)
         slide = self._row(
             slide_id, upload.name, upload.sha256, upload.size_bytes, facts, mpp,
-            folder / entry.relative_to(staged),
+            str(folder / entry.relative_to(staged)),
         )  # fmt: skip
         if strip:
             sha256, _ = _digest(entry)
@@ -87,27 +89,57 @@ class Intake:
             shutil.rmtree(folder, ignore_errors=True)
         return stored, stored.id == slide.id
 
-    def register(self, path: Path, mpp: float | None) -> tuple[StoredSlide, bool]:
-        """Take in a slide where it lies, without copying; returns it and whether it is new.
+    def register(self, place: str, mpp: float | None) -> tuple[StoredSlide, bool]:
+        """Take in a slide where it lies; returns it and whether it is new.
+
+        Args:
+            place: a path, or the URL of an object: that one stays where it is, and this machine
+                reads it through its cache.
+            mpp: micrometres per level-0 pixel, where the file states none.
 
         Raises:
-            ForbiddenPathError: it lies outside the folders that may be registered.
+            ForbiddenPathError: it lies outside the places that may be registered.
+            SlideAwayError: the object storage does not answer at present.
             SlideError: it is no readable slide.
         """
-        path = self.require_allowed(path)
-        try:
-            sha256, size_bytes = _digest(path)
-        except OSError as error:
-            raise UnreadableSlideError(
-                path.name, f"the file cannot be read: {error.strerror or error}"
-            ) from error
-        known = self._known(sha256, mpp)
-        if known is not None:
-            return known, False
-        facts = self._check(path, path.name)
-        slide = self._row(str(uuid.uuid4()), path.name, sha256, size_bytes, facts, mpp, path)
+        if is_object(place):
+            name = PurePosixPath(place).name
+            place = self._cache.address(self.require_allowed_object(place))
+        else:
+            path = self.require_allowed(Path(place))
+            name, place = path.name, str(path)
+        with self._cache.local(place) as file:
+            try:
+                sha256, size_bytes = _digest(file)
+            except OSError as error:
+                raise UnreadableSlideError(
+                    name, f"the file cannot be read: {error.strerror or error}"
+                ) from error
+            known = self._known(sha256, mpp)
+            if known is not None:
+                if is_object(known.path) and known.path != place:
+                    # The same content, written anew or elsewhere: what is registered last is there.
+                    known = self._slides.moved(known.id, place)
+                return known, False
+            facts = self._check(file, name)
+        slide = self._row(str(uuid.uuid4()), name, sha256, size_bytes, facts, mpp, place)
         stored = self._slides.add(slide)
         return stored, stored.id == slide.id
+
+    def require_allowed_object(self, url: str) -> str:
+        """The URL of an object that may be registered. Raises ``ForbiddenPathError``."""
+        # Servers and libraries read these signs in ways of their own: as the way up, as a version
+        # of the object, as the end of its name.
+        odd = set(url.removeprefix(SCHEME).split("/")) & {"", ".", ".."}
+        if odd or any(char in "?#*\\" or not char.isprintable() for char in url):
+            raise ForbiddenPathError(
+                "an object's address must hold no empty, '.' or '..' parts and none of ? # * \\"
+            )
+        if not url.startswith(self._settings.slide_prefixes):
+            raise ForbiddenPathError(
+                f"{url} is not below a prefix that may be registered; set WSI_SLIDE_PREFIXES"
+            )
+        return url
 
     def require_allowed(self, path: Path) -> Path:
         """The real place of a path that may be registered. Raises ``ForbiddenPathError``."""
@@ -150,6 +182,7 @@ class Intake:
         """
         if self.owns(slide) and self._folder(slide.id).exists():
             shutil.rmtree(self._folder(slide.id))
+        self._cache.forget(slide.path)
         remove_store(slide.store_url)
 
     def owns(self, slide: StoredSlide) -> bool:
@@ -181,14 +214,14 @@ class Intake:
         size_bytes: int,
         facts: SlideFacts,
         mpp: float | None,
-        path: Path,
+        path: str,
     ) -> StoredSlide:
         return StoredSlide(
             id=slide_id,
             name=name,
             sha256=sha256,
             size_bytes=size_bytes,
-            path=str(path),
+            path=path,
             store_url=self._settings.store_url(slide_id),
             vendor=facts.vendor,
             width=facts.width,

@@ -29,7 +29,10 @@ class AssociatedOut(BaseModel):
 def list_associated(slide_id: str, context: Ctx) -> AssociatedOut:
     """Which associated images there are."""
     slide = context.slides.get(slide_id)
-    with open_slide(slide.file, name=slide.name) as reader:
+    with (
+        context.slide_cache.local(slide.path) as file,
+        open_slide(file, name=slide.name) as reader,
+    ):
         return AssociatedOut(names=list(reader.associated_images))
 
 
@@ -38,7 +41,10 @@ def get_associated(slide_id: str, name: str, context: Ctx) -> Response:
     """A label or macro image: it may show the patient's name, so each look is in the audit log."""
     slide = context.slides.get(slide_id)
     # Not through the cache of open slides: that may still hold the file from before a redaction.
-    with open_slide(slide.file, name=slide.name) as reader:
+    with (
+        context.slide_cache.local(slide.path) as file,
+        open_slide(file, name=slide.name) as reader,
+    ):
         if name not in reader.associated_images:
             there = ", ".join(reader.associated_images) or "none"
             raise NotFoundError(f"{slide.name}: no associated image {name!r}; it has: {there}")
@@ -69,6 +75,7 @@ def delete_slide(
     _require_idle(context, slide_id)
     if context.reviews.latest(slide_id).status == "signed" and not with_review:
         raise SignedError(f"{slide.name}: its review is signed; say with_review=true to remove it")
+    context.open_slides.forget(slide_id)
     # The row goes last: where this stops half-way, it can be asked for again.
     context.intake.discard(slide)
     context.slides.remove(slide_id)

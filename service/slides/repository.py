@@ -42,7 +42,7 @@ class StoredSlide:
 
     @property
     def file(self) -> Path:
-        """Where to open it."""
+        """Where to open it, unless it lies in object storage: see ``SlideCache.local``."""
         return Path(self.path)
 
 
@@ -95,6 +95,12 @@ class SlideRepository:
             )
         return self.get(slide_id)
 
+    def moved(self, slide_id: str, place: str) -> StoredSlide:
+        """Note that it is read from another place. Raises ``NotFoundError``."""
+        with writing(self._engine) as connection:
+            connection.execute(sa.update(slides).where(slides.c.id == slide_id).values(path=place))
+        return self.get(slide_id)
+
     def was_stripped(self, slide_id: str, sha256: str) -> StoredSlide:
         """Note that its stored copy has no labels any more. Raises ``NotFoundError``."""
         with writing(self._engine) as connection:
@@ -106,8 +112,13 @@ class SlideRepository:
         return self.get(slide_id)
 
     def remove(self, slide_id: str) -> None:
-        """Remove a slide with its reviews and annotations; jobs and audit log stay."""
+        """Remove a slide with its reviews and annotations; jobs and audit log stay.
+
+        Raises:
+            NotFoundError: somebody else has removed it.
+        """
         with writing(self._engine) as connection:
+            lock_slide(connection, slide_id)
             for table in (reviews, annotations):
                 connection.execute(sa.delete(table).where(table.c.slide_id == slide_id))
             connection.execute(sa.delete(slides).where(slides.c.id == slide_id))
@@ -116,6 +127,17 @@ class SlideRepository:
         with reading(self._engine) as connection:
             row = connection.execute(sa.select(slides).where(wanted)).first()
         return _slide(row) if row is not None else None
+
+
+def lock_slide(connection: sa.Connection, slide_id: str) -> None:
+    """Have what readers say of a slide change by one transaction at a time.
+
+    FOR UPDATE on PostgreSQL; on SQLite a transaction that writes is alone anyway. Raises
+    ``NotFoundError``.
+    """
+    lock = sa.select(slides.c.id).where(slides.c.id == slide_id).with_for_update()
+    if connection.execute(lock).scalar() is None:
+        raise NotFoundError(f"there is no slide {slide_id}")
 
 
 def _slide(row: sa.Row[Any]) -> StoredSlide:

@@ -14,6 +14,7 @@ from service.tiles.deepzoom import DeepZoom, read_tile
 from service.tiles.open_slides import OpenSlides
 from wsi.geometry import Size
 from wsi.slides import RGB, thumbnail
+from wsi.storage.slide_cache import is_object
 
 router = APIRouter(prefix="/slides/{slide_id}", tags=["tiles"])
 
@@ -42,6 +43,10 @@ def get_dzi(slide_id: str, request: Request, context: Ctx) -> Response:
     etag = etag_of(slide.sha256, "dzi")
     if not_modified(request, etag):
         return _unchanged(etag)
+    if is_object(slide.path):
+        # A viewer asks for this first and once, and for many tiles at once when it has it: the one
+        # request that waits until the slide is fetched.
+        context.open_slides.get(slide)
     text = DeepZoom(Size(slide.width, slide.height)).dzi()
     return Response(text, media_type="application/xml", headers={"ETag": etag, **IMMUTABLE})
 

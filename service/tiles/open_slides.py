@@ -1,47 +1,99 @@
 """A few slides kept open, since opening one costs more than reading a tile of it."""
 
 import threading
+import time
+import weakref
 from collections import OrderedDict
+from contextlib import ExitStack
+from dataclasses import dataclass
 
 from service.slides.repository import StoredSlide
+from wsi.errors import SlideAwayError
 from wsi.slides import SlideReader, open_slide
+from wsi.storage.slide_cache import SlideCache, is_object
+
+IDLE_S = 60.0
+"""A slide of object storage that nobody looks at for this long is let go."""
+
+_FETCHING = 4
+_PATIENCE_S = 2.0
+
+
+@dataclass
+class _Open:
+    reader: SlideReader
+    is_copy: bool
+    used_at: float
 
 
 class OpenSlides:
     """Least recently used slides are let go.
 
     A slide that is let go is not closed here, as a request may be reading it: its last reference
-    closes it.
+    closes it, and with it goes the hold on its copy in the slide cache.
+
+    Args:
+        capacity: how many are kept open.
+        cache: copies of slides in object storage.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, cache: SlideCache) -> None:
         self._capacity = capacity
+        self._cache = cache
         self._lock = threading.Lock()
-        self._readers: OrderedDict[tuple[str, float | None], SlideReader] = OrderedDict()
+        # Fetching takes minutes, and threads of requests are few.
+        self._fetching = threading.BoundedSemaphore(_FETCHING)
+        self._open: OrderedDict[tuple[str, str, float | None], _Open] = OrderedDict()
 
     def get(self, slide: StoredSlide) -> SlideReader:
         """An open reader, safe to share between threads. Raises ``SlideError``."""
-        key = (slide.id, slide.given_mpp)
+        key = (slide.id, slide.path, slide.given_mpp)
+        now = time.monotonic()
         with self._lock:
-            reader = self._readers.get(key)
-            if reader is not None:
-                self._readers.move_to_end(key)
-                return reader
+            known = self._open.get(key)
+            if known is not None:
+                known.used_at = now
+                self._open.move_to_end(key)
+                return known.reader
         # Outside the lock: a slow share must not stop the tiles of other slides.
-        reader = open_slide(slide.file, mpp=slide.given_mpp, name=slide.name)
+        reader = self._opened(slide)
         with self._lock:
-            reader = self._readers.setdefault(key, reader)
-            while len(self._readers) > self._capacity:
-                self._readers.popitem(last=False)
+            new = _Open(reader, is_object(slide.path), now)
+            reader = self._open.setdefault(key, new).reader
+            while len(self._open) > self._capacity:
+                self._open.popitem(last=False)
             return reader
+
+    def _opened(self, slide: StoredSlide) -> SlideReader:
+        if not is_object(slide.path):
+            return open_slide(slide.file, mpp=slide.given_mpp, name=slide.name)
+        if not self._fetching.acquire(timeout=_PATIENCE_S):
+            raise SlideAwayError(slide.name, "slides are being fetched from object storage")
+        try:
+            with ExitStack() as held:
+                file = held.enter_context(self._cache.local(slide.path))
+                reader = open_slide(file, mpp=slide.given_mpp, name=slide.name)
+                weakref.finalize(reader, held.pop_all().close)
+                return reader
+        finally:
+            self._fetching.release()
+
+    def let_go_of_idle(self) -> bool:
+        """Let go of copies that others may want the room of. Says whether there is more to do."""
+        before = time.monotonic() - IDLE_S
+        with self._lock:
+            for key, known in list(self._open.items()):
+                if known.is_copy and known.used_at < before:
+                    del self._open[key]
+        return False
 
     def forget(self, slide_id: str) -> None:
         """Let one slide go."""
         with self._lock:
-            for key in [key for key in self._readers if key[0] == slide_id]:
-                del self._readers[key]
+            for key in [key for key in self._open if key[0] == slide_id]:
+                del self._open[key]
 
     def clear(self) -> None:
         """Let all go."""
         with self._lock:
-            self._readers.clear()
+            self._open.clear()

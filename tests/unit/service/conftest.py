@@ -81,4 +81,4 @@ def work_off(context: Context) -> None:
     """Run every queued job in this process, as a worker would."""
     pipelines = LoadedPipelines(context.settings.models, "cpu", load)
     while (job := context.jobs.claim("test", lease_s=60)) is not None:
-        run_job(context.jobs, job, pipelines, Patience())
+        run_job(context.jobs, job, pipelines, context.slide_cache, Patience())

@@ -285,7 +285,7 @@ def test_models_are_listed_and_a_damaged_one_hides_no_other(
 def test_only_so_many_slides_stay_open(
     client: TestClient, context: Context, tmp_path: Path
 ) -> None:
-    few = OpenSlides(capacity=2)
+    few = OpenSlides(2, context.slide_cache)
     slides = [
         context.slides.get(str(upload(client, write_slide(tmp_path / f"{n}.tif", seed=n))["id"]))
         for n in range(3)

@@ -151,9 +151,3 @@ def test_a_signed_review_is_not_removed_by_accident(client: TestClient, slide_fi
     kept = client.delete(f"slides/{slide_id}")
     assert (kept.status_code, kept.json()["kind"]) == (409, "signed")
     assert client.delete(f"slides/{slide_id}?with_review=true").status_code == 204
-
-
-def test_an_address_in_object_storage_is_refused_with_advice(client: TestClient) -> None:
-    answer = client.post("slides/registrations", json={"path": "s3://scans/a.svs"})
-    assert answer.status_code == 400
-    assert "mount the bucket" in answer.json()["detail"]

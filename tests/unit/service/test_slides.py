@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from pydantic import ValidationError
 
 from service.app import create_app
 from service.context import Context
@@ -310,6 +311,34 @@ def test_a_path_outside_the_mounts_is_forbidden_even_through_a_link(
     for path in (slide_file, link, tmp_path / "share" / ".." / slide_file.name):
         answer = client.post("slides/registrations", json={"path": str(path)})
         assert (answer.status_code, answer.json()["kind"]) == (403, "forbidden_path")
+
+
+def test_only_objects_below_a_prefix_are_registered(settings: Settings) -> None:
+    """``..`` is no way up; versions, chained file systems and other servers are no way round."""
+    chosen = Settings(data_dir=settings.data_dir, slide_prefixes="s3://b/ours, s3://c")  # type: ignore[arg-type]
+    assert chosen.slide_prefixes == ("s3://b/ours/", "s3://c/")
+    with TestClient(create_app(chosen), base_url="http://localhost/api/v1/") as client:
+        for url in (
+            "s3://b/ours-not/a.svs",
+            "s3://b/ours/../a.svs",
+            "s3://b/ours/",
+            "s3://b/ours//a.svs",
+            "s3://b/ours/a.svs?versionId=1",
+            "s3://b/ours/a.svs#etag=1",
+            "s3://b/ours/*.svs",
+            "s3://other/ours/a.svs",
+            "S3://b/ours/a.svs",
+            "file:///etc/passwd",
+            "simplecache::s3://b/ours/a.svs",
+        ):
+            answer = client.post("slides/registrations", json={"path": url})
+            assert (answer.status_code, answer.json()["kind"]) == (403, "forbidden_path"), url
+        folder = {"path": "s3://b/ours/", "pipelines": ["patch"]}
+        answer = client.post("batches/folder", json=folder)
+        assert (answer.status_code, answer.json()["kind"]) == (400, "bad_request")
+        assert "a table" in answer.json()["detail"]
+    with pytest.raises(ValidationError, match="no address in object storage"):
+        Settings(slide_prefixes="/mnt/slides")  # type: ignore[arg-type]
 
 
 def test_registering_what_is_not_there_says_so(client: TestClient, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from workers.run_job import Patience, error_kind, run_job
 from wsi.errors import ConfigError, JobStoreUnavailableError, ModelError, StoreError
 from wsi.jobs import Job, JobRequest, JobStatus
 from wsi.storage import SlideStore, get_result
+from wsi.storage.slide_cache import SlideCache
 from wsi.testing.jobs import MemoryJobStore
 
 QUICK = Patience(lease_s=60, beat_s=0.02, obey_s=0.2, stall_s=60)
@@ -31,6 +32,7 @@ class Bench:
         self.store = MemoryJobStore()
         self.slide = write_slide(folder / "s.tif")
         self.pipelines = LoadedPipelines(self.models, "cpu", load)
+        self.slides = SlideCache(folder / "cache", 1 << 30)
         self.store.add(
             JobRequest(
                 slide_id="1",
@@ -49,7 +51,7 @@ class Bench:
         return job
 
     def run(self, **options: Any) -> Job:
-        run_job(self.store, self.job, self.pipelines, QUICK, **options)
+        run_job(self.store, self.job, self.pipelines, self.slides, QUICK, **options)
         return self.store.get(self.job.id)
 
     def results(self) -> tuple[str, ...]:
@@ -155,10 +157,10 @@ def test_what_a_worker_computed_after_losing_its_lease_is_dropped(tmp_path: Path
     bench.store.sweep(max_attempts=3)
     second = bench.claim()
     # No beat in between: it would tell the worker, which would then stop earlier.
-    run_job(bench.store, bench.job, bench.pipelines, Patience(beat_s=60))
+    run_job(bench.store, bench.job, bench.pipelines, bench.slides, Patience(beat_s=60))
     job = bench.store.get(bench.job.id)
     assert (job.status, job.attempt, job.result_id) == (JobStatus.RUNNING, second.attempt, None)
-    run_job(bench.store, second, bench.pipelines, QUICK)
+    run_job(bench.store, second, bench.pipelines, bench.slides, QUICK)
     # Both attempts stored something; the row names the one that won.
     assert bench.store.get(job.id).result_id == f"{job.id}-2"
     assert set(bench.results()) == {f"{job.id}-1", f"{job.id}-2"}
@@ -223,6 +225,7 @@ def test_a_job_without_any_progress_fails_as_hung(
         bench.store,
         bench.job,
         bench.pipelines,
+        bench.slides,
         Patience(lease_s=60, beat_s=0.02, obey_s=0.1, stall_s=1),
         end_process=ended.set,
     )
