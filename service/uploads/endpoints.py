@@ -7,6 +7,7 @@ taken in; ``GET`` on the upload then names it.
 import base64
 import binascii
 import hashlib
+from dataclasses import replace
 from datetime import datetime
 from email.utils import format_datetime
 from typing import Annotated
@@ -17,7 +18,7 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
 from service.context import Context, Ctx
-from service.errors import BadRequestError, TooLargeError, TusVersionError
+from service.errors import BadRequestError, NotOursError, TooLargeError, TusVersionError
 from service.slides.endpoints import form_mpp
 from service.slides.multipart import Upload, clean_name, disk_name
 from service.slides.staging import staging_folder
@@ -73,7 +74,13 @@ def create(
     upload_length: Annotated[int | None, Header(ge=0)] = None,
     upload_metadata: Annotated[str, Header(max_length=4096)] = "",
 ) -> None:
-    """Start an upload. Metadata: ``filename`` and, where the file states none, ``mpp``."""
+    """Start an upload; what it is stands in ``Upload-Metadata``, values in base64 as tus has it.
+
+    - ``filename``: needed; its ending is part of the format.
+    - ``mpp``: micrometres per pixel, where the file states none.
+    - ``strip_labels``: ``true`` to store no label and macro images, as with plain uploads. A format
+      that they cannot be taken out of is refused after the last byte.
+    """
     if upload_length is None:
         raise BadRequestError("Upload-Length is missing; uploads of unknown length are not taken")
     if upload_length > context.settings.max_upload_bytes:
@@ -83,7 +90,14 @@ def create(
     name = clean_name(metadata.get("filename", metadata.get("name", "")))
     if not name:
         raise BadRequestError("Upload-Metadata must hold a filename")
-    upload = context.uploads.create(upload_length, name, form_mpp(metadata.get("mpp", "")))
+    upload = context.uploads.create(
+        Info(
+            length=upload_length,
+            name=name,
+            mpp=form_mpp(metadata.get("mpp", "")),
+            strip_labels=_yes("strip_labels", metadata.get("strip_labels", "false")),
+        )
+    )
     response.headers["Location"] = f"/api/v1/uploads/{upload.id}"
     _show_expiry(response, context, upload)
 
@@ -184,23 +198,35 @@ async def _write(request: Request, upload: PartialUpload, start: int, checksum: 
 
 
 def _take(context: Context, upload: PartialUpload, info: Info) -> None:
-    """Check a complete upload and take its slide in; one that is no slide is removed."""
+    """Check a complete upload and take its slide in; one that is refused is removed.
+
+    Where something else fails, such as the database, the upload stays complete: sending nothing at
+    its end tries again.
+    """
     with upload.data.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     try:
         with staging_folder(context.settings.incoming) as folder:
-            path = upload.data.rename(folder / disk_name(info.name))
+            path = folder / disk_name(info.name)
+            path.hardlink_to(upload.data)
             arrived = Upload(path=path, name=info.name, sha256=sha256, size_bytes=info.length)
-            slide, _ = context.intake.take(arrived, info.mpp)
-    except SlideError:
+            slide, _ = context.intake.take(arrived, info.mpp, strip=info.strip_labels)
+    except (SlideError, TooLargeError, NotOursError):
         upload.remove()
         raise
-    upload.write_info(Info(**{**vars(info), "slide_id": slide.id}))
+    upload.write_info(replace(info, slide_id=slide.id))
+    upload.data.unlink()
 
 
 def _show_expiry(response: Response, context: Context, upload: PartialUpload) -> None:
     expires_at = context.uploads.expires_at(upload)
     response.headers["Upload-Expires"] = format_datetime(expires_at, usegmt=True)
+
+
+def _yes(name: str, value: str) -> bool:
+    if value.lower() not in ("true", "false"):
+        raise BadRequestError(f"Upload-Metadata: {name} must be true or false, not {value[:40]!r}")
+    return value.lower() == "true"
 
 
 def _metadata(header: str) -> dict[str, str]:

@@ -36,6 +36,7 @@ class Info:
     length: int
     name: str
     mpp: float | None
+    strip_labels: bool = False
     slide_id: str | None = None
 
 
@@ -123,13 +124,13 @@ class PartialUploads:
         self._folder = folder
         self._lasts = lasts
 
-    def create(self, length: int, name: str, mpp: float | None) -> PartialUpload:
-        """A new upload of ``length`` bytes."""
+    def create(self, info: Info) -> PartialUpload:
+        """A new upload of ``info.length`` bytes."""
         self.remove_expired()
         upload = PartialUpload(self._folder / uuid.uuid4().hex)
         upload.folder.mkdir(parents=True)
         upload.data.touch()
-        upload.write_info(Info(length=length, name=name, mpp=mpp))
+        upload.write_info(info)
         return upload
 
     def get(self, upload_id: str) -> PartialUpload:

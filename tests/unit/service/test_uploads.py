@@ -14,7 +14,9 @@ from fastapi.testclient import TestClient
 
 from service.context import Context
 from service.settings import Settings
-from service.uploads.partial import PartialUploads
+from service.uploads.partial import Info, PartialUploads
+from tests.unit.slides.svs import write_svs
+from wsi.errors import JobStoreUnavailableError
 
 TUS = {"Tus-Resumable": "1.0.0"}
 
@@ -74,6 +76,58 @@ def test_what_is_no_slide_is_refused_at_the_end_and_nothing_kept(
     assert list(settings.uploads.iterdir()) == []
 
 
+def test_labels_are_stripped_where_the_metadata_ask_for_it(
+    client: TestClient, context: Context, tmp_path: Path
+) -> None:
+    content = write_svs(tmp_path / "a.svs").read_bytes()
+    url = create(client, len(content), "a.svs", strip_labels="true")
+    assert send(client, url, 0, content).status_code == 204
+    slide = client.get(f"slides/{client.get(url).json()['slide_id']}").json()
+    assert slide["sha256"] == hashlib.sha256(content).hexdigest()
+    assert slide["stripped_sha256"] not in (None, slide["sha256"])
+    assert client.get(f"slides/{slide['id']}/associated").json() == {"names": ["thumbnail"]}
+    stored = context.slides.get(slide["id"]).file
+    assert hashlib.sha256(stored.read_bytes()).hexdigest() == slide["stripped_sha256"]
+
+
+def test_a_wish_about_labels_that_cannot_be_read_is_refused_at_once(client: TestClient) -> None:
+    headers = {**TUS, "Upload-Length": "9", **metadata(filename="a.svs", strip_labels="perhaps")}
+    answer = client.post("uploads", headers=headers)
+    assert (answer.status_code, answer.json()["kind"]) == (400, "bad_request")
+
+
+def test_a_registered_slide_is_not_stripped_through_an_upload(
+    client: TestClient, settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "share").mkdir()
+    path = write_svs(tmp_path / "share" / "a.svs")
+    assert client.post("slides/registrations", json={"path": str(path)}).status_code == 201
+    content = path.read_bytes()
+    url = create(client, len(content), "a.svs", strip_labels="true")
+    answer = send(client, url, 0, content)
+    assert (answer.status_code, answer.json()["kind"]) == (409, "not_ours")
+    assert client.get(url).status_code == 404
+    assert path.read_bytes() == content
+
+
+def test_an_upload_is_still_whole_after_the_database_was_away_at_its_end(
+    client: TestClient, context: Context, slide_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = slide_file.read_bytes()
+    url = create(client, len(content))
+
+    def away(slide: object) -> None:
+        raise JobStoreUnavailableError("the database is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(context.slides, "add", away)
+        assert send(client, url, 0, content).status_code == 503
+    assert offset_of(client, url) == len(content)
+    assert send(client, url, len(content), b"").status_code == 204
+    slide = client.get(f"slides/{client.get(url).json()['slide_id']}").json()
+    assert slide["sha256"] == hashlib.sha256(content).hexdigest()
+
+
 def test_bytes_at_the_wrong_place_are_refused(client: TestClient) -> None:
     url = create(client, 100)
     send(client, url, 0, b"x" * 10)
@@ -126,7 +180,7 @@ def test_two_requests_do_not_write_to_one_upload(client: TestClient, context: Co
 
 def test_an_upload_that_nobody_goes_on_with_is_removed(settings: Settings) -> None:
     uploads = PartialUploads(settings.uploads, timedelta(hours=1))
-    old, new = (uploads.create(10, "a.tif", None) for _ in range(2))
+    old, new = (uploads.create(Info(length=10, name="a.tif", mpp=None)) for _ in range(2))
     past = time.time() - 2 * 3600
     for path in old.folder.iterdir():
         os.utime(path, (past, past))
