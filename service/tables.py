@@ -134,6 +134,9 @@ api_keys = sa.Table(
     # Of a session of the page.
     sa.Column("expires_at", UtcDateTime),
     sa.Column("revoked_at", UtcDateTime),
+    # The key that a session was opened with.
+    sa.Column("opened_with", sa.String(36)),
+    sa.Index("ix_api_keys_opened_with", "opened_with"),
 )
 
 audit = sa.Table(

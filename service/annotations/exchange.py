@@ -22,6 +22,7 @@ from wsi.geometry import Size
 
 _LONGEST_CLASS = 64
 _LONGEST_COMMENT = 4000
+_MOST = 20_000
 
 
 def to_feature_collection(items: Sequence[AnnotationOut]) -> dict[str, Any]:
@@ -65,6 +66,11 @@ def import_features(
         crossing="repair" if repair else "error",
     )
     found = annotations_of_geojson("the file", data, Size(slide.width, slide.height), spec)
+    if len(found.items) > _MOST:
+        raise AnnotationError(
+            f"the file holds {len(found.items)} annotations; {_MOST} are taken at most: leave out "
+            "what a program has detected"
+        )
     wishes = [_wish(number, item) for number, item in enumerate(found, start=1)]
     added = 0
     with repository.changing(slide.id) as annotations:

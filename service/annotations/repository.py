@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from service.annotations.rules import Wish, next_version
 from service.annotations.schemas import AnnotationOut
 from service.errors import NotFoundError
-from service.tables import annotations, reviews, slides
+from service.slides.repository import lock_slide
+from service.tables import annotations, reviews
 from wsi.jobs.database import reading, writing
 
 
@@ -74,11 +75,8 @@ class AnnotationRepository:
         One writer a slide at a time: so the numbers of changes have no gap that a reader who asks
         for what is new could fall into. Raises ``NotFoundError``.
         """
-        # FOR UPDATE on PostgreSQL; on SQLite a transaction that writes is alone anyway.
-        lock = sa.select(slides.c.id).where(slides.c.id == slide_id).with_for_update()
         with writing(self._engine) as connection:
-            if connection.execute(lock).scalar() is None:
-                raise NotFoundError(f"there is no slide {slide_id}")
+            lock_slide(connection, slide_id)
             yield SlideAnnotations(connection, slide_id)
 
     def of_slide(self, slide_id: str, since: int = 0) -> tuple[list[AnnotationOut], int]:

@@ -88,7 +88,7 @@ def start_session(text: str, request: Request, response: Response, context: Cont
     key = context.keys.find(text.strip())
     if key is None or key.expires_at is not None:
         raise UnauthorizedError("this key is not valid")
-    _, secret = context.keys.make(key.name, key.role, lasts=_SESSION)
+    secret = context.keys.open_session(key, _SESSION)
     response.set_cookie(
         COOKIE,
         secret,
@@ -136,7 +136,7 @@ def make_key(wish: KeyIn, context: Ctx) -> NewKeyOut:
 
 @router.delete("/keys/{key_id}", status_code=204)
 def revoke_key(key_id: str, context: Ctx) -> None:
-    """End a key."""
+    """End a key, and the sessions of the page that were opened with it."""
     context.keys.revoke(key_id)
 
 

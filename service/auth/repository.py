@@ -54,8 +54,22 @@ class KeyRepository:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
 
-    def make(self, name: str, role: Role, *, lasts: timedelta | None = None) -> tuple[Key, str]:
+    def make(self, name: str, role: Role) -> tuple[Key, str]:
         """A new key, and its secret, which is shown this once and stored nowhere."""
+        return self._add(name, role)
+
+    def open_session(self, key: Key, lasts: timedelta) -> str:
+        """The secret of a session that may what its key may, and ends with it."""
+        return self._add(key.name, key.role, lasts=lasts, opened_with=key.id)[1]
+
+    def _add(
+        self,
+        name: str,
+        role: Role,
+        *,
+        lasts: timedelta | None = None,
+        opened_with: str | None = None,
+    ) -> tuple[Key, str]:
         secret = KEY_PREFIX + secrets.token_urlsafe(32)
         now = datetime.now(UTC)
         key = Key(
@@ -69,7 +83,9 @@ class KeyRepository:
         with writing(self._engine) as connection:
             connection.execute(
                 sa.insert(api_keys).values(
-                    **{**vars(key), "role": role.name}, digest=_digest(secret)
+                    **{**vars(key), "role": role.name},
+                    digest=_digest(secret),
+                    opened_with=opened_with,
                 )
             )
         return key, secret
@@ -104,12 +120,18 @@ class KeyRepository:
             return [_key(row) for row in connection.execute(query)]
 
     def revoke(self, key_id: str) -> None:
-        """End a key. Raises ``NotFoundError``."""
+        """End a key, and the sessions that were opened with it. Raises ``NotFoundError``."""
+        now = datetime.now(UTC)
         with writing(self._engine) as connection:
             ended = connection.execute(
                 sa.update(api_keys)
                 .where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
-                .values(revoked_at=datetime.now(UTC))
+                .values(revoked_at=now)
+            )
+            connection.execute(
+                sa.update(api_keys)
+                .where(api_keys.c.opened_with == key_id, api_keys.c.revoked_at.is_(None))
+                .values(revoked_at=now)
             )
         if not ended.rowcount:
             raise NotFoundError(f"there is no valid key {key_id}")

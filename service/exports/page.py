@@ -130,8 +130,11 @@ def _review(figure: Figure, facts: Facts) -> None:
     word = "Signed" if review.status == "signed" else "Draft, not signed"
     saved = _time(review.saved_at) if review.saved_at else ""
     amends = f", amends version {review.amends}" if review.amends else ""
+    who = review.reviewer or "nobody"
+    if review.saved_by not in ("", review.reviewer):
+        who += f" (key of {review.saved_by})"
     lines = [
-        f"{word} by {review.reviewer or 'nobody'}, {saved} (version {review.version}{amends})",
+        f"{word} by {who}, {saved} (version {review.version}{amends})",
         f"Diagnosis: {review.diagnosis or 'none'}",
     ]
     if review.contradicts:

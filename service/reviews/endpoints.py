@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import AwareDatetime, BeforeValidator
 
+from service.auth.gate import LOCAL, Principal
 from service.caching import not_modified
 from service.context import Context, Ctx
 from service.errors import PreconditionMissingError
@@ -60,6 +61,7 @@ def get_review(slide_id: str, request: Request, response: Response, context: Ctx
 def save_review(
     slide_id: str,
     wish: ReviewIn,
+    request: Request,
     response: Response,
     context: Ctx,
     if_match: Annotated[str | None, Header()] = None,
@@ -68,7 +70,9 @@ def save_review(
     context.slides.get(slide_id)
     expected = _version(if_match)
     before = context.reviews.latest(slide_id)
-    review = next_version(before, wish, expected, _model_calls(context, slide_id))
+    who: Principal = request.state.principal
+    saved_by = "" if who is LOCAL else who.name
+    review = next_version(before, wish, expected, _model_calls(context, slide_id), saved_by)
     context.reviews.add(review)
     response.headers["ETag"] = _etag(review)
     return review

@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from service.errors import StaleError
 from service.reviews.schemas import ReviewBrief, ReviewOut
+from service.slides.repository import lock_slide
 from service.tables import reviews
 from wsi.jobs.database import reading, writing
 
@@ -65,12 +66,17 @@ class ReviewRepository:
     def add(self, review: ReviewOut) -> ReviewOut:
         """Store a version.
 
+        Writers of annotations hold the same lock: what is drawn lands before the signature or
+        meets it, never beside it.
+
         Raises:
             StaleError: this version is there already: somebody else was faster.
+            NotFoundError: the slide was removed meanwhile.
         """
         body = review.model_dump(mode="json", exclude={"slide_id", "version", "saved_at"})
         try:
             with writing(self._engine) as connection:
+                lock_slide(connection, review.slide_id)
                 connection.execute(
                     sa.insert(reviews).values(
                         slide_id=review.slide_id,

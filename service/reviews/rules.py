@@ -7,7 +7,7 @@ from service.reviews.schemas import ModelCall, ReviewIn, ReviewOut
 
 
 def next_version(
-    before: ReviewOut, wish: ReviewIn, expected: int, calls: list[ModelCall]
+    before: ReviewOut, wish: ReviewIn, expected: int, calls: list[ModelCall], saved_by: str = ""
 ) -> ReviewOut:
     """The version that follows ``before`` if it may.
 
@@ -16,6 +16,7 @@ def next_version(
         wish: what the reader wants to save.
         expected: the version that the reader has seen.
         calls: what the models say.
+        saved_by: whose key or token saves it.
 
     Raises:
         StaleError: the reader has not seen the newest version.
@@ -40,6 +41,7 @@ def next_version(
         slide_id=before.slide_id,
         version=before.version + 1,
         saved_at=datetime.now(UTC),
+        saved_by=saved_by,
         amends=amends,
         model_calls=calls,
         contradicts=contradicts,

@@ -75,6 +75,8 @@ class ReviewOut(ReviewIn):
     """A saved version of a review; version 0 is the empty one before the first.
 
     Attributes:
+        saved_by: whose key or token saved it, whatever name the reviewer gave; empty where keys
+            are off.
         amends: the signed version that this one amends.
         contradicts: the pipelines whose most probable class is another than the diagnosis.
     """
@@ -82,6 +84,7 @@ class ReviewOut(ReviewIn):
     slide_id: str
     version: int
     saved_at: datetime | None = None
+    saved_by: str = ""
     amends: int | None = None
     model_calls: list[ModelCall] = []
     contradicts: list[str] = []

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from wsi.annotations.annotation import (
@@ -25,6 +26,8 @@ from wsi.geometry import Size
 _KINDS = "QuPath GeoJSON, ASAP XML, Aperio ImageScope XML and NCRF JSON"
 _FARTHEST_PX = 1e9
 """Geometry fails over numbers that no slide reaches."""
+_MOST_CROSSINGS = 1000
+"""Repairing takes time by the square of them: a minute for a scribble of 400 points."""
 _BORDER_PX = 1.0
 """A drawing program may round half a pixel over the border: that is no news."""
 
@@ -164,11 +167,36 @@ def _checked(
     return _inside(source, shape, geometry, slide_size, spec, warnings)
 
 
+def _crosses_more_often(geometry: BaseGeometry, most: int) -> bool:
+    """Whether its lines cross one another more than ``most`` times."""
+    coordinates, ring = shapely.get_coordinates(geometry), _ring_of_each_point(geometry)
+    ends = np.stack([coordinates[:-1], coordinates[1:]], axis=1)[ring[:-1] == ring[1:]]
+    lines = shapely.linestrings(ends)
+    tree, found = shapely.STRtree(lines), 0
+    for start in range(0, len(lines), 8):
+        # Each crossing is found from both of its lines.
+        found += tree.query(lines[start : start + 8], predicate="crosses").shape[1]
+        if found > 2 * most:
+            return True
+    return False
+
+
+def _ring_of_each_point(geometry: BaseGeometry) -> NDArray[np.intp]:
+    parts = shapely.get_parts(geometry)
+    rings = shapely.get_rings(parts) if shapely.get_dimensions(geometry) == 2 else parts
+    return np.repeat(np.arange(len(rings)), shapely.get_num_coordinates(rings))
+
+
 def _repaired(source: str, shape: Shape, spec: AnnotationSpec, warnings: list[str]) -> BaseGeometry:
     why = shapely.is_valid_reason(shape.geometry)
     if spec.crossing == "error":
         raise AnnotationError(
             f"{source}: {shape.where} crosses itself ({why}); draw it again, or have it repaired"
+        )
+    if _crosses_more_often(shape.geometry, _MOST_CROSSINGS):
+        raise AnnotationError(
+            f"{source}: {shape.where} crosses itself more than {_MOST_CROSSINGS} times, which "
+            "cannot be repaired; draw it again"
         )
     repaired = shapely.make_valid(shape.geometry)
     if shape.geometry.geom_type in ("Polygon", "MultiPolygon"):

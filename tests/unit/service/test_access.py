@@ -144,6 +144,36 @@ def test_a_session_cookie_stands_for_its_key_until_it_is_closed(
     assert guarded.post("session", json={"key": "wsk_wrong"}).status_code == 401
 
 
+def test_a_revoked_key_takes_its_sessions_with_it(
+    guarded: TestClient, keys: dict[Role, str]
+) -> None:
+    admin = bearer(keys[Role.ADMIN])
+    made = guarded.post("keys", json={"name": "lab", "role": "viewer"}, headers=admin).json()
+    guarded.post("session", json={"key": made["secret"]})
+    assert guarded.get("slides").status_code == 200
+    assert guarded.delete(f"keys/{made['id']}", headers=admin).status_code == 204
+    assert guarded.get("slides").status_code == 401
+    # Sessions of other keys go on.
+    guarded.post("session", json={"key": keys[Role.VIEWER]})
+    assert guarded.get("slides").status_code == 200
+
+
+def test_a_review_says_whose_key_saved_it_whatever_name_was_typed(
+    guarded: TestClient, keys: dict[Role, str], slide_file: Path
+) -> None:
+    guarded.headers.update(bearer(keys[Role.ADMIN]))
+    slide = upload(guarded, slide_file)["id"]
+    guarded.headers.update(bearer(keys[Role.PATHOLOGIST]))
+    wish = {"status": "signed", "reviewer": "Somebody Else", "diagnosis": "benign"}
+    saved = guarded.put(f"slides/{slide}/review", json=wish, headers={"If-Match": "0"})
+    assert saved.status_code == 200, saved.text
+    shown = guarded.get(f"slides/{slide}/review").json()
+    assert (shown["reviewer"], shown["saved_by"]) == ("Somebody Else", "PATHOLOGIST")
+    forged = {**wish, "saved_by": "Somebody Else", "reason": "x"}
+    answer = guarded.put(f"slides/{slide}/review", json=forged, headers={"If-Match": "1"})
+    assert answer.status_code == 422
+
+
 FOREIGN = [
     {"Origin": "https://evil.example"},
     {"Sec-Fetch-Site": "cross-site"},

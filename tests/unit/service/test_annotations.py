@@ -1,6 +1,8 @@
 """Annotations over HTTP: versions, conflicts, retries, signed slides, what others hear of."""
 
 import json
+import random
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -270,3 +272,15 @@ def test_on_postgresql_writers_at_once_queue_up_without_a_gap(settings: Settings
                 assert sorted(pool.map(draw, range(12))) == list(range(1, 13))
             assert len(listed(client, slide, since=6)["items"]) == 6
             assert save(client, slide, "pg-number-3", 0, comment="x").status_code == 412
+
+
+def test_a_scribble_that_would_take_minutes_to_repair_is_refused_at_once(
+    client: TestClient, slide_id: str
+) -> None:
+    spread = random.Random(1)
+    ring = [[spread.uniform(0, 600), spread.uniform(0, 600)] for _ in range(400)]
+    begun = time.monotonic()
+    answer = save(client, slide_id, A, 0, geometry=polygon([*ring, ring[0]]))
+    assert (answer.status_code, answer.json()["kind"]) == (422, "annotation")
+    assert "crosses itself more than" in answer.json()["detail"]
+    assert time.monotonic() - begun < 5

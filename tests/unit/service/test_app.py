@@ -45,6 +45,7 @@ def test_a_service_whose_database_is_away_lives_but_is_not_ready(
     assert (answer.status_code, answer.json()["kind"]) == (503, "unavailable")
     assert answer.headers["retry-after"]
     assert "secret" not in answer.text
+    assert "db.internal" not in answer.text
 
 
 def test_an_unknown_address_is_a_problem_document(client: TestClient) -> None:
