@@ -27,7 +27,8 @@ RUN useradd --uid 10001 --no-create-home wsi && mkdir /data && chown wsi /data
 COPY --from=build /venv /venv
 WORKDIR /data
 USER wsi
-ENV WSI_DATA_DIR=/data WSI_HOST=0.0.0.0 WSI_PORT=8000 PYTHONUNBUFFERED=1
+# There is no home to keep the fonts of reports in.
+ENV WSI_DATA_DIR=/data WSI_HOST=0.0.0.0 WSI_PORT=8000 PYTHONUNBUFFERED=1 MPLCONFIGDIR=/tmp/matplotlib
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s CMD ["/venv/bin/python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/api/v1/ready', timeout=4)"]
 CMD ["/venv/bin/python", "-m", "service"]
