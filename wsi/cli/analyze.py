@@ -10,7 +10,16 @@ import click
 from PIL import Image
 
 from wsi.cli.console import errors_in_one_line, progress_bar
-from wsi.cli.inspect import mpp_option
+from wsi.cli.options import (
+    ENGINES,
+    PATH,
+    device_option,
+    model_option,
+    mpp_option,
+    out_option,
+    root_option,
+    table_option,
+)
 from wsi.errors import ConfigError, DatasetError, WsiError
 from wsi.slides import SlideReader, open_slide, thumbnail
 from wsi.storage import (
@@ -30,23 +39,22 @@ _OVERLAY_PX = 2048
 
 
 @click.command()
-@click.argument("slides", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("slides", nargs=-1, type=PATH)
+@table_option("Or: the slides of a CSV: path, split, mpp.", required=False)
+@root_option
+@click.option("--split", help="Of the table: train, val or test.  [default: all]")
 @click.option(
-    "--table", type=click.Path(path_type=Path), help="Or: the slides of a CSV: path, split, mpp."
+    "--pipeline", required=True, help="patch, whole-slide, fusion, or one that was added."
 )
-@click.option("--root", type=click.Path(path_type=Path), help="Folder of the table's slides.")
-@click.option("--split", help="Of the table: train, val or test. [default: all]")
-@click.option("--pipeline", required=True, help="patch, whole-slide or fusion.")
-@click.option(
-    "--model", type=click.Path(path_type=Path), required=True, help="Folder of the model bundle."
-)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of results.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
+@model_option()
+@out_option("Folder of results; each slide gets one below it.")
+@device_option
 @click.option(
     "--engine",
+    type=click.Choice(ENGINES),
     default="torch",
     show_default=True,
-    help="On a CPU: torch, compile, openvino, openvino-int8.",
+    help="What runs the network on a CPU.",
 )
 @mpp_option
 @errors_in_one_line

@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from wsi.errors import MemoryPlanError, WsiError
 
 if TYPE_CHECKING:
-    from wsi.memory import Speed, StagedNetwork
+    from wsi.memory import MemoryPlan, Speed, StagedNetwork
 
 SLIDE_PX = 10_000
 PATCH_PX = 224
@@ -181,13 +181,10 @@ def memory_modes(network: "StagedNetwork", device: str) -> dict[str, dict[str, A
     """
     import torch
 
-    from wsi.memory import MODES, plan
-    from wsi.memory.machine import memory_budgets, scratch_budget
+    from wsi.memory import MODES
     from wsi.memory.managed import why_unavailable
-    from wsi.models.runtime import fast_dtype
 
     where = torch.device(device)
-    budgets = memory_budgets(where)
     found: dict[str, dict[str, Any]] = {}
     for mode in MODES:
         refused = why_unavailable(where) if mode == "unified" else None
@@ -198,19 +195,27 @@ def memory_modes(network: "StagedNetwork", device: str) -> dict[str, dict[str, A
                 said["problem"] = "it is for training"
                 continue
             try:
-                planned = plan(
-                    network,
-                    (SLIDE_PX, SLIDE_PX),
-                    *budgets,
-                    disk_budget=scratch_budget(),
-                    dtype=fast_dtype(where),
-                    mode=mode,
-                    training=training,
-                )
+                planned = _plan(network, where, mode=mode, training=training)
                 said["bytes"] = planned.device_bytes
             except MemoryPlanError as error:
                 said["problem"] = refused or _why(error)
     return found
+
+
+def _plan(network: "StagedNetwork", where: Any, **asked: Any) -> "MemoryPlan":
+    """Of the slide that all figures are of, with what this machine has."""
+    from wsi.memory import plan
+    from wsi.memory.machine import memory_budgets, scratch_budget
+    from wsi.models.runtime import fast_dtype
+
+    return plan(
+        network,
+        (SLIDE_PX, SLIDE_PX),
+        *memory_budgets(where),
+        disk_budget=scratch_budget(),
+        dtype=fast_dtype(where),
+        **asked,
+    )
 
 
 def _why(error: WsiError) -> str:
@@ -235,10 +240,6 @@ def predictions(network: "StagedNetwork", device: str, speed: "Speed") -> dict[s
     """Seconds that a slide of 10,000 px a side, all of it tissue, will take by both pipelines."""
     import torch
 
-    from wsi.memory import plan
-    from wsi.memory.machine import memory_budgets, scratch_budget
-    from wsi.models.runtime import fast_dtype
-
     where = torch.device(device)
     rate = _patch_rate(network, where)
     patches = (-(-SLIDE_PX // PATCH_PX)) ** 2
@@ -252,15 +253,7 @@ def predictions(network: "StagedNetwork", device: str, speed: "Speed") -> dict[s
     }
     for name, training in (("whole_slide", False), ("whole_slide_training_update", True)):
         try:
-            planned = plan(
-                network,
-                (SLIDE_PX, SLIDE_PX),
-                *memory_budgets(where),
-                disk_budget=scratch_budget(),
-                dtype=fast_dtype(where),
-                speed=speed,
-                training=training,
-            )
+            planned = _plan(network, where, speed=speed, training=training)
         except MemoryPlanError as error:
             said[f"{name}_problem"] = str(error).splitlines()[0]
         else:

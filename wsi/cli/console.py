@@ -30,7 +30,7 @@ _PLAIN_EVERY_S = 5.0
 
 
 def errors_in_one_line(command: Callable[P, R]) -> Callable[P, R]:
-    """A WsiError becomes one line on stderr and exit code 2."""
+    """An error of ours, or of a file, becomes one line on stderr and exit code 2."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -38,7 +38,11 @@ def errors_in_one_line(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except WsiError as error:
             click.echo(f"wsi: {error}", err=True)
-            sys.exit(2)
+        except OSError as error:
+            if error.filename is None:  # of no file that the user could have named
+                raise
+            click.echo(f"wsi: {error.filename}: {error.strerror}", err=True)
+        sys.exit(2)
 
     return run
 

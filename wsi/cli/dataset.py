@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from wsi.cli.console import errors_in_one_line, progress_bar
+from wsi.cli.options import PATH, out_option, root_option, seed_option, table_option
 from wsi.errors import ConfigError
 
 _TOLD = 20
@@ -17,30 +18,25 @@ def dataset() -> None:
 
 
 @dataset.command("report")
+@table_option("CSV: path, label, patient, split; site, annotations, mpp where there are any.")
+@root_option
 @click.option(
-    "--table",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="CSV: path, label, patient, split; site, annotations, mpp where there are any.",
-)
-@click.option("--root", type=click.Path(path_type=Path), help="Folder of the table's slides.")
-@click.option(
-    "--images", type=click.Path(path_type=Path), help="The table names ready patches in this zip."
+    "--images", type=PATH, help="Folder or zip of the ready patches that the table names."
 )
 @click.option("--site", default="site", show_default=True, help="Column of site or scanner.")
 @click.option(
     "--scores",
-    type=click.Path(path_type=Path),
+    type=PATH,
     multiple=True,
     help="Cross-validated predictions (name, p_CLASS): labels they contradict.",
 )
 @click.option(
     "--ratings",
-    type=click.Path(path_type=Path),
+    type=PATH,
     multiple=True,
     help="Ratings (slide, rater, label): labels that the raters contradict.",
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder.")
+@out_option()
 @click.option("--strict", is_flag=True, help="Exit with 2 where there are errors.")
 @errors_in_one_line
 def dataset_report(
@@ -96,12 +92,14 @@ def dataset_report(
 
 
 @dataset.command("split")
-@click.option("--table", type=click.Path(path_type=Path), required=True, help="CSV.")
+@table_option("CSV; a column split in it is made anew.")
 @click.option("--by", default="patient", show_default=True, help="Column that stays whole.")
-@click.option("--stratify", default="", help="Columns to keep in proportion: label,site.")
-@click.option("--fractions", default="0.7,0.15,0.15", show_default=True, help="train,val,test.")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV to write.")
+@click.option("--stratify", default="", help="Columns to keep in proportion, such as label,site.")
+@click.option(
+    "--fractions", default="0.7,0.15,0.15", show_default=True, help="Shares of train,val,test."
+)
+@seed_option
+@out_option("CSV to write.")
 @errors_in_one_line
 def dataset_split(
     table: Path, by: str, stratify: str, fractions: str, seed: int, out: Path

@@ -19,6 +19,7 @@ import click
 
 from wsi.cli.client import ServiceClient
 from wsi.cli.console import errors_in_one_line, progress_bar
+from wsi.cli.options import PATH
 from wsi.cli.processes import end_all
 from wsi.errors import WsiError
 
@@ -31,11 +32,20 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 @click.command()
-@click.option("--slide", type=click.Path(path_type=Path), help="Score this slide instead.")
+@click.option("--slide", type=PATH, help="Score this slide instead.")
 @click.option("--mpp", type=float, help="Its micrometres per pixel, where it states none.")
 @click.option("--once", is_flag=True, help="Exit after printing the results.")
-@click.option("--dir", "folder", type=click.Path(path_type=Path), default=Path("demo"))
-@click.option("--port", type=int, default=8000, show_default=True)
+@click.option(
+    "--dir",
+    "folder",
+    type=PATH,
+    default=Path("demo"),
+    show_default=True,
+    help="Where all of it lies; what is there is used again.",
+)
+@click.option(
+    "--port", type=int, default=8000, show_default=True, help="Of the service, on 127.0.0.1."
+)
 @errors_in_one_line
 def demo(slide: Path | None, mpp: float | None, once: bool, folder: Path, port: int) -> None:
     """Train a small model for each pipeline on synthetic slides and score a slide through the API.

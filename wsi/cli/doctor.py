@@ -13,13 +13,19 @@ from rich.table import Table
 
 from wsi.cli import checkup
 from wsi.cli.console import errors_in_one_line
+from wsi.cli.options import device_option, json_option
 
 
 @click.command()
-@click.option("--architecture", default="resnet50", show_default=True, help="A ResNet.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
+@click.option(
+    "--architecture",
+    default="resnet50",
+    show_default=True,
+    help="A ResNet of torchvision, or resnet10.",
+)
+@device_option
 @click.option("--fast", is_flag=True, help="Measure nothing; leave out disk and predictions.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @errors_in_one_line
 def doctor(architecture: str, device: str, fast: bool, as_json: bool) -> None:
     """Say what this machine has, which modes will work, and how long a 10,000 px slide will take.
@@ -88,7 +94,7 @@ def _print(found: dict[str, Any]) -> None:
 
 
 def _gb(size: float | None) -> str:
-    return "no limit" if size is None else f"{size / 1e9:.1f} GB"
+    return "none" if size is None else f"{size / 1e9:.1f} GB"
 
 
 def _machine_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
@@ -100,7 +106,7 @@ def _machine_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         (
             "memory",
             f"{_gb(about['memory_free_bytes'])} free; "
-            f"limit of the container: {_gb(about['memory_limit_bytes'])}",
+            f"container's limit: {_gb(about['memory_limit_bytes'])}",
         ),
         ("GPU", "; ".join(gpus) or "none that torch can use"),
         ("scratch", f"{_gb(about['scratch_free_bytes'])} free"),

@@ -10,6 +10,7 @@ from wsi.cli.evaluate_aggregator import evaluate_aggregator
 from wsi.cli.evaluate_bags import evaluate_bags
 from wsi.cli.evaluate_common import asked, report
 from wsi.cli.evaluate_compare import evaluate_compare
+from wsi.cli.options import PATH, class_names, out_option
 
 
 @click.group()
@@ -22,10 +23,12 @@ for _command in (evaluate_aggregator, evaluate_bags, evaluate_compare):
 
 
 @evaluate.command("scores")
-@click.argument("table", type=click.Path(path_type=Path))
+@click.argument("table", type=PATH)
 @click.option("--label", required=True, help="Column of the truth.")
-@click.option("--score", "scores", multiple=True, required=True, help="Column of scores.")
-@click.option("--by", "groups", multiple=True, help="Column to make subgroups by.")
+@click.option(
+    "--score", "scores", multiple=True, required=True, help="Column of scores; may be repeated."
+)
+@click.option("--by", "groups", multiple=True, help="Column to make subgroups by; may be repeated.")
 @click.option("--per-patient", is_flag=True, help="A patient is as positive as the worst slide.")
 @asked
 @errors_in_one_line
@@ -50,10 +53,10 @@ def evaluate_scores(
 
 
 @evaluate.command("raters")
-@click.argument("ratings", type=click.Path(path_type=Path))
-@click.option("--classes", required=True, help="Names, in order: normal,tumor.")
+@click.argument("ratings", type=PATH)
+@click.option("--classes", required=True, help="Names in order, such as normal,tumor.")
 @click.option("--ordinal", is_flag=True, help="Classes are grades: kappa weighs by distance.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder.")
+@out_option()
 @errors_in_one_line
 def evaluate_raters(ratings: Path, classes: str, ordinal: bool, out: Path) -> None:
     """Agreement and reliability of the raters in RATINGS (CSV: slide, rater, label).
@@ -62,7 +65,7 @@ def evaluate_raters(ratings: Path, classes: str, ordinal: bool, out: Path) -> No
     """
     from wsi.training.raters import read_ratings, write_raters
 
-    names = tuple(name.strip() for name in classes.split(","))
+    names = class_names(classes)
     told = write_raters(read_ratings(ratings, names), out, ordinal=ordinal)
     for name, rater in told["raters"].items():
         click.echo(f"{name}: {rater['rated']} slides, reliability {rater['reliability']:.3f}")
@@ -75,16 +78,29 @@ def evaluate_raters(ratings: Path, classes: str, ordinal: bool, out: Path) -> No
 @evaluate.command("froc")
 @click.option(
     "--results",
-    type=(click.Path(path_type=Path), str),
+    type=(PATH, str),
     required=True,
     metavar="DIR PIPELINE",
     help="A folder of wsi analyze and the pipeline in it.",
 )
-@click.option("--annotations", type=click.Path(path_type=Path), required=True, help="Folder.")
-@click.option("--lesion", "lesions", multiple=True, required=True, help="Class of annotations.")
-@click.option("--hole", "holes", multiple=True, help="Class of annotations to cut out.")
+@click.option(
+    "--annotations",
+    type=PATH,
+    required=True,
+    help="Folder of GeoJSON or XML files, named like the slides.",
+)
+@click.option(
+    "--lesion",
+    "lesions",
+    multiple=True,
+    required=True,
+    help="Class of lesions in them; may be repeated.",
+)
+@click.option(
+    "--hole", "holes", multiple=True, help="Class to cut out of lesions; may be repeated."
+)
 @click.option("--positive", default="cancer", show_default=True, help="Class of hotspots.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder.")
+@out_option()
 @errors_in_one_line
 def evaluate_froc(
     results: tuple[Path, str],

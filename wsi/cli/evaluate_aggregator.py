@@ -6,32 +6,34 @@ from typing import Any
 import click
 
 from wsi.cli.console import errors_in_one_line
-from wsi.cli.evaluate_common import asked, grade_figures, report, write_predictions
+from wsi.cli.evaluate_common import (
+    asked,
+    grade_figures,
+    positive_class,
+    report,
+    write_predictions,
+)
+from wsi.cli.options import PATH, model_option, patient_joining
 from wsi.errors import ConfigError
 
 
 @click.command("aggregator")
 @click.option(
     "--features",
-    type=click.Path(path_type=Path),
+    type=PATH,
     multiple=True,
     required=True,
     help="CSV of heatmap features.",
 )
-@click.argument("more_features", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--model", type=click.Path(path_type=Path), required=True, help="Bundle.")
+@click.argument("more_features", nargs=-1, type=PATH)
+@model_option()
 @click.option("--label", default="tumor", show_default=True, help="Column of the class.")
 @click.option("--no-labels", is_flag=True, help="The table has no labels: only score its slides.")
-@click.option("--per-patient", is_flag=True, help="Join a patient's slides into one case.")
+@patient_joining
 @click.option(
     "--pooling",
     type=click.Choice(["max", "mean"]),
-    help="With --per-patient: of each feature. [default: as trained, else max]",
-)
-@click.option(
-    "--worst",
-    is_flag=True,
-    help="With --per-patient: of differing labels the last class counts, as with ordinal models.",
+    help="With --per-patient: of each feature.  [default: as trained, else max]",
 )
 @asked
 @errors_in_one_line
@@ -65,9 +67,7 @@ def evaluate_aggregator(
     if not isinstance(aggregator, HeatmapTrees):
         raise ConfigError(f"{model}: this aggregator does not read heatmap features")
     classes = aggregator.classes
-    wanted = positive or classes[1]
-    if wanted not in classes:
-        raise ConfigError(f"--positive {wanted}: the classes are {', '.join(classes)}")
+    wanted = positive_class(positive, classes)
     table = read_features(
         (*features, *more_features),
         classes,

@@ -6,23 +6,26 @@ from typing import Any
 import click
 
 from wsi.cli.console import errors_in_one_line
+from wsi.cli.options import (
+    model_option,
+    out_option,
+    patient_joining,
+    replicates_option,
+    root_option,
+    table_option,
+)
 from wsi.errors import ConfigError, DatasetError
 
 
 @click.command("bags")
-@click.option("--table", type=click.Path(path_type=Path), required=True, help="CSV of bags.")
-@click.option("--root", type=click.Path(path_type=Path), help="Folder of the table's bags.")
+@table_option("CSV of bags, as wsi train inputs writes it: path, label, patient, split.")
+@root_option
 @click.option("--split", default="test", show_default=True, help="train, val or test.")
-@click.option("--model", type=click.Path(path_type=Path), required=True, help="Bundle.")
-@click.option("--positive", help="Class to score by; the second one unless given.")
-@click.option("--per-patient", is_flag=True, help="Join a patient's bags into one.")
-@click.option(
-    "--worst",
-    is_flag=True,
-    help="With --per-patient: of differing labels the last class counts, as with ordinal models.",
-)
-@click.option("--replicates", type=int, default=2000, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder.")
+@model_option()
+@click.option("--positive", help="Class to score by.  [default: the second one]")
+@patient_joining
+@replicates_option
+@out_option()
 @errors_in_one_line
 def evaluate_bags(
     table: Path,
@@ -41,7 +44,12 @@ def evaluate_bags(
     """
     import numpy as np
 
-    from wsi.cli.evaluate_common import grade_figures, report, write_predictions
+    from wsi.cli.evaluate_common import (
+        grade_figures,
+        positive_class,
+        report,
+        write_predictions,
+    )
     from wsi.evaluation.score_table import ScoreTable
     from wsi.models.aggregators.attention import AttentionAggregator
     from wsi.models.aggregators.stored import load_aggregator
@@ -54,9 +62,7 @@ def evaluate_bags(
     if not isinstance(aggregator, AttentionAggregator):
         raise ConfigError(f"{model}: this aggregator does not read bags of embeddings")
     classes = aggregator.classes
-    wanted = positive or classes[1]
-    if wanted not in classes:
-        raise ConfigError(f"--positive {wanted}: the classes are {', '.join(classes)}")
+    wanted = positive_class(positive, classes)
     read = read_bags(table, root or table.parent, classes, to_learn=False)
     bags: list[Bag] = [bag for bag in read if bag.split == split]
     if not bags:

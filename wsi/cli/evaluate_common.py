@@ -1,10 +1,12 @@
 """What the evaluating commands share: options, the report, predictions, figures of grades."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import click
 
+from wsi.cli.options import out_option, replicates_option, seed_option
 from wsi.errors import ConfigError
 
 
@@ -14,12 +16,30 @@ def asked(command: Any) -> Any:
         [
             click.option("--patient", help="Column of the patient; intervals resample patients."),
             click.option("--positive", help="Label of positive cases, where labels are not 0, 1."),
-            click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder."),
-            click.option("--specificity", type=float, default=0.95, show_default=True),
-            click.option("--sensitivity", type=float, default=0.95, show_default=True),
-            click.option("--threshold", type=float, default=0.5, show_default=True),
-            click.option("--replicates", type=int, default=2000, show_default=True),
-            click.option("--seed", type=int, default=0, show_default=True),
+            out_option(),
+            click.option(
+                "--specificity",
+                type=float,
+                default=0.95,
+                show_default=True,
+                help="To give the sensitivity at.",
+            ),
+            click.option(
+                "--sensitivity",
+                type=float,
+                default=0.95,
+                show_default=True,
+                help="To give the specificity at.",
+            ),
+            click.option(
+                "--threshold",
+                type=float,
+                default=0.5,
+                show_default=True,
+                help="Score from which a case is called positive.",
+            ),
+            replicates_option,
+            seed_option,
         ]
     ):
         command = option(command)
@@ -46,6 +66,8 @@ def report(
     for name, share in (("--specificity", specificity), ("--sensitivity", sensitivity)):
         if not 0 < share <= 1:
             raise ConfigError(f"{name} must lie above 0 and at most at 1, got {share}")
+    if not math.isfinite(threshold):
+        raise ConfigError(f"--threshold must be a number, got {threshold}")
     spec = EvaluationSpec(
         specificity=specificity,
         sensitivity=sensitivity,
@@ -65,6 +87,18 @@ def report(
                 f"DeLong p {pair.delong.p_value:.3g}"
             )
     click.echo(str(written))
+
+
+def positive_class(given: str | None, classes: tuple[str, ...]) -> str:
+    """The class to score by: as given, else the second one.
+
+    Raises:
+        ConfigError: the model does not know it.
+    """
+    wanted = given or classes[1]
+    if wanted not in classes:
+        raise ConfigError(f"--positive {wanted}: the classes are {', '.join(classes)}")
+    return wanted
 
 
 def write_predictions(

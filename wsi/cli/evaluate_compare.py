@@ -5,30 +5,33 @@ from pathlib import Path
 import click
 
 from wsi.cli.console import errors_in_one_line
+from wsi.cli.options import PATH, out_option, replicates_option
 from wsi.errors import ConfigError
 
 
 @click.command("compare")
 @click.option(
     "--results",
-    type=(click.Path(path_type=Path), str),
+    type=(PATH, str),
     multiple=True,
     required=True,
     metavar="DIR PIPELINE",
     help="A folder of wsi analyze and the pipeline in it; give it two or three times.",
 )
 @click.option("--title", "titles", multiple=True, help="How to call each, in the same order.")
-@click.option("--labels", type=click.Path(path_type=Path), required=True, help="CSV of the truth.")
+@click.option("--labels", type=PATH, required=True, help="CSV of the truth.")
 @click.option("--slide", default="slide", show_default=True, help="Its column of slides.")
 @click.option("--label", default="label", show_default=True, help="Its column of classes.")
 @click.option("--patient", help="Its column of patients; intervals resample patients.")
 @click.option("--split", help="Of a training table: the lines of one split, such as test.")
 @click.option("--positive", default="cancer", show_default=True, help="Class to score by.")
-@click.option("--model", "models", type=click.Path(path_type=Path), multiple=True,
+@click.option("--model", "models", type=PATH, multiple=True,
               help="Model bundles, in the same order: what training took.")  # fmt: skip
-@click.option("--show", type=int, default=6, show_default=True, help="Slides to show.")
-@click.option("--replicates", type=int, default=2000, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder.")
+@click.option(
+    "--show", type=int, default=6, show_default=True, help="Slides whose heatmaps are shown."
+)
+@replicates_option
+@out_option()
 @errors_in_one_line
 def evaluate_compare(
     results: tuple[tuple[Path, str], ...],

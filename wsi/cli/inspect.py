@@ -8,19 +8,18 @@ import click
 from PIL import Image
 
 from wsi.cli.console import errors_in_one_line, print_pairs
+from wsi.cli.options import PATH, json_option, mpp_option, out_option
+from wsi.errors import ConfigError
 from wsi.models.card import list_cards
 from wsi.slides import SlideReader, open_slide
 from wsi.tissue import TissueSpec, find_quality, find_tissue, tissue_picture
-
-mpp_option = click.option(
-    "--mpp", type=float, help="Micrometres per pixel of level 0, where the file states none."
-)
+from wsi.tissue.mask import METHODS, Method
 
 
 @click.command()
-@click.argument("slide", type=click.Path(path_type=Path))
+@click.argument("slide", type=PATH)
 @mpp_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @errors_in_one_line
 def info(slide: Path, mpp: float | None, as_json: bool) -> None:
     """What a slide is: vendor, size, levels, resolution, associated images."""
@@ -55,16 +54,25 @@ def _facts(reader: SlideReader) -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("slide", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="PNG to write.")
-@click.option("--method", default="otsu", show_default=True, help="otsu or entropy.")
+@click.argument("slide", type=PATH)
+@out_option("PNG to write.")
+@click.option(
+    "--method",
+    type=click.Choice(METHODS),
+    default="otsu",
+    show_default=True,
+    help="How the threshold of tissue is found.",
+)
 @mpp_option
 @errors_in_one_line
-def tissue(slide: Path, out: Path, method: str, mpp: float | None) -> None:
+def tissue(slide: Path, out: Path, method: Method, mpp: float | None) -> None:
     """Draw the tissue mask and quality problems of a slide as one picture."""
+    if out.suffix.lower() != ".png":
+        raise ConfigError(f"{out}: the picture is a PNG; give it a name that ends with .png")
     with open_slide(slide, mpp=mpp) as reader:
-        mask = find_tissue(reader, TissueSpec(method=method))  # type: ignore[arg-type]
+        mask = find_tissue(reader, TissueSpec(method=method))
         quality = find_quality(reader, mask)
+        out.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(tissue_picture(reader, mask, quality)).save(out)
         click.echo(f"{reader.name}: {mask.mask.mean():.1%} of the slide is tissue; {out}")
         for reason in quality.reasons:
@@ -75,12 +83,12 @@ def tissue(slide: Path, out: Path, method: str, mpp: float | None) -> None:
 @click.option(
     "--dir",
     "folder",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=Path("data/models"),
     show_default=True,
     help="Folder of model bundles.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @errors_in_one_line
 def models(folder: Path, as_json: bool) -> None:
     """List the model bundles of a folder, newest first."""

@@ -19,7 +19,7 @@ from wsi.cli.study import study
 from wsi.cli.train import train
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="wholeslide")
 def main() -> None:
     """Whole-slide pathology cancer detection.

@@ -3,25 +3,39 @@
 import click
 
 from wsi.cli.console import errors_in_one_line
+from wsi.cli.options import MODES, NORMS, OPTIMIZERS, POOLINGS
+
+_SIDE = click.IntRange(min=32, max=1_000_000)
 
 
 @click.command()
-@click.option("--size", type=int, required=True, help="Longer side of the slide in pixels.")
-@click.option("--height", type=int, help="Other side; the same unless given.")
+@click.option("--size", type=_SIDE, required=True, help="Longer side of the slide in pixels.")
+@click.option("--height", type=_SIDE, help="Other side in pixels.  [default: the same]")
 @click.option("--device-memory", help="Of the GPU, such as 16GB; without it a CPU is planned for.")
-@click.option("--host-memory", help="Of the machine, such as 64GB. [default: what is free]")
-@click.option("--disk", help="Scratch space, such as 500GB. [default: none]")
+@click.option("--host-memory", help="Of the machine, such as 64GB.  [default: what is free]")
+@click.option("--disk", help="Scratch space, such as 500GB.  [default: none]")
 @click.option("--inference", is_flag=True, help="Plan scoring instead of training.")
-@click.option("--architecture", default="resnet50", show_default=True)
 @click.option(
-    "--norm", default="frozen", show_default=True, help="frozen, batch, group, cell, none."
+    "--architecture",
+    default="resnet50",
+    show_default=True,
+    help="A ResNet of torchvision, or resnet10.",
 )
-@click.option("--pooling", default="lse", show_default=True, help="average, max, lse, attention.")
+@click.option("--norm", type=click.Choice(NORMS), default="frozen", show_default=True)
 @click.option(
-    "--optimizer", type=click.Choice(["adamw", "sgd"]), default="adamw", show_default=True
+    "--pooling",
+    type=click.Choice(POOLINGS),
+    default="lse",
+    show_default=True,
+    help="From cells to the slide; lse is log-sum-exp.",
 )
-@click.option("--mode", help="Only this mode: in_core, tiled, offload, unified.")
-@click.option("--precision", type=click.Choice(["bfloat16", "float32"]), default="bfloat16")
+@click.option("--optimizer", type=click.Choice(OPTIMIZERS), default="adamw", show_default=True)
+@click.option(
+    "--mode", type=click.Choice(MODES), help="Only this one.  [default: the fastest that fits]"
+)
+@click.option(
+    "--precision", type=click.Choice(["bfloat16", "float32"]), default="bfloat16", show_default=True
+)
 @errors_in_one_line
 def plan(
     size: int,

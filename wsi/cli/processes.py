@@ -15,8 +15,8 @@ _GRACE_S = 30.0
 
 
 @click.command()
-@click.option("--host", help="Address to listen on. [default: 127.0.0.1]")
-@click.option("--port", type=int, help="Port to listen on. [default: 8000]")
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="Port to listen on.  [default: 8000]")
 @click.option("--no-worker", is_flag=True, help="API alone; start workers with: wsi worker")
 def serve(host: str | None, port: int | None, no_worker: bool) -> None:
     """Run the API with its page, and a worker beside it. Ctrl-C stops both.

@@ -5,13 +5,19 @@ from pathlib import Path
 import click
 
 from wsi.cli.console import errors_in_one_line
-from wsi.cli.inspect import mpp_option
+from wsi.cli.options import PATH, model_option, mpp_option
 
 
 @click.command()
-@click.argument("slides", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--model", type=click.Path(path_type=Path), required=True, help="Patch bundle.")
-@click.option("--patches", type=int, default=320, show_default=True, help="Half calibrate.")
+@click.argument("slides", nargs=-1, required=True, type=PATH)
+@model_option("Folder of the patch model's bundle.")
+@click.option(
+    "--patches",
+    type=int,
+    default=320,
+    show_default=True,
+    help="Drawn from SLIDES: half calibrate, half judge.",
+)
 @mpp_option
 @errors_in_one_line
 def quantize(slides: tuple[Path, ...], model: Path, patches: int, mpp: float | None) -> None:

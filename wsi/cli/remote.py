@@ -11,7 +11,7 @@ import click
 
 from wsi.cli.client import ServiceClient, ServiceError
 from wsi.cli.console import errors_in_one_line, progress_bar
-from wsi.cli.inspect import mpp_option
+from wsi.cli.options import PATH, mpp_option, out_option
 from wsi.cli.remote_fetch import Fetch
 from wsi.cli.tus import Upload
 from wsi.errors import ConfigError, WsiError
@@ -54,7 +54,7 @@ def login(given: Given) -> None:
 
 
 @remote.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=PATH)
 @mpp_option
 @click.pass_obj
 @errors_in_one_line
@@ -80,8 +80,14 @@ def upload(given: Given, files: tuple[Path, ...], mpp: float | None) -> None:
 
 @remote.command()
 @click.argument("slides", nargs=-1, required=True)
-@click.option("--pipeline", "pipelines", multiple=True, required=True, help="May be repeated.")
-@click.option("--model", help="A model's name. [default: the newest of the pipeline]")
+@click.option(
+    "--pipeline",
+    "pipelines",
+    multiple=True,
+    required=True,
+    help="patch, whole-slide, ...; may be repeated.",
+)
+@click.option("--model", help="A model's name.  [default: the newest of the pipeline]")
 @click.option("--name", default="", help="Name of the batch.")
 @mpp_option
 @click.option("--priority", type=int, help="-100 to 100; higher goes first.")
@@ -148,7 +154,7 @@ def watch(given: Given, ids: tuple[str, ...]) -> None:
 
 @remote.command()
 @click.argument("ids", nargs=-1, required=True)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of results.")
+@out_option("Folder of results.")
 @click.option("--no-heatmaps", is_flag=True, help="Numbers alone.")
 @click.pass_obj
 @errors_in_one_line

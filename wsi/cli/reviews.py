@@ -8,6 +8,7 @@ import click
 
 from wsi.cli.client import ServiceClient, ServiceError
 from wsi.cli.console import errors_in_one_line
+from wsi.cli.options import out_option
 from wsi.cli.remote import Given, service_of
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ Tell = Callable[[str], None]
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder.")
+@out_option()
 @click.option(
     "--slides",
     type=click.Path(path_type=Path, exists=True, file_okay=False),

@@ -5,13 +5,14 @@ from pathlib import Path
 import click
 
 from wsi.cli.console import errors_in_one_line
+from wsi.cli.options import PATH, out_option
 from wsi.errors import ConfigError
 from wsi.slides.strip import strip_labels as strip
 
 
 @click.command("strip-labels")
-@click.argument("slide", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Copy to write.")
+@click.argument("slide", type=PATH)
+@out_option("Copy to write.")
 @errors_in_one_line
 def strip_labels(slide: Path, out: Path) -> None:
     """Copy a slide without label, macro and what names the patient. Its levels stay as they are.

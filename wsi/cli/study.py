@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wsi.cli.console import errors_in_one_line
+from wsi.cli.options import device_option, out_option, root_option, table_option
 from wsi.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
@@ -57,19 +58,20 @@ def study() -> None:
 
 
 @study.command("resolution", context_settings={"ignore_unknown_options": True})
-@click.option(
-    "--table",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="CSV of slides: path, label, patient, split; for patch models annotations too.",
-)
-@click.option("--root", type=click.Path(path_type=Path), help="Folder of the table's slides.")
+@table_option("CSV of slides: path, label, patient, split; for patch models annotations too.")
+@root_option
 @click.option("--pipeline", type=click.Choice(["whole-slide", "patch"]), required=True)
-@click.option("--mpp", "mpps", required=True, help="Micrometres per pixel: 2,4,8.")
-@click.option("--seeds", type=int, default=3, show_default=True, help="Trainings a resolution.")
+@click.option("--mpp", "mpps", required=True, help="Micrometres per pixel, such as 2,4,8.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Trainings a resolution.",
+)
 @click.option("--split", default="test", show_default=True, help="Slides to judge by.")
-@click.option("--device", default="auto", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder.")
+@device_option
+@out_option()
 @click.argument("more", nargs=-1, type=click.UNPROCESSED)
 @errors_in_one_line
 def study_resolution(

@@ -10,6 +10,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from wsi.cli.console import errors_in_one_line, is_main_process, progress_bar
+from wsi.cli.options import (
+    MODES,
+    NORMS,
+    OPTIMIZERS,
+    PATH,
+    POOLINGS,
+    class_names,
+    device_option,
+    of_config,
+    out_option,
+    root_option,
+    seed_option,
+    table_option,
+)
 from wsi.cli.train_aggregator import train_aggregator
 from wsi.cli.train_fusion import train_fusion
 from wsi.cli.train_inputs import train_inputs
@@ -18,43 +32,54 @@ from wsi.errors import ConfigError
 if TYPE_CHECKING:
     from wsi.models.card import ModelCard
 
+_PATCH = "wsi.training.patch_config:PatchTraining"
+_WHOLE = "wsi.training.whole_slide_config:WholeSlideTraining"
+_patch_option, _whole_option = of_config(_PATCH), of_config(_WHOLE)
 _MEMORIES = ("host_memory", "device_memory")
 _CLASSES = "background,benign,cancer"
 
 
-def _table(*, required: bool) -> Callable[[Any], Any]:
-    return click.option(
-        "--table",
-        type=click.Path(path_type=Path),
-        required=required,
-        help="CSV: path, label, patient, split (train, val, test).",
-    )
+def _shared(config: str) -> Callable[[Any], Any]:
+    """Options of both trainers, with the defaults of this config."""
+    option = of_config(config)
 
+    def decorate(command: Any) -> Any:
+        for one in reversed(
+            [
+                out_option("Folder of the model bundle to write."),
+                option("--architecture", help="A torchvision model, resnet10, or timm:NAME."),
+                click.option(
+                    "--weights",
+                    help="To start from: a torchvision weights name, such as IMAGENET1K_V1, or "
+                    "a local file.",
+                ),
+                option("--epochs", type=int),
+                option("--learning-rate", type=float),
+                option("--label-smoothing", type=float, help="Share given to the other classes."),
+                option(
+                    "--patience",
+                    type=int,
+                    help="Stop after so many epochs without gain; 0 never does.",
+                ),
+                seed_option,
+                option(
+                    "--precision",
+                    type=click.Choice(["auto", "float32", "bfloat16"]),
+                    help="auto takes bfloat16 where the hardware has it.",
+                ),
+                device_option,
+                click.option(
+                    "--tensorboard",
+                    type=PATH,
+                    help="Folder for a TensorBoard log (needs the tensorboard extra).",
+                ),
+                click.option("--resume", is_flag=True, help="Go on from the last checkpoint."),
+            ]
+        ):
+            command = one(command)
+        return command
 
-def _shared(command: Any) -> Any:
-    """Options of both trainers."""
-    for option in reversed(
-        [
-            click.option("--out", type=click.Path(path_type=Path), required=True, help="Bundle."),
-            click.option("--architecture", help="A torchvision model, resnet10, or timm:NAME."),
-            click.option("--weights", help="torchvision weights name, or a local file."),
-            click.option("--epochs", type=int),
-            click.option("--learning-rate", type=float),
-            click.option("--label-smoothing", type=float),
-            click.option("--patience", type=int, help="Stop after so many epochs without gain."),
-            click.option("--seed", type=int, default=0, show_default=True),
-            click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"])),
-            click.option("--device", default="auto", show_default=True),
-            click.option(
-                "--tensorboard",
-                type=click.Path(path_type=Path),
-                help="Folder for a TensorBoard log (needs the tensorboard extra).",
-            ),
-            click.option("--resume", is_flag=True, help="Continue from the checkpoint."),
-        ]
-    ):
-        command = option(command)
-    return command
+    return decorate
 
 
 @click.group()
@@ -68,29 +93,39 @@ train.add_command(train_fusion)
 
 
 @train.command("patch")
-@_table(required=False)
+@table_option("CSV: path, label, patient, split (train, val, test).", required=False)
 @click.option(
     "--from-reviews",
     help="Instead of --table: a folder that `wsi remote reviews` wrote, or a service's address.",
 )
 @click.option(
     "--slides",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="With --from-reviews and an address: where the slides' files are looked for.",
 )
-@_shared
+@_shared(_PATCH)
 @click.option("--classes", default=_CLASSES, show_default=True, help="In the order of labels.")
 @click.option(
     "--images",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder or zip of ready patches that the table names; without it, the table names "
     "slides with an annotations column.",
 )
-@click.option("--mpp", type=float, required=True, help="Micrometres per pixel of patches.")
-@click.option("--patch-px", type=int, default=224, show_default=True)
-@click.option("--overlap-px", type=int, help="Overlap of patches when scoring a slide.")
-@click.option("--batch-size", type=int)
-@click.option("--balance", type=click.Choice(["none", "loss", "sampler"]))
+@click.option("--mpp", type=float, required=True, help="Micrometres per pixel to see patches at.")
+@click.option(
+    "--patch-px",
+    type=click.IntRange(min=16),
+    default=224,
+    show_default=True,
+    help="Side of a patch, at that --mpp.",
+)
+@_patch_option("--overlap-px", type=int, help="Overlap of patches when scoring a slide.")
+@_patch_option("--batch-size", type=int, help="Patches in one update.")
+@_patch_option(
+    "--balance",
+    type=click.Choice(["none", "loss", "sampler"]),
+    help="Against unequal classes: weights in the loss, or a weighted sampler.",
+)
 @click.option(
     "--stain-normalization",
     type=click.Choice(["none", "macenko"]),
@@ -136,7 +171,7 @@ def train_patch(
     from wsi.training.sources import InMemory, TablePatches
     from wsi.training.tables import read_table
 
-    names = tuple(name.strip() for name in classes.split(","))
+    names = class_names(classes)
     given = {key: value for key, value in options.items() if value is not None}
     config = PatchTraining(name=out.name, classes=names, mpp=mpp, input_px=patch_px, **given)
     if images and config.stain_normalization != "none":
@@ -181,22 +216,44 @@ def train_patch(
 
 
 @train.command("whole-slide")
-@_table(required=True)
-@_shared
-@click.option("--classes", default="benign,cancer", show_default=True)
-@click.option("--root", type=click.Path(path_type=Path), help="Folder of the table's slides.")
-@click.option("--mpp", type=float, default=0.0, help="Micrometres per pixel to draw slides at.")
-@click.option("--fit-px", "input_px", type=int, help="Or: longer side to fit every slide to.")
-@click.option("--start", help="Bundle of a patch classifier to start from.")
-@click.option("--norm", help="frozen, batch, group, cell, none.")
-@click.option("--pooling", help="average, max, lse, attention.")
-@click.option("--memory", help="auto (planned), in_core, tiled, offload, unified.")
-@click.option("--host-memory", help="What auto may plan with, such as 8GB. [default: what is free]")
-@click.option("--device-memory", help="Of the GPU, likewise.")
-@click.option("--optimizer", type=click.Choice(["adamw", "sgd"]))
-@click.option("--accumulate", type=int, help="Slides in one update.")
-@click.option("--warmup", type=int, help="Updates until the full learning rate.")
-@click.option("--weight-decay", type=float)
+@table_option()
+@_shared(_WHOLE)
+@click.option(
+    "--classes",
+    default="benign,cancer",
+    show_default=True,
+    help="In the order of labels, normal first.",
+)
+@root_option
+@click.option("--mpp", type=float, default=0.0, help="Micrometres per pixel to see slides at.")
+@click.option(
+    "--fit-px",
+    "input_px",
+    type=int,
+    help="Or: fit every slide to this longer side.",
+)
+@click.option(
+    "--start", help="Patch classifier's bundle to start from; gives the architecture too."
+)
+@_whole_option(
+    "--norm",
+    type=click.Choice(NORMS),
+    help="frozen, cell and none are exact in tiles; batch and group need the whole slide at once.",
+)
+@_whole_option(
+    "--pooling", type=click.Choice(POOLINGS), help="From cells to the slide; lse is log-sum-exp."
+)
+@_whole_option(
+    "--memory", type=click.Choice(["auto", *MODES]), help="auto plans: the fastest that fits."
+)
+@click.option(
+    "--host-memory", help="What auto may plan with, such as 8GB.  [default: what is free]"
+)
+@click.option("--device-memory", help="Of the GPU, likewise.  [default: what is free]")
+@_whole_option("--optimizer", type=click.Choice(OPTIMIZERS))
+@_whole_option("--accumulate", type=int, help="Slides in one update.")
+@_whole_option("--warmup", type=int, help="Updates until the full learning rate.")
+@_whole_option("--weight-decay", type=float)
 @errors_in_one_line
 def train_whole_slide(
     table: Path,
@@ -209,14 +266,17 @@ def train_whole_slide(
 ) -> None:
     """Train the whole-slide network from slide labels alone."""
     from wsi.memory.machine import parse_bytes
+    from wsi.models.card import read_card
     from wsi.training.distributed import leave_world
     from wsi.training.tables import read_table
     from wsi.training.whole_slide import WholeSlideTrainer
     from wsi.training.whole_slide_config import WholeSlideTraining
 
-    names = tuple(name.strip() for name in classes.split(","))
+    names = class_names(classes)
     given = {key: value for key, value in options.items() if value is not None}
     given |= {key: parse_bytes(given[key]) for key in _MEMORIES if key in given}
+    if "start" in given:
+        given.setdefault("architecture", read_card(Path(given["start"])).architecture)
     if not given.get("mpp") and not given.get("input_px"):
         raise ConfigError("give the resolution: --mpp 2, or --fit-px 10000")
     config = WholeSlideTraining(name=out.name, classes=names, **given)

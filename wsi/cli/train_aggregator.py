@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from wsi.cli.console import errors_in_one_line, progress_bar
+from wsi.cli.options import PATH, class_names, of_config, out_option, patient_joining, seed_option
 from wsi.errors import ConfigError
 
 _TREES = ("random-forest", "gradient-boosting")
@@ -17,62 +18,69 @@ _ONLY_TREES = (
 _ONLY_ATTENTION = (
     "epochs", "hidden", "attention", "dropout", "patience", "label_smoothing", "batch_size",
 )  # fmt: skip
+_trees = of_config("wsi.training.aggregator:TreeTraining")
+_bags = of_config("wsi.training.attention:AttentionTraining")
 
 
 @click.command("aggregator")
 @click.option("--kind", type=click.Choice([*_TREES, *_ATTENTION]), required=True)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Bundle.")
+@out_option("Folder of the model bundle to write.")
 @click.option(
     "--classes", default="normal,tumor", show_default=True, help="Of slides, normal first."
 )
 @click.option(
     "--patch-model",
-    type=click.Path(path_type=Path),
-    help="Patch bundle to join with: --out then is a patch model that uses the aggregator.",
+    type=PATH,
+    help="Patch model's bundle to join with: --out then is a patch model that uses the aggregator.",
 )
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--learning-rate", type=float)
-@click.option("--features", type=click.Path(path_type=Path), multiple=True, help="Trees: CSV.")
-@click.argument("more_features", nargs=-1, type=click.Path(path_type=Path))
+@seed_option
+@click.option(
+    "--learning-rate", type=float, help="Of boosting and attention.  [default: 0.05 and 0.0002]"
+)
+@click.option("--features", type=PATH, multiple=True, help="Trees: CSV.")
+@click.argument("more_features", nargs=-1, type=PATH)
 @click.option("--label", default="tumor", show_default=True, help="Trees: column of the class.")
 @click.option("--patient", help="Trees: column of the patient.")
-@click.option("--trees", type=int)
-@click.option("--max-depth", type=int)
-@click.option("--min-samples-leaf", type=int)
+@_trees("--trees", type=int, help="Trees: how many; with boosting, steps.")
 @click.option(
-    "--heatmap-mpp", type=float, help="Micrometres per cell of the maps behind the features."
+    "--max-depth",
+    type=int,
+    help="Trees: of each.  [default: unbounded; boosting 3]",
 )
-@click.option("--folds", type=int, help="Of the cross-validation for the model card.")
-@click.option("--repeats", type=int, help="Of the cross-validation; 0 leaves it out.")
+@_trees("--min-samples-leaf", type=int, help="Trees: fewest slides in a leaf.")
+@click.option(
+    "--heatmap-mpp", type=float, help="Trees: micrometres per cell of the maps behind the features."
+)
+@_trees("--folds", type=int, help="Trees: of the cross-validation for the model card.")
+@_trees("--repeats", type=int, help="Trees: of the cross-validation; 0 leaves it out.")
 @click.option(
     "--table",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Attention: CSV of bags: path, label, patient, split.",
 )
-@click.option("--root", type=click.Path(path_type=Path), help="Attention: folder of the bags.")
 @click.option(
-    "--ratings", type=click.Path(path_type=Path), help="Attention: CSV slide, rater, label."
+    "--root",
+    type=PATH,
+    help="Attention: folder that the table's paths start from.  [default: the table's]",
 )
+@click.option("--ratings", type=PATH, help="Attention: CSV slide, rater, label.")
 @click.option("--ordinal", is_flag=True, help="Classes are grades, lowest first.")
-@click.option("--per-patient", is_flag=True, help="Join a patient's slides into one case.")
+@patient_joining
 @click.option(
     "--pooling",
     type=click.Choice(["max", "mean"]),
-    help="Trees, with --per-patient: of each feature over the slides. [default: max]",
+    help="Trees, with --per-patient: of each feature over the slides.  [default: max]",
 )
-@click.option(
-    "--worst",
-    is_flag=True,
-    help="With --per-patient: of differing labels the last class counts; --ordinal does so too.",
+@_bags("--epochs", type=int, help="Attention.")
+@_bags("--batch-size", type=int, help="Attention: bags in one update.")
+@_bags("--hidden", type=int, help="Attention: width of a patch's hidden features.")
+@_bags("--attention", type=int, help="Attention: width of the attention's own layer.")
+@_bags("--dropout", type=float, help="Attention: share of features dropped.")
+@_bags("--label-smoothing", type=float, help="Attention: share given to the other classes.")
+@_bags(
+    "--patience", type=int, help="Attention: stop after so many epochs without gain; 0 never does."
 )
-@click.option("--epochs", type=int)
-@click.option("--batch-size", type=int, help="Bags in one update.")
-@click.option("--hidden", type=int)
-@click.option("--attention", type=int)
-@click.option("--dropout", type=float)
-@click.option("--label-smoothing", type=float)
-@click.option("--patience", type=int, help="Stop after so many epochs without gain.")
-@click.option("--resume", is_flag=True, help="Attention: continue from the checkpoint.")
+@click.option("--resume", is_flag=True, help="Attention: go on from the last checkpoint.")
 @errors_in_one_line
 def train_aggregator(
     kind: str,
@@ -95,7 +103,7 @@ def train_aggregator(
     B.csv), gated attention and CLAM from bags of patch embeddings (--table).
     """
     features = (*features, *more_features)
-    names = tuple(name.strip() for name in classes.split(","))
+    names = class_names(classes)
     given = {k: value for k, value in options.items() if value is not None and value is not False}
     of_trees = kind in _TREES
     strange = [key for key in (_ONLY_ATTENTION if of_trees else _ONLY_TREES) if key in given]

@@ -7,6 +7,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wsi.cli.console import errors_in_one_line, progress_bar
+from wsi.cli.options import (
+    PATH,
+    device_option,
+    of_config,
+    replicates_option,
+    root_option,
+    seed_option,
+    table_option,
+)
 from wsi.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
@@ -14,42 +23,39 @@ if TYPE_CHECKING:
     from wsi.training.fusion import FusionOutcome, HeldOut
     from wsi.training.tables import Row
 
+_option = of_config("wsi.training.fusion:FusionTraining")
+
 
 @click.command("fusion")
-@click.option(
-    "--table",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="CSV of slides: path, label, patient, split, mpp.",
-)
-@click.option("--root", type=click.Path(path_type=Path), help="Folder of the table's slides.")
+@table_option()
+@root_option
 @click.option("--split", default="val", show_default=True, help="Held-out slides to fit on.")
-@click.option("--patch", type=click.Path(path_type=Path), required=True, help="Patch bundle.")
+@click.option("--patch", type=PATH, required=True, help="Folder of the patch model's bundle.")
 @click.option(
-    "--whole-slide", type=click.Path(path_type=Path), required=True, help="Whole-slide bundle."
+    "--whole-slide", type=PATH, required=True, help="Folder of the whole-slide model's bundle."
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     help="Bundle; in one folder with the two others, which it names by digest.",
 )
 @click.option(
     "--scores",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder of slide stores, such as --out of wsi analyze: results in it are used. "
     "[default: .NAME.scores beside OUT, removed at the end]",
 )
-@click.option("--strength", type=float, help="Inverse of the penalty on the weights.")
-@click.option("--folds", type=int, help="Of the cross-validation that the figures come from.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@_option("--strength", type=float, help="Inverse of the penalty on the weights.")
+@_option("--folds", type=int, help="Of the cross-validation that the figures come from.")
+@seed_option
 @click.option(
     "--trust-unseen",
     is_flag=True,
     help="A model that does not say whom it learned from has seen none of them.",
 )
-@click.option("--replicates", type=int, default=2000, show_default=True)
-@click.option("--device", default="auto", show_default=True)
+@replicates_option
+@device_option
 @errors_in_one_line
 def train_fusion(
     table: Path,

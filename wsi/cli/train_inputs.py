@@ -5,20 +5,16 @@ from pathlib import Path
 import click
 
 from wsi.cli.console import errors_in_one_line, progress_bar
+from wsi.cli.options import device_option, model_option, out_option, root_option, table_option
 from wsi.errors import ConfigError, DatasetError
 
 
 @click.command("inputs")
-@click.option("--model", type=click.Path(path_type=Path), required=True, help="Patch bundle.")
-@click.option(
-    "--table",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="CSV of slides: path, label, patient, split, mpp.",
-)
-@click.option("--root", type=click.Path(path_type=Path), help="Folder of the table's slides.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder.")
-@click.option("--device", default="auto", show_default=True)
+@model_option("Folder of the patch model's bundle.")
+@table_option()
+@root_option
+@out_option()
+@device_option
 @errors_in_one_line
 def train_inputs(model: Path, table: Path, root: Path | None, out: Path, device: str) -> None:
     """Make what aggregators learn from: embeddings, bags.csv and features_SPLIT.csv.

@@ -59,9 +59,11 @@ def localize(
         bootstrap: how the interval is made.
 
     Raises:
-        DatasetError: no slide has a heatmap.
+        DatasetError: no slide has a heatmap, or there is no such folder.
         AnnotationError: an annotation cannot be read.
     """
+    if not annotations.is_dir():
+        raise DatasetError(f"{annotations}: there is no such folder of annotations")
     judged, names, unannotated, left_out = [], [], [], []
     for name, result in results.results.items():
         if not result.data.get("grid"):

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 
 from wsi.errors import DatasetError
-from wsi.evaluation.score_table import ScoreTable, need_columns, read_lines, truth_of
+from wsi.evaluation.score_table import (
+    YES_OR_NO,
+    ScoreTable,
+    need_columns,
+    need_positive,
+    read_lines,
+    truth_of,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +137,10 @@ def match_results(
     if split is not None:
         need_columns(lines, ["split"], str(labels))
         places = [(n, line) for n, line in places if line["split"].strip().lower() == split]
-    by_name = any(line[label].strip() == positive for line in lines)
+    said = {line[label].strip() for line in lines}
+    by_name = not {text.lower() for text in said} <= YES_OR_NO | {""}
+    if by_name:
+        need_positive(said, positive, str(labels))
     left_out, names, truths, patients = {}, [], [], []
     scores: dict[str, list[float]] = {one.title: [] for one in sets}
     seen = set()

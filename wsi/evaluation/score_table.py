@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from wsi.errors import DatasetError
 
 _TRUE = frozenset({"1", "1.0", "true", "yes", "positive"})
 _FALSE = frozenset({"0", "0.0", "false", "no", "negative"})
+YES_OR_NO = _TRUE | _FALSE
+"""Labels, in small letters, that need no positive class to be named."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +74,12 @@ def read_lines(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path}: cannot be read as CSV: {error}") from error
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path}: is not in UTF-8; save it as CSV UTF-8") from error
+    except csv.Error as error:
+        raise DatasetError(f"{path}: is no CSV: {error}") from error
     if not lines:
         raise DatasetError(f"{path}: the table has no rows")
     for number, line in enumerate(lines, start=2):
@@ -128,6 +134,18 @@ def truth_of(text: str, positive: str | None, where: str) -> bool:
     raise DatasetError(f"{where}: label {text!r} is neither 0 nor 1; name the positive class")
 
 
+def need_positive(labels: Collection[str], positive: str, source: str) -> None:
+    """Insist that some label is the positive class.
+
+    Raises:
+        DatasetError: names the labels that are there.
+    """
+    if positive not in labels:
+        raise DatasetError(
+            f"{source}: no label is {positive!r}; labels there: {', '.join(sorted(labels))}"
+        )
+
+
 def read_scores(
     path: Path,
     *,
@@ -155,9 +173,8 @@ def read_scores(
     need_columns(lines, wanted, str(path))
     places = [f"{path}, line {number}" for number in range(2, len(lines) + 2)]
     pairs = list(zip(lines, places, strict=True))
-    if positive is not None and all(line[label].strip() != positive for line in lines):
-        there = ", ".join(sorted({line[label].strip() for line in lines}))
-        raise DatasetError(f"{path}: no label is {positive!r}; labels there: {there}")
+    if positive is not None:
+        need_positive({line[label].strip() for line in lines}, positive, str(path))
     names = [line[patient].strip() for line in lines] if patient else [str(p) for p in places]
     if "" in names:
         raise DatasetError(f"{places[names.index('')]}: {patient} is empty")

@@ -164,7 +164,10 @@ def annotated_patches(
 def _of_split(found: Sequence[LabelledSlide], split: Split, table: Path) -> SlidePatches:
     slides = [slide for slide in found if slide.row.split == split]
     if not sum(len(slide.labels_n) for slide in slides):
-        raise DatasetError(f"{table}: split {split} has no labelled patches")
+        raise DatasetError(
+            f"{table}: split {split} has no labelled patches; name annotation files in its column "
+            "annotations, or give --unlabelled a class"
+        )
     return SlidePatches(slides)
 
 

@@ -1,6 +1,5 @@
 """Training tables: CSV files of patches or slides with label, patient and split."""
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from wsi.errors import DatasetError
+from wsi.evaluation.score_table import read_lines
 
 Split = Literal["train", "val", "test"]
 SPLITS: Mapping[str, Split] = {
@@ -52,20 +52,16 @@ def read_table(path: Path, classes: Sequence[str], *, needs_label: bool = True) 
         DatasetError: a column is missing, a label or split is unknown, a patient is in two splits,
             or a class has no training example.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path}: cannot be read as CSV: {error}") from error
-    if not lines:
-        raise DatasetError(f"{path}: the table has no rows")
+    lines = read_lines(path)
     column = next((name for name in PATH_COLUMNS if name in lines[0]), None)
     missing = [] if column else ["path"]
     missing += [name for name in ("split", "label") if name not in lines[0]]
     if not needs_label and "label" in missing:
         missing.remove("label")
     if missing or column is None:
-        raise DatasetError(f"{path}: column missing: {', '.join(missing)}")
+        raise DatasetError(
+            f"{path}: column missing: {', '.join(missing)}; it has: {', '.join(lines[0])}"
+        )
     rows = [
         _row(line, column, classes, f"{path}, line {number}")
         for number, line in enumerate(lines, start=2)

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from wsi.cli.main import main
-from wsi.errors import AnnotationError
+from wsi.errors import AnnotationError, DatasetError
 from wsi.evaluation.localization import localize
 from wsi.evaluation.result_set import read_results
 from wsi.geometry import Point
@@ -95,6 +95,12 @@ def test_an_annotation_without_the_class_is_refused(made: Path) -> None:
     results = read_results(made / "results", "patch")
     with pytest.raises(AnnotationError, match="classes there: tumour"):
         localize(results, made / "drawn", positive="cancer", lesions=["metastasis"])
+
+
+def test_a_folder_of_annotations_that_is_not_there_is_refused(made: Path) -> None:
+    results = read_results(made / "results", "patch")
+    with pytest.raises(DatasetError, match="there is no such folder of annotations"):
+        localize(results, made / "drwan", positive="cancer", lesions=["tumour"])
 
 
 def test_the_command_writes_a_page_and_names_slides_without_annotation(made: Path) -> None:
