@@ -158,6 +158,8 @@ def _costs(
             ]
         )
         annotation = ANNOTATION_NEEDED.get(one.pipeline, "not known")
+        if taught and taught.besides:
+            annotation += f", besides {' and '.join(taught.besides)}"
         rows_training.append(
             [one.title, annotation]
             + (
@@ -165,7 +167,7 @@ def _costs(
                 if taught is None
                 else [
                     "; ".join(taught.labels) or "not recorded",
-                    "" if taught.epochs is None else taught.epochs,
+                    "-" if taught.epochs is None else taught.epochs,
                     duration(taught.seconds),
                     gib(taught.peak_host_bytes),
                     _device(taught.peak_device_bytes, recorded=taught.seconds is not None),
@@ -175,7 +177,7 @@ def _costs(
     return [
         heading("What each needed"),
         table(
-            "Annotation and training",
+            "Annotation and training; of what a model needs besides, the time is not counted",
             ["", "annotation needed", "learned from", "epochs", "time", "peak memory", "on GPU"],
             rows_training,
         ),

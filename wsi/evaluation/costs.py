@@ -42,6 +42,7 @@ class TrainingCost:
         peak_host_bytes, peak_device_bytes: the highest; ``None`` where nobody says.
         labels: what was learned from, in words: ``slides: train 40, validation 10``.
         epochs: how many; ``None`` where it does not apply.
+        besides: other trainings that it stands on, whose time is not counted, and what they need.
     """
 
     seconds: float | None = None
@@ -49,6 +50,7 @@ class TrainingCost:
     peak_device_bytes: int | None = None
     labels: tuple[str, ...] = field(default_factory=tuple)
     epochs: int | None = None
+    besides: tuple[str, ...] = ()
 
 
 def scoring_cost(results: ResultSet, names: Sequence[str]) -> ScoringCost:
@@ -84,7 +86,18 @@ def training_cost(bundle: Path) -> TrainingCost:
             f"{key}: {_in_words(card.training[key])}" for key in _COUNTED if key in card.training
         ),
         epochs=len(history) if history else None,
+        besides=_besides(card),
     )
+
+
+def _besides(card: ModelCard) -> tuple[str, ...]:
+    """Other trainings behind a model, in words."""
+    found = []
+    if "aggregator" in card.training:
+        found.append("one label a slide for its aggregator")
+    if card.training.get("options", {}).get("start"):
+        found.append("what the patch classifier that it started from needed")
+    return tuple(found)
 
 
 def _members(card: ModelCard, folder: Path) -> list[ModelCard]:
@@ -118,5 +131,5 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return "not recorded"
     if seconds < 120:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -2,18 +2,23 @@
 
 import base64
 import html
+import re
 from collections.abc import Sequence
 
 from wsi.evaluation.report import NOTICE
+
+_LONGEST = 32
+"""Characters of a cell that may stay on one line: 0.1234 (-0.1234 to -0.1234)."""
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;
 padding:0 1rem;color:#1b1b1b}
 h1{margin-bottom:.2rem}.notice{color:#7a2e00;font-weight:600}
-table{border-collapse:collapse;margin:.6rem 0 1.4rem}
-th,td{border:1px solid #ccc;padding:.25rem .6rem;text-align:right}
+table{border-collapse:collapse;margin:.6rem 0 1.4rem;font-size:13px}
+th,td{border:1px solid #ccc;padding:.25rem .5rem;text-align:right}
+.number{white-space:nowrap}
 th{background:#f3f3f3}th:first-child,td:first-child{text-align:left}
-caption{text-align:left;font-weight:600;padding:.2rem 0}
+caption{font-size:15px;text-align:left;font-weight:600;padding:.2rem 0}
 .plots{display:flex;flex-wrap:wrap;gap:1rem}.plots img{max-width:100%;width:500px}
 figure{margin:0}figcaption{font-size:13px;color:#444}
 .slide{border-top:1px solid #ccc;margin-top:1.2rem}.slide h3{margin:.6rem 0 .2rem}
@@ -26,14 +31,17 @@ figure{margin:0}figcaption{font-size:13px;color:#444}
 def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A table; cells are escaped."""
     head = "".join(f"<th>{html.escape(name)}</th>" for name in header)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
-        for row in rows
-    )
+    body = "".join("<tr>" + "".join(_cell(str(cell)) for cell in row) + "</tr>" for row in rows)
     return (
         f"<table><caption>{html.escape(caption)}</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     )
+
+
+def _cell(text: str) -> str:
+    """A cell; a figure stays with its interval or unit on one line."""
+    kind = ' class="number"' if re.match(r"-?\d", text) and len(text) < _LONGEST else ""
+    return f"<td{kind}>{html.escape(text)}</td>"
 
 
 def picture(data: bytes, kind: str, description: str, *, css: str = "") -> str:

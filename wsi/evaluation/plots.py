@@ -139,9 +139,12 @@ def reliability_plot(scores: Sequence[ScoreEvaluation]) -> Figure:
             markersize=4,
             capsize=2,
             linewidth=1.2,
+            elinewidth=0.6,
             label=f"{score.name}: ECE {score.calibration.ece:.3f}",
         )
-    return _with_legend(figure, axes, "upper left")
+    if any(score.calibration for score in scores):  # below: points lie everywhere
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), fontsize="small")
+    return figure
 
 
 def histogram_plot(
@@ -149,9 +152,12 @@ def histogram_plot(
 ) -> Figure:
     """How the scores of positive and negative cases lie."""
     figure, axes = _axes(f"{name}: scores by truth", "score", "cases", unit=False)
-    edges = np.histogram_bin_edges(scores_n, bins=20)
+    # Probabilities on one scale, so that the plots of several models can be held side by side.
+    unit = bool(((scores_n >= 0) & (scores_n <= 1)).all())
+    edges = np.histogram_bin_edges(scores_n, bins=20, range=(0, 1) if unit else None)
     for wanted, label, shade in ((False, "negative", "#999999"), (True, "positive", colour(index))):
         axes.hist(scores_n[labels_n == wanted], bins=edges, color=shade, alpha=0.6, label=label)
+    axes.margins(y=0.2)  # room for the legend
     return _with_legend(figure, axes, "upper right")
 
 
@@ -161,7 +167,7 @@ def agreement_plot(
     labels_n: NDArray[np.bool_],
 ) -> Figure:
     """Two probabilities of the same cases against each other; each a name and (N,) values."""
-    figure, axes = _axes("The same cases by both", first[0], second[0])
+    figure, axes = _axes("The same cases by two", first[0], second[0])
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle="--")
     for wanted, label, shade, marker in (
         (False, "negative", "#777777", "o"),
