@@ -13,9 +13,13 @@ patches, and scores the same validation slides, as it is and with gated attentio
 training slides' embeddings.
 
     python -m benchmarks.collages [--seeds 3] [--patch-models FOLDER]
+    python -m benchmarks.collages --draw FOLDER
+
+The second trains nothing: it writes the slides, where cancer lies in them (GeoJSON), and all.csv.
 """
 
 import argparse
+import csv
 import os
 import statistics
 import tempfile
@@ -25,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import shapely
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
@@ -39,7 +44,7 @@ from wsi.pipelines.patch import PatchPipeline
 from wsi.progress import no_progress
 from wsi.slides import open_slide
 from wsi.storage import SlideStore
-from wsi.testing.slides import collage_slide
+from wsi.testing.slides import collage_slide, write_geojson
 from wsi.training.attention import AttentionTrainer, AttentionTraining
 from wsi.training.augment import AugmentSpec
 from wsi.training.bags import read_bags
@@ -74,7 +79,7 @@ SHARES = (1.0, 0.5, 0.25)
 
 
 def draw_slides(data: Path, folder: Path, scale: Scale) -> list[Row]:
-    """Write a collage a patient; the rows of the training table."""
+    """Write a collage a patient and where its cancer lies; the rows of the training table."""
     archive, table = data / "idc_patches.zip", read_table(data / "idc_patches.csv", CLASSES)
     patients: dict[str, list[Row]] = {}
     for row in table:
@@ -89,17 +94,41 @@ def draw_slides(data: Path, folder: Path, scale: Scale) -> list[Row]:
             chosen = _choose(own, positive, rng)
         if chosen is None:
             continue
-        source = TablePatches(chosen, archive, STATED_PX * scale.enlarge)
-        name = f"{patient}.tif"
-        collage_slide(
+        side = STATED_PX * scale.enlarge
+        source = TablePatches(chosen, archive, side)
+        name, drawn = f"{patient}.tif", f"{patient}.geojson"
+        grid = collage_slide(
             folder / name,
             source.read(np.arange(len(chosen))),
             STATED_MPP / scale.enlarge,
             seed=int(patient),
             margin=scale.margin,
         )
-        rows.append(Row(path=name, label=int(positive), patient=patient, split=own[0].split))
+        cancer = np.argwhere((grid >= 0) & (np.array([row.label for row in chosen])[grid] == 1))
+        corners = (cancer[:, ::-1] + scale.margin) * side
+        boxes = [shapely.box(x, y, x + side, y + side) for x, y in corners.tolist()]
+        write_geojson(folder / drawn, [("cancer", box) for box in boxes])
+        rows.append(
+            Row(
+                path=name,
+                label=int(positive),
+                patient=patient,
+                split=own[0].split,
+                annotations=drawn,
+            )
+        )
     return rows
+
+
+def draw_only(data: Path, folder: Path) -> None:
+    """The slides at the patches' own scale, and ``all.csv``, a training table of them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = draw_slides(data, folder, OWN)
+    with (folder / "all.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["path", "label", "patient", "annotations"])
+        for row in rows:
+            table.writerow([row.path, CLASSES[row.label or 0], row.patient, row.annotations])
 
 
 def _choose(own: list[Row], positive: bool, rng: np.random.Generator) -> list[Row] | None:
@@ -196,9 +225,13 @@ def main() -> None:
     parser.add_argument("--patch-epochs", type=int, default=30)
     parser.add_argument("--enlarged-seeds", type=int, default=3)
     parser.add_argument("--only", choices=["own", "enlarged"])
+    parser.add_argument("--draw", type=Path, metavar="FOLDER", help="Only write the slides.")
     arguments = parser.parse_args()
     default = Path(__file__).parents[1] / ".." / "shared" / "data"
     data = Path(os.environ.get("WSI_TEST_DATA", default)).resolve()
+    if arguments.draw:
+        draw_only(data / "idc_patches", arguments.draw)
+        return
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -1,13 +1,17 @@
 """Every command in the documents exists, with the options that it is given."""
 
+import ast
+import importlib
 import json
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
+import yaml
 
 from service.app import create_app
 from service.settings import Settings as ServiceSettings
@@ -123,6 +127,50 @@ def test_every_setting_that_a_page_names_exists(path: Path) -> None:
             known.add(str(field.validation_alias or f"WSI_{name.upper()}"))
     named = set(re.findall(r"\bWSI_[A-Z_]*[A-Z]\b", path.read_text()))
     assert named <= known, f"{path.name}: {', '.join(sorted(named - known))}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_in_a_page_leads_somewhere(path: Path) -> None:
+    made = {"reference/cli.md", "reference/api.md", "reference/measurements.md"}
+    made |= {"reference/decisions.md"}  # by docs/generated.py
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
+        if "://" in target or target.startswith(("#", "mailto:")):
+            continue
+        found = (path.parent / target.partition("#")[0]).resolve()
+        generated = found.is_relative_to(ROOT / "docs") and (
+            str(found.relative_to(ROOT / "docs")) in made
+        )
+        assert generated or found.exists(), f"{path.name}: {target}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_extra_and_profile_that_a_page_installs_exists(path: Path) -> None:
+    text = path.read_text()
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    known = set(extras["optional-dependencies"])
+    asked = {one for group in re.findall(r"'\.\[([a-z0-9,]+)\]'", text) for one in group.split(",")}
+    assert asked <= known, f"{path.name}: {', '.join(sorted(asked - known))}"
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    profiles = {name for one in services.values() for name in one.get("profiles", [])}
+    named = set(re.findall(r"--profile[ =]([a-z-]+)", text))
+    assert named <= profiles, f"{path.name}: {', '.join(sorted(named - profiles))}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_python_block_compiles_and_its_imports_of_ours_exist(path: Path) -> None:
+    for block in re.findall(r"^```python\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("wsi"):
+                module = importlib.import_module(str(node.module))
+                for alias in node.names:
+                    assert hasattr(module, alias.name), f"{path.name}: {node.module}.{alias.name}"
+
+
+def test_every_page_is_in_the_sites_menu_once() -> None:
+    menu = re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert len(menu) == len(set(menu)), "a page is there twice"
+    written = {str(p.relative_to(ROOT / "docs")) for p in PAGES if p.is_relative_to(ROOT / "docs")}
+    assert written <= set(menu)
 
 
 def test_a_wrong_command_would_be_seen() -> None:
