@@ -330,6 +330,7 @@ def test_a_signed_slide_is_amended_with_a_reason(tab: Tab, fake: Fake) -> None:
 def test_report_shows_what_was_drawn_and_the_viewer_its_history(tab: Tab, fake: Fake) -> None:
     open_slide(tab, fake)
     draw_box(tab)
+    saved(tab)
     tab.page.get_by_label("Comment on this annotation").fill("invades the muscle")
     tab.page.get_by_label("Class of this annotation").select_option("stroma")
     tab.page.get_by_label("Class of this annotation").press("Escape")

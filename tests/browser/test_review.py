@@ -136,10 +136,14 @@ def test_decision_made_while_the_service_is_away_is_sent_when_it_is_back(
     tab.page.keyboard.press("n")
     tab.page.keyboard.press("u")
     expect(tab.page.locator(".save-state")).to_contain_text("the service is away")
+    # Said in sight as well, wherever the panel is scrolled.
+    expect(tab.page.locator(".refusal:visible")).to_contain_text("kept and sent when it is back")
+    tab.picture("viewer-away")
     assert fake.review("slide-1").version == 0
     fake.away = False
     tab.page.reload()
     expect(tab.page.locator(".save-state")).to_have_text("Saved")
+    expect(tab.page.locator(".refusal:visible")).to_have_count(0)
     assert fake.review("slide-1").hotspots[0].decision == "unsure"
 
 
@@ -189,7 +193,7 @@ def test_one_slide_takes_few_keys_from_worklist_to_signature(tab: Tab, fake: Fak
     expect(tab.page.locator(".slide-row")).to_have_count(1)
     for key in ("ArrowDown", "Enter"):
         tab.page.keyboard.press(key)
-    expect(tab.page.locator(".hotspot")).to_have_count(2)
+    expect(tab.page.locator(".viewer-page:not(.loading) .hotspot")).to_have_count(2)
     # e asks for the signature, 2 is the second diagnosis; a name is asked for the first time.
     for key in ("n", "y", "n", "y", "e", "2"):
         tab.page.keyboard.press(key)

@@ -26,7 +26,7 @@ def open_slide(tab: Tab, fake: Fake) -> None:
     """A scored slide in the viewer, its tiles and hotspots there."""
     slide = fake.scored_slide("case.svs", 0.98, 0.91)
     tab.open(f"#/slides/{slide}")
-    expect(tab.page.locator(".hotspot")).to_have_count(2)
+    expect(tab.page.locator(".viewer-page:not(.loading) .hotspot")).to_have_count(2)
     tab.page.wait_for_function("document.querySelector('.power').textContent.endsWith('×')")
 
 

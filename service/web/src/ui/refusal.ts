@@ -10,7 +10,7 @@ export interface RefusalAction {
 export const sentence = (text: string): string =>
   text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
 
-/** A change that the service refused: what happened, and what the reader can do about it. */
+/** A change that the service did not take: what happened, and what the reader can do about it. */
 export class RefusalNotice {
   readonly element = h("section", { class: "refusal", role: "alert", hidden: true });
   #shown = "";
@@ -21,21 +21,24 @@ export class RefusalNotice {
     if (shown === this.#shown) return;
     this.#shown = shown;
     this.element.hidden = text === null;
+    // Nothing to do: it goes by.
+    this.element.classList.toggle("is-passing", actions.length === 0);
     fill(
       this.element,
       icon("alert", 18),
       h("p", {}, text ?? ""),
-      h(
-        "div",
-        { class: "refusal-actions" },
-        actions.map(({ label, act }, index) =>
-          h(
-            "button",
-            { type: "button", class: index === 0 ? "button primary" : "button", onclick: act },
-            label,
+      actions.length > 0 &&
+        h(
+          "div",
+          { class: "refusal-actions" },
+          actions.map(({ label, act }, index) =>
+            h(
+              "button",
+              { type: "button", class: index === 0 ? "button primary" : "button", onclick: act },
+              label,
+            ),
           ),
         ),
-      ),
     );
   }
 }

@@ -98,6 +98,7 @@ export class HeatControls {
     setText(this.#thresholdText, settings.threshold.toFixed(2));
     setText(this.#opacityText, settings.opacity.toFixed(2));
     this.#legend.show(settings);
+    this.#legend.showScored(this.#state.results.size > 0);
     this.#showLayerControls();
   }
 
@@ -291,7 +292,8 @@ class Legend {
   readonly #cut = h("div", { class: "legend-cut" });
   readonly #marker = h("div", { class: "legend-marker", hidden: true });
   readonly #bar = h("div", { class: "legend-bar" }, this.#cut, this.#marker);
-  readonly #value = h("span", { class: "legend-value" }, "Point at the slide to read a value");
+  readonly #value = h("span", { class: "legend-value" });
+  #scored: boolean | null = null;
   readonly element = h(
     "div",
     { class: "legend", role: "group", "aria-label": "Heatmap legend" },
@@ -309,7 +311,18 @@ class Legend {
     this.#cut.style.width = `${settings.threshold * 100}%`;
   }
 
+  /** What there is to read, until the pointer is over the slide. */
+  showScored(scored: boolean): void {
+    if (scored === this.#scored) return;
+    this.#scored = scored;
+    setText(
+      this.#value,
+      scored ? "Point at the slide to read a value" : "A heatmap appears when the slide is scored",
+    );
+  }
+
   showValue(value: number | null): void {
+    if (!this.#scored) return;
     this.#marker.hidden = value === null;
     if (value !== null) this.#marker.style.left = `${value * 100}%`;
     setText(

@@ -199,11 +199,11 @@ export class SlidePane {
     const zoom = this.imageZoom();
     const mpp = this.#slide.mpp;
     const bar = mpp === null ? null : scaleBar(mpp / zoom);
+    this.#bar.hidden = bar === null;
     if (bar) {
       this.#bar.style.width = `${bar.widthPx.toFixed(1)}px`;
       setText(this.#barText, bar.label);
     } else {
-      this.#bar.style.width = "0";
       setText(this.#barText, "no scale: resolution unknown");
     }
     setText(

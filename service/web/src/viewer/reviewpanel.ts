@@ -147,7 +147,10 @@ export class ReviewPanel {
   #showRefusal(): void {
     const { store } = this.#options;
     if (store.saveState !== "refused") {
-      this.notice.show(null);
+      const isAway = store.saveState === "away";
+      this.notice.show(
+        isAway ? "The service is away. What you do here is kept and sent when it is back." : null,
+      );
       return;
     }
     const retry = () => void store.retry();

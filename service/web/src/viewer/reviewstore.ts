@@ -99,15 +99,17 @@ export class ReviewStore {
 
   /** Save with this change; false where the service refuses it, which leaves nothing behind. */
   async sign(patch: ReviewPatch): Promise<boolean> {
+    while (this.#sending) await this.#sending;
     this.#clearTimer();
-    await this.#sending;
     const before = this.#patch;
     const seen = { ...seenBy(patch, this.#saved), status: this.#saved.status };
     this.#patch = joinPatches(before, { ...patch, seen });
-    await this.#send();
+    // Nothing else is sent meanwhile: the signature would meet itself.
+    this.#sending = this.#send();
+    await this.#sending;
+    this.#sending = null;
     if (isEmptyPatch(this.#patch)) return true;
-    this.#patch = before;
-    remember(this.#key(), before);
+    this.#keep(before);
     // The signature itself is not kept: the dialog says what was wrong with it.
     if (isEmptyPatch(before) && this.saveState === "refused") this.saveState = "saved";
     this.onChange?.();
@@ -157,7 +159,7 @@ export class ReviewStore {
 
   async #flush(): Promise<void> {
     this.#clearTimer();
-    await this.#sending;
+    while (this.#sending) await this.#sending;
     if (isEmptyPatch(this.#patch)) return;
     this.#sending = this.#send();
     await this.#sending;

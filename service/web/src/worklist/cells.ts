@@ -40,7 +40,7 @@ export function rowCells(
   return [
     cell("check", box),
     cell("name", options.image ?? thumbnail(slide), nameText(slide, options.giveMpp)),
-    cell("suspicion", hidden ? hiddenText() : suspicionMeter(slide)),
+    cell("suspicion", suspicionMeter(slide, hidden)),
     ...pipelines.map((name) => {
       const result = slide.results.find((r) => r.pipeline === name);
       return cell("score", scoreOf(result, hidden));
@@ -108,9 +108,10 @@ const hiddenText = (): HTMLElement =>
     "hidden",
   );
 
-function suspicionMeter(slide: Slide): HTMLElement | string {
+function suspicionMeter(slide: Slide, hidden: boolean): HTMLElement | string {
   const values = slide.results.map(suspicion).filter((value) => value !== null);
   if (values.length === 0) return "–";
+  if (hidden) return hiddenText();
   const value = Math.max(...values);
   const level = value >= 0.5 ? "high" : value >= 0.2 ? "middle" : "low";
   const bar = h("span", { class: "meter-fill" });
