@@ -9,6 +9,7 @@ alternate stack handlers run on the thread's own.
 
 import ctypes
 import sys
+from typing import Any
 
 _SS_DISABLE = 2
 _ROOMY = 64 * 1024
@@ -26,13 +27,13 @@ class _Stack(ctypes.Structure):
 
 def drop_small_signal_stack() -> None:
     """Let this thread's signal handlers run on its own stack, if theirs is below 64 KiB."""
-    if sys.platform != "linux":
-        return
-    libc = ctypes.CDLL(None, use_errno=True)
-    stack = _Stack()
-    if libc.sigaltstack(None, ctypes.byref(stack)) != 0:
-        raise OSError(ctypes.get_errno(), "sigaltstack")
-    if stack.ss_flags & _SS_DISABLE or stack.ss_size >= _ROOMY:
-        return
-    if libc.sigaltstack(ctypes.byref(_Stack(None, _SS_DISABLE, 0)), None) != 0:
+    if sys.platform == "linux":
+        stack = _Stack()
+        _sigaltstack(None, ctypes.byref(stack))
+        if not stack.ss_flags & _SS_DISABLE and stack.ss_size < _ROOMY:
+            _sigaltstack(ctypes.byref(_Stack(None, _SS_DISABLE, 0)), None)
+
+
+def _sigaltstack(new: Any, old: Any) -> None:
+    if ctypes.CDLL(None, use_errno=True).sigaltstack(new, old) != 0:
         raise OSError(ctypes.get_errno(), "sigaltstack")
