@@ -166,7 +166,9 @@ class _PoolProcess:
         if self._stopping():
             return
         try:
-            job = self._store.claim(self._name, lease_s=self._settings.lease_s, queues=[queue])
+            job = self._store.claim(
+                self._name, lease_s=self._settings.lease_s, queues=[queue], rung=True
+            )
         except JobStoreUnavailableError as error:
             # This bell is spent; the sweeper rings again once the database is back.
             _log.warning("%s", error)

@@ -164,10 +164,12 @@ class JobStore(Protocol):
         lease_s: float,
         queues: Collection[str] = QUEUES,
         job_id: str | None = None,
+        rung: bool = False,
     ) -> Job | None:
         """Take the next QUEUED job of these queues (or this one): RUNNING, attempt + 1, lease set.
 
-        ``None`` where there is none, or another worker was faster.
+        ``None`` where there is none, or another worker was faster. ``rung``: the worker heard a
+        bell, which may have been another job's; so the bell of the job taken stays, for that one.
         """
         ...
 

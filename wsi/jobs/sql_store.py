@@ -134,6 +134,7 @@ class SqlJobStore:
         lease_s: float,
         queues: Collection[str] = QUEUES,
         job_id: str | None = None,
+        rung: bool = False,
     ) -> Job | None:
         now = self._clock()
         query = (
@@ -165,7 +166,7 @@ class SqlJobStore:
                 progress=0.0,
                 stage="starting",
             )
-            if claimed is not None:
+            if claimed is not None and not rung:
                 _silence(connection, claimed.id)
             return claimed
 

@@ -256,6 +256,15 @@ class JobStoreContract:
         assert [job.id for job in store.sweep(max_attempts=3)] == [mine.id]
         assert store.get(other.id).status is JobStatus.RUNNING
 
+    def test_a_bell_that_led_to_another_job_leaves_that_ones_bell(self, store: JobStore) -> None:
+        store.add(job_request())
+        urgent = store.add(job_request(), priority=9)
+        store.rung(store.outbox(limit=1))
+        job = store.claim("w1", lease_s=LEASE_S, rung=True)
+        assert job is not None
+        assert job.id == urgent.id
+        assert len(store.outbox()) == 1, "the job that waits would stay unheard"
+
     def test_a_bell_is_in_the_outbox_until_it_was_rung(self, store: JobStore) -> None:
         job = store.add(job_request(queue="gpu"))
         (bell,) = store.outbox()

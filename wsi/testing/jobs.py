@@ -88,6 +88,7 @@ class MemoryJobStore:
         lease_s: float,
         queues: Collection[str] = QUEUES,
         job_id: str | None = None,
+        rung: bool = False,
     ) -> Job | None:
         with self._lock:
             waiting = [
@@ -101,7 +102,8 @@ class MemoryJobStore:
                 return None
             job = min(waiting, key=lambda job: (-job.priority, *self._age(job)))
             now = self._clock()
-            self._silence(job.id)
+            if not rung:
+                self._silence(job.id)
             return self._set(
                 job,
                 status=JobStatus.RUNNING,
