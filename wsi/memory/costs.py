@@ -9,7 +9,7 @@ import torch
 
 from wsi.errors import MemoryPlanError
 from wsi.memory.boundary import Place
-from wsi.memory.candidate import Budget, Candidate, PlanRow, Speed
+from wsi.memory.candidate import CPU_HEAP_SLACK, Budget, Candidate, PlanRow, Speed
 from wsi.memory.mode import MAX_ELEMENTS
 from wsi.memory.network import StagedNetwork
 from wsi.memory.norms import refuse_image_wide_norm
@@ -18,10 +18,6 @@ from wsi.memory.reach import chain
 from wsi.memory.tiling import Group, GroupRunner, cut_stages
 
 TILE_SIDES = (256, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
-CPU_HEAP_SLACK = 1.25
-"""Resident heap over live bytes on a CPU, measured at 1,500 and 3,000 px: kernels' own scratch
-memory, and holes that tiles of unlike sizes leave."""
-
 OFFLOAD_GROUP_BYTES = (2**30, 2**28, 2**26)
 
 

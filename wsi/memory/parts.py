@@ -1,4 +1,4 @@
-"""Which part of each tile runs on one image, and which tiles' graphs wait for backward."""
+"""Which parts of a slide run, and which parts' graphs wait for backward."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -7,16 +7,17 @@ import numpy as np
 from torch import Tensor
 
 from wsi.memory.background import Mask, Twin
+from wsi.memory.cover import cover
 from wsi.memory.network import StagedNetwork
 from wsi.memory.source import ImageSource, Rect
 from wsi.memory.tiling import Group, GroupRunner
 
-Parts = list[tuple[Rect, Rect | None]]
-"""Each tile of a group's output, and the part of it that runs; ``None`` for nothing."""
+Parts = list[Rect]
+"""The disjoint parts of a group's output that run on one image."""
 
 
 def tile_parts(runner: GroupRunner, tile_px: int | None, pure: Mask | None) -> Parts:
-    """A group's tiles, each with the smallest rectangle that holds its cells with tissue.
+    """A group's tiles, or the parts that hold its cells with tissue.
 
     The largest comes first: the smaller ones then fit into the memory that it leaves, where tiles
     of rising size would leave holes in the heap.
@@ -26,40 +27,24 @@ def tile_parts(runner: GroupRunner, tile_px: int | None, pure: Mask | None) -> P
         tile_px: side of a tile in image pixels.
         pure: cells of the output that see background alone (h, w); ``None`` where none is known.
     """
-    tiles = runner.out_tiles(tile_px)
     if pure is None:
-        return [(tile, tile) for tile in tiles]
-    parts = [(tile, bounding(~pure[tile.relative_to(0, 0)], tile)) for tile in tiles]
-    return sorted(parts, key=lambda both: 0 if both[1] is None else -both[1].area)
+        return runner.out_tiles(tile_px)
+    return sorted(cover(runner, ~pure, tile_px), key=lambda part: -part.area)
 
 
 def needed_cells(runner: GroupRunner, parts: Parts) -> Mask:
     """The cells of a group's input (h, w) that its parts read."""
     needed = np.zeros(runner.in_size, dtype=bool)
-    for _, part in parts:
-        if part is not None:
-            needed[runner.needed(part).relative_to(0, 0)] = True
+    for part in parts:
+        needed[runner.needed(part).relative_to(0, 0)] = True
     return needed
-
-
-def bounding(wanted: Mask, tile: Rect) -> Rect | None:
-    """The smallest rectangle that holds the wanted cells (h, w) of a tile, or ``None``."""
-    rows, columns = np.flatnonzero(wanted.any(1)), np.flatnonzero(wanted.any(0))
-    if not len(rows):
-        return None
-    return Rect(
-        tile.y0 + int(rows[0]),
-        tile.x0 + int(columns[0]),
-        tile.y0 + int(rows[-1]) + 1,
-        tile.x0 + int(columns[-1]) + 1,
-    )
 
 
 class KeptGraphs:
     """Tiles whose graphs are kept from forward to backward, so that they need no replay.
 
-    Backward begins where forward ended: the last tiles of the last groups are chosen, as many as
-    fit. Their graphs are gone before the first groups, the largest, are replayed.
+    Backward begins where forward ended: tiles of the last groups are chosen first. Their graphs
+    are gone before the first groups, the largest, are replayed.
     """
 
     def __init__(self) -> None:
@@ -67,9 +52,13 @@ class KeptGraphs:
         self._graphs: dict[tuple[int, Rect], tuple[Tensor, Tensor]] = {}
 
     def choose(
-        self, parts: Sequence[Parts], bytes_of: Callable[[int, Rect], int], budget: int, first: int
+        self,
+        parts: Sequence[Parts],
+        bytes_of: Callable[[int, Rect], float],
+        budget: float,
+        first: int,
     ) -> None:
-        """Choose tiles from the last backwards until one does not fit.
+        """Choose tiles from the last backwards, those that fit.
 
         Args:
             parts: of each group.
@@ -78,13 +67,11 @@ class KeptGraphs:
             first: the first group with a parameter that learns: none before it needs a graph.
         """
         for index in reversed(range(first, len(parts))):
-            for _, part in reversed(parts[index]):
-                if part is None:
-                    continue
-                budget -= bytes_of(index, part)
-                if budget < 0:
-                    return
-                self._chosen.add((index, part))
+            for part in reversed(parts[index]):
+                need = bytes_of(index, part)
+                if need <= budget:
+                    budget -= need
+                    self._chosen.add((index, part))
 
     def wants(self, index: int, part: Rect) -> bool:
         """Whether this part of a group was chosen."""
@@ -92,7 +79,7 @@ class KeptGraphs:
 
     def all_of(self, index: int, parts: Parts) -> bool:
         """Whether every part of a group was chosen: then its input is not read again."""
-        return all(part is None or (index, part) in self._chosen for _, part in parts)
+        return all((index, part) in self._chosen for part in parts)
 
     def put(self, index: int, part: Rect, cells: Tensor, result: Tensor) -> None:
         """Keep a tile's input (a leaf) and its result, which has a graph."""
@@ -137,3 +124,31 @@ class Pass:
             0,
         )
     )
+
+    def background_tiles(self, index: int) -> int:
+        """How many of a group's tiles see background alone."""
+        if self.twin is None:
+            return 0
+        pure = self.twin.pure[self.groups[index].stop]
+        tiles = self.runners[index].out_tiles(self.groups[index].tile_px)
+        return sum(bool(pure[tile.relative_to(0, 0)].all()) for tile in tiles)
+
+    def spared_cells(self) -> float:
+        """Numbers that a plan counts for boundaries and that their background never takes.
+
+        As a group is replayed there are the activations up to its output and the gradient below
+        it. The least of all groups but the first, whose replay no other group's graph sees.
+        """
+        spared = [self._untouched(index) for index in range(len(self.groups))]
+        during = [sum(spared[: at + 1]) + spared[at - 1] for at in range(1, len(spared))]
+        return min(during, default=0.0)
+
+    def _untouched(self, index: int) -> float:
+        """Numbers in the boundary after a group that nobody writes: background without a reader."""
+        if self.twin is None or index + 1 == len(self.groups):
+            return 0.0  # the head reads all of the last one
+        touched = needed_cells(self.runners[index + 1], self.parts[index + 1])
+        for part in self.parts[index]:
+            touched[part.relative_to(0, 0)] = True
+        channels = self.runners[index].stages[-1].channels
+        return float((~touched).sum()) * channels * self.source.batch

@@ -142,6 +142,6 @@ def profile_network(
     return profiles
 
 
-def graph_weight_bytes(stages: Iterable[nn.Module]) -> int:
-    """What the graph of one tile holds of its own weights: as folded, and as cast."""
-    return 2 * sum(p.numel() * p.element_size() for s in stages for p in s.parameters())
+def graph_weight_bytes(stages: Iterable[nn.Module], dtype: torch.dtype) -> int:
+    """What the graph of one tile holds of its own weights: folded, in the compute dtype."""
+    return dtype.itemsize * sum(p.numel() for s in stages for p in s.parameters())

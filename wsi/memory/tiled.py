@@ -21,6 +21,8 @@ from torch import Tensor
 
 from wsi.memory.background import Mask, TwinGradient, make_twin
 from wsi.memory.boundary import Boundary, MemoryBoundary, Place, make_boundary
+from wsi.memory.candidate import CPU_HEAP_SLACK
+from wsi.memory.cover import bounding
 from wsi.memory.meter import Meter, trim_heap
 from wsi.memory.mode import (
     Inference,
@@ -34,7 +36,7 @@ from wsi.memory.mode import (
 )
 from wsi.memory.network import StagedNetwork
 from wsi.memory.norms import refuse_image_wide_norm
-from wsi.memory.parts import Pass, bounding, needed_cells, tile_parts
+from wsi.memory.parts import Pass, needed_cells, tile_parts
 from wsi.memory.pieces import PiecewiseHead, row_pieces
 from wsi.memory.profile import StageProfile, graph_weight_bytes, profile_network
 from wsi.memory.source import ImageSource, Rect, read_ahead
@@ -65,7 +67,8 @@ class Tiled:
             scratch: folder for boundaries on disk; ``None`` for the system's temporary folder.
             background: use what the source knows of constant background.
             kept_bytes: memory of the device for graphs of tiles that are kept from forward, the
-                last groups' first, instead of running those tiles again.
+                last groups' first, instead of running those tiles again; beside it the memory
+                that boundaries in the host's memory would take were there no background.
         """
 
         groups: tuple[Group, ...] | None = None
@@ -169,17 +172,20 @@ class Tiled:
         return work
 
     def _choose_kept(self, work: Pass, profiles: list[StageProfile]) -> None:
-        """Choose the tiles whose graphs stay within ``kept_bytes``."""
+        """Choose the tiles whose graphs stay within ``kept_bytes`` and what background spares."""
         saved = [sum(p.saved_bytes for p in profiles[g.first : g.stop]) for g in work.groups]
-        weights = [graph_weight_bytes(runner.stages) for runner in work.runners]
+        dtype = self._dtype or work.network.dtype
+        weights = [graph_weight_bytes(runner.stages, dtype) for runner in work.runners]
 
-        def bytes_of(index: int, part: Rect) -> int:
+        def bytes_of(index: int, part: Rect) -> float:
             runner = work.runners[index]
             share = runner.needed(part).area / math.prod(runner.in_size)
-            return int(saved[index] * share) + weights[index]
+            return saved[index] * share + weights[index]
 
-        first = self._first_trainable(work)
-        work.kept.choose(work.parts, bytes_of, self.options.kept_bytes, first)
+        budget: float = self.options.kept_bytes
+        if self.options.boundaries == "host" and self.run.torch_device.type == "cpu":
+            budget += work.spared_cells() * dtype.itemsize / CPU_HEAP_SLACK
+        work.kept.choose(work.parts, bytes_of, budget, self._first_trainable(work))
 
     def _tail(self, work: Pass) -> list[torch.nn.Module]:
         """The stages after the last group, which run in-core."""
@@ -232,11 +238,9 @@ class Tiled:
         runner, parts = work.runners[index], work.parts[index]
         if work.twin is not None:
             self._write_background(work, index, above)
-        outs = [part for _, part in parts if part is not None]
-        work.counters["tiles_background"] += len(parts) - len(outs)
-        area = sum(out.area for out in outs)
-        self._tidy(outs)
-        for out, cells in zip(outs, self._inputs(work, index, below, outs), strict=True):
+        area = sum(part.area for part in parts)
+        self._tidy(parts)
+        for out, cells in zip(parts, self._inputs(work, index, below, parts), strict=True):
             kept = work.kept.wants(index, out)
             cells.requires_grad_(kept and below is not None)
             with torch.set_grad_enabled(kept), autocast(self.run):
@@ -252,11 +256,12 @@ class Tiled:
         """Copy the background's cells from the twin, those that are read from here on."""
         twin, stop = work.twin, work.groups[index].stop
         assert twin is not None
-        read = np.ones_like(twin.pure[stop])
+        wanted = twin.pure[stop]
         if index + 1 < len(work.groups):
-            read = needed_cells(work.runners[index + 1], work.parts[index + 1])
-        for tile, _ in work.parts[index]:
-            box = bounding((twin.pure[stop] & read)[tile.relative_to(0, 0)], tile)
+            wanted = wanted & needed_cells(work.runners[index + 1], work.parts[index + 1])
+        work.counters["tiles_background"] += work.background_tiles(index)
+        for tile in work.runners[index].out_tiles(work.groups[index].tile_px):
+            box = bounding(wanted[tile.relative_to(0, 0)], tile)
             if box is not None:
                 above.write(box, twin.cells(stop, *box.relative_to(0, 0)))
                 work.counters["cells_background"] += box.area
@@ -341,9 +346,10 @@ class Tiled:
         result = gradient if below is None else self._like(work, below)
         touched = np.zeros(runner.in_size if below is not None else (0, 0), dtype=bool)
         todo: list[tuple[Rect, Rect]] = []
-        for tile, part in work.parts[index]:
-            wanted = bounding(mask[tile.relative_to(0, 0)], tile)
-            if part is None or wanted is None:
+        work.counters["tiles_zero_gradient"] += work.background_tiles(index)
+        for part in work.parts[index]:
+            wanted = bounding(mask[part.relative_to(0, 0)], part)
+            if wanted is None:
                 work.counters["tiles_zero_gradient"] += 1
             else:
                 todo.append((part, wanted))

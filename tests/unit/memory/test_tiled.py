@@ -201,7 +201,7 @@ def test_below_the_last_group_too_no_background_is_replayed() -> None:
 
 
 @pytest.mark.parametrize("boundaries", ["host", "disk"])
-@pytest.mark.parametrize("kept_mb", [70, 100_000], ids=["some", "all"])
+@pytest.mark.parametrize("kept_mb", [40, 100_000], ids=["some", "all"])
 @pytest.mark.parametrize("background", [True, False])
 def test_tiles_whose_graph_is_kept_give_the_gradients_of_a_replay(
     kept_mb: int, background: bool, boundaries: str

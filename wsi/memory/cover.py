@@ -1,0 +1,181 @@
+"""Rectangles that cover the tissue of a slide with little else, halo counted."""
+
+import math
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wsi.memory.background import Mask
+from wsi.memory.reach import Reach
+from wsi.memory.source import Rect
+from wsi.memory.tiling import GroupRunner
+
+_SQUARES_A_TILE = 4
+_SQUARES_AT_ONCE = 24
+_COST_OF_A_TILE = 0.02
+
+Ints = npt.NDArray[np.int64]
+
+
+def bounding(wanted: Mask, tile: Rect) -> Rect | None:
+    """The smallest rectangle that holds the wanted cells (h, w) of a tile, or ``None``."""
+    rows, columns = np.flatnonzero(wanted.any(1)), np.flatnonzero(wanted.any(0))
+    if not len(rows):
+        return None
+    return Rect(
+        tile.y0 + int(rows[0]),
+        tile.x0 + int(columns[0]),
+        tile.y0 + int(rows[-1]) + 1,
+        tile.x0 + int(columns[-1]) + 1,
+    )
+
+
+def cover(runner: GroupRunner, wanted: Mask, tile_px: int | None) -> list[Rect]:
+    """Disjoint rectangles of a group's output that hold every wanted cell.
+
+    A grid of squares, each a quarter of a tile, is split again and again by straight cuts from
+    edge to edge; every piece shrinks to the wanted cells in it. Of all such splits the one is
+    taken that reads the fewest input cells, which is what a tile costs: dynamic programming over
+    the rectangles of squares. Slides of many tiles are covered in parts of six tiles a side.
+
+    Args:
+        runner: of the group.
+        wanted: cells of its output (h, w).
+        tile_px: no rectangle reads more than a tile of this side, in image pixels, does; ``None``
+            for no limit.
+
+    Returns:
+        The rectangles, in no particular order; none where nothing is wanted.
+    """
+    side = max(wanted.shape) if tile_px is None else max(1, tile_px // runner.stride_px)
+    square = max(1, side // _SQUARES_A_TILE)
+    if tile_px is None:
+        square = math.ceil(side / _SQUARES_AT_ONCE)
+    part = square * _SQUARES_AT_ONCE
+    found = []
+    for y, x in product(range(0, wanted.shape[0], part), range(0, wanted.shape[1], part)):
+        inside = wanted[y : y + part, x : x + part]
+        if inside.any():
+            limit = math.inf if tile_px is None else float(_read(runner.reach, side) ** 2)
+            found += _Splits(runner, inside, (y, x), square, limit).best()
+    return found
+
+
+def _read(reach: Reach, cells: int) -> int:
+    """Input cells along an axis that ``cells`` output cells far from the borders read."""
+    return (cells - 1) * reach.stride + reach.before + reach.after + 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Boxes:
+    """The smallest box around the wanted cells of each rectangle of squares of one shape."""
+
+    y0: Ints
+    x0: Ints
+    y1: Ints
+    x1: Ints
+
+    @property
+    def empty(self) -> npt.NDArray[np.bool_]:
+        return self.y1 < 0
+
+    def around(self, other: "_Boxes", a: Any, b: Any) -> "_Boxes":
+        """Boxes that hold this one's at ``a`` and the other's at ``b``."""
+        return _Boxes(
+            np.minimum(self.y0[a], other.y0[b]),
+            np.minimum(self.x0[a], other.x0[b]),
+            np.maximum(self.y1[a], other.y1[b]),
+            np.maximum(self.x1[a], other.x1[b]),
+        )
+
+
+class _Splits:
+    """The best split of every rectangle of squares of one part of a boundary.
+
+    Tables are kept by the rectangles' height and width in squares; each has an entry for every
+    place (row, column) where such a rectangle fits.
+    """
+
+    def __init__(
+        self,
+        runner: GroupRunner,
+        wanted: Mask,
+        corner: tuple[int, int],
+        square: int,
+        limit: float,
+    ) -> None:
+        self._runner = runner
+        self._limit = limit
+        self._fixed = _COST_OF_A_TILE * _read(runner.reach, square * _SQUARES_A_TILE) ** 2
+        self._rows, self._columns = (math.ceil(side / square) for side in wanted.shape)
+        self._boxes = {(1, 1): _squares(wanted, corner, square)}
+        self._cost: dict[tuple[int, int], npt.NDArray[np.float64]] = {}
+        self._cut: dict[tuple[int, int], Ints] = {}  # rows above it, or minus columns left of it
+        for h, w in product(range(1, self._rows + 1), range(1, self._columns + 1)):
+            self._solve(h, w)
+
+    def _solve(self, h: int, w: int) -> None:
+        rows, columns = self._rows - h + 1, self._columns - w + 1
+        if w > 1:
+            left, right = np.s_[:, :columns], np.s_[:, w - 1 :]
+            boxes = self._boxes[h, w - 1].around(self._boxes[h, 1], left, right)
+        elif h > 1:
+            boxes = self._boxes[h - 1, 1].around(self._boxes[1, 1], np.s_[:rows], np.s_[h - 1 :])
+        else:
+            boxes = self._boxes[1, 1]
+        area = self._length(boxes.y0, boxes.y1, 0) * self._length(boxes.x0, boxes.x1, 1)
+        too_large = (area > self._limit) & (h * w > 1)
+        cost = np.where(boxes.empty, 0, np.where(too_large, np.inf, area + self._fixed))
+        cut = np.zeros_like(boxes.y0)
+        for at in range(1, h):
+            split = self._cost[at, w][:rows] + self._cost[h - at, w][at:]
+            cut = np.where(split < cost, at, cut)
+            cost = np.minimum(split, cost)
+        for at in range(1, w):
+            split = self._cost[h, at][:, :columns] + self._cost[h, w - at][:, at:]
+            cut = np.where(split < cost, -at, cut)
+            cost = np.minimum(split, cost)
+        self._boxes[h, w], self._cost[h, w], self._cut[h, w] = boxes, cost, cut
+
+    def _length(self, first: Ints, stop: Ints, axis: int) -> Ints:
+        """Input cells along an axis that output cells [first, stop) read."""
+        reach = self._runner.reach
+        low = np.maximum(first * reach.stride - reach.before, 0)
+        high = (stop - 1) * reach.stride + reach.after + 1
+        length: Ints = np.minimum(high, self._runner.in_size[axis]) - low
+        return length
+
+    def best(self) -> list[Rect]:
+        """The rectangles of the best split of the whole part."""
+        found, todo = [], [(0, 0, self._rows, self._columns)]
+        while todo:
+            y, x, h, w = todo.pop()
+            cut = int(self._cut[h, w][y, x])
+            boxes = self._boxes[h, w]
+            if cut > 0:
+                todo += [(y, x, cut, w), (y + cut, x, h - cut, w)]
+            elif cut < 0:
+                todo += [(y, x, h, -cut), (y, x - cut, h, w + cut)]
+            elif not boxes.empty[y, x]:
+                edges = (boxes.y0, boxes.x0, boxes.y1, boxes.x1)
+                found.append(Rect(*(int(edge[y, x]) for edge in edges)))
+        return found
+
+
+def _squares(wanted: Mask, corner: tuple[int, int], square: int) -> _Boxes:
+    """The box of each square, in cells of the boundary."""
+    shape = tuple(math.ceil(side / square) for side in wanted.shape)
+    far = 2**40  # beyond every cell, and its place in the image still an int64
+    boxes = _Boxes(*(np.full(shape, edge, dtype=np.int64) for edge in (far, far, -1, -1)))
+    for row, column in product(range(shape[0]), range(shape[1])):
+        y, x = row * square, column * square
+        cells = wanted[y : y + square, x : x + square]
+        box = bounding(cells, Rect(y, x, y + cells.shape[0], x + cells.shape[1]))
+        if box is not None:
+            at = row, column
+            boxes.y0[at], boxes.y1[at] = box.y0 + corner[0], box.y1 + corner[0]
+            boxes.x0[at], boxes.x1[at] = box.x0 + corner[1], box.x1 + corner[1]
+    return boxes
