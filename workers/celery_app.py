@@ -176,13 +176,6 @@ class _PoolProcess:
         if job is None:
             _log.info("a bell for job %s, and nothing to do", rung_for)
             return
-        _log.info(
-            "job %s attempt %d: %s",
-            job.id,
-            job.attempt,
-            job.request.slide_name,
-            extra={"job_id": job.id},
-        )
         run_job(
             self._store,
             job,

@@ -80,13 +80,6 @@ def work(settings: Settings, name: str, supervisor_pid: int) -> None:
         if job is None:
             stop.wait(settings.poll_s)
             continue
-        _log.info(
-            "job %s attempt %d: %s",
-            job.id,
-            job.attempt,
-            job.request.slide_name,
-            extra={"job_id": job.id},
-        )
         run_job(
             store,
             job,

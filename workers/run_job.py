@@ -72,6 +72,7 @@ def run_job(
     )
     started = time.monotonic()
     with about_job(job.id), _span_of(job), heart:
+        _log.info("job %s attempt %d: %s", job.id, job.attempt, job.request.slide_name)
         try:
             end = _attempt(store, job, pipelines, slides, heart, patience)
         # The row must hear of every error, whatever a pipeline raises.

@@ -11,6 +11,7 @@ from wsi.testing.models import (
     untrained_patch_bundle,
     untrained_whole_slide_bundle,
 )
+from wsi.training.fusion import name_members
 
 WEIGHTS = (0.5, 2.0)
 BIAS = 0.25
@@ -35,12 +36,7 @@ def fusion_bundle(
         classes=SLIDE_CLASSES,
         mpp=0.0,
         input_px=0,
-        settings={
-            "members": [
-                {"pipeline": m.pipeline, "model": m.name, "digest": m.weights_sha256}
-                for m in members
-            ]
-        },
+        settings=name_members(members),
     )
     digests = [list(bytes.fromhex(member.weights_sha256)) for member in members]
     state = {

@@ -158,6 +158,15 @@ def cross_validated(held_out: HeldOut, config: FusionTraining) -> NDArray[np.flo
     return values
 
 
+def name_members(members: Sequence[ModelCard]) -> dict[str, Any]:
+    """The settings in a fusion's card that say which models it combines."""
+    return {
+        "members": [
+            {"pipeline": m.pipeline, "model": m.name, "digest": m.weights_sha256} for m in members
+        ]
+    }
+
+
 @dataclass(frozen=True)
 class FusionOutcome:
     """A trained fusion's card, and (N, K) cross-validated probabilities of the held-out slides."""
@@ -200,12 +209,7 @@ def train_fusion(
         classes=config.classes,
         mpp=0.0,
         input_px=0,
-        settings={
-            "members": [
-                {"pipeline": m.pipeline, "model": m.name, "digest": m.weights_sha256}
-                for m in members
-            ]
-        },
+        settings=name_members(members),
         training={
             "options": {**asdict(config), "classes": list(config.classes)},
             "data_digest": _digest(held_out),

@@ -1,4 +1,5 @@
 import { h } from "../ui/dom";
+import { drawing } from "../ui/icons";
 import type { Annotator } from "./annotator";
 import type { Tool } from "./draft";
 
@@ -41,25 +42,4 @@ export function showTool(toolbar: HTMLElement, tool: Tool | null): void {
   for (const button of toolbar.querySelectorAll<HTMLElement>("[data-tool]")) {
     button.setAttribute("aria-pressed", String(button.dataset["tool"] === tool));
   }
-}
-
-function drawing(path: string): SVGSVGElement {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  for (const [name, value] of Object.entries({
-    viewBox: "0 0 20 20",
-    width: "18",
-    height: "18",
-    fill: "none",
-    stroke: "currentColor",
-    "stroke-width": "1.6",
-    "stroke-linecap": "round",
-    "stroke-linejoin": "round",
-    "aria-hidden": "true",
-  })) {
-    svg.setAttribute(name, value);
-  }
-  const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  line.setAttribute("d", path);
-  svg.append(line);
-  return svg;
 }

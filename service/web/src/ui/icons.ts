@@ -26,6 +26,11 @@ const PATHS = {
 export type IconName = keyof typeof PATHS;
 
 export function icon(name: IconName, size = 18): SVGSVGElement {
+  return drawing(PATHS[name], size);
+}
+
+/** A line drawing of a path in a square of 20. */
+export function drawing(line: string, size = 18): SVGSVGElement {
   const ns = "http://www.w3.org/2000/svg";
   const svg = document.createElementNS(ns, "svg");
   for (const [key, value] of Object.entries({
@@ -42,7 +47,7 @@ export function icon(name: IconName, size = 18): SVGSVGElement {
     svg.setAttribute(key, value);
   }
   const path = document.createElementNS(ns, "path");
-  path.setAttribute("d", PATHS[name]);
+  path.setAttribute("d", line);
   svg.append(path);
   return svg;
 }
