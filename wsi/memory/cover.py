@@ -50,16 +50,16 @@ def cover(runner: GroupRunner, wanted: Mask, tile_px: int | None) -> list[Rect]:
     Returns:
         The rectangles, in no particular order; none where nothing is wanted.
     """
-    side = max(wanted.shape) if tile_px is None else max(1, tile_px // runner.stride_px)
-    square = max(1, side // _SQUARES_A_TILE)
     if tile_px is None:
-        square = math.ceil(side / _SQUARES_AT_ONCE)
+        square, limit = math.ceil(max(wanted.shape) / _SQUARES_AT_ONCE), math.inf
+    else:
+        side = max(1, tile_px // runner.stride_px)
+        square, limit = max(1, side // _SQUARES_A_TILE), float(_read(runner.reach, side) ** 2)
     part = square * _SQUARES_AT_ONCE
     found = []
     for y, x in product(range(0, wanted.shape[0], part), range(0, wanted.shape[1], part)):
         inside = wanted[y : y + part, x : x + part]
         if inside.any():
-            limit = math.inf if tile_px is None else float(_read(runner.reach, side) ** 2)
             found += _Splits(runner, inside, (y, x), square, limit).best()
     return found
 
