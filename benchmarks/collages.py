@@ -12,7 +12,7 @@ full, half and quarter resolution. The patch pipeline learns from the labels of 
 patches, and scores the same validation slides, as it is and with gated attention trained on the
 training slides' embeddings.
 
-    python -m benchmarks.collages [--seeds 3] [--patch-models FOLDER]
+    python -m benchmarks.collages [--seeds 3] [--patch-models FOLDER] [--processes 2]
     python -m benchmarks.collages --draw FOLDER
 
 The second trains nothing: it writes the slides, where cancer lies in them (GeoJSON), and all.csv.
@@ -20,16 +20,20 @@ The second trains nothing: it writes the slides, where cancer lies in them (GeoJ
 
 import argparse
 import csv
+import multiprocessing
 import os
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import shapely
+import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
@@ -73,7 +77,7 @@ class Scale:
     epochs: int
 
 
-OWN = Scale(enlarge=1, margin=1, epochs=25)
+OWN = Scale(enlarge=1, margin=1, epochs=15)
 ENLARGED = Scale(enlarge=4, margin=3, epochs=12)
 SHARES = (1.0, 0.5, 0.25)
 
@@ -154,8 +158,8 @@ def train_whole(
         norm="cell",
         pooling="lse",
         epochs=epochs,
-        accumulate=8,
-        learning_rate=5e-4,
+        accumulate=4,
+        learning_rate=3e-4,
         weight_decay=0.05,
         warmup=20,
         label_smoothing=0.05,
@@ -198,7 +202,7 @@ def add_attention(bundle: Path, rows: list[Row], root: Path, folder: Path, seed:
     return folder / f"{bundle.name}-attention"
 
 
-def summarize(labels: NDArray[np.int64], scores: list[NDArray[Any]]) -> dict[str, Any]:
+def summarize(labels: NDArray[np.int64], scores: Sequence[NDArray[Any]]) -> dict[str, Any]:
     """AUC of each seed, their mean, and its 95 % interval over draws of the patients."""
     aucs = [float(roc_auc_score(labels, values)) for values in scores]
     rng = np.random.default_rng(0)
@@ -216,6 +220,18 @@ def summarize(labels: NDArray[np.int64], scores: list[NDArray[Any]]) -> dict[str
     }
 
 
+def train_and_score_patches(
+    data: Path, bundle: Path, rows: list[Row], root: Path, scratch: Path, seed: int, epochs: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Validation scores of one patch pipeline, as it is and with gated attention."""
+    if not bundle.exists():
+        train_patches(data, bundle, seed, epochs)
+    validation = [row for row in rows if row.split == "val"]
+    joined = add_attention(bundle, rows, root, scratch / f"attention-{seed}", seed)
+    plain = score_patch(bundle, validation, root, scratch)
+    return plain, score_patch(joined, validation, root, scratch)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
@@ -225,6 +241,9 @@ def main() -> None:
     parser.add_argument("--patch-epochs", type=int, default=30)
     parser.add_argument("--enlarged-seeds", type=int, default=3)
     parser.add_argument("--only", choices=["own", "enlarged"])
+    parser.add_argument(
+        "--processes", type=int, default=2, help="Trainings at once; they share the cores."
+    )
     parser.add_argument("--draw", type=Path, metavar="FOLDER", help="Only write the slides.")
     arguments = parser.parse_args()
     default = Path(__file__).parents[1] / ".." / "shared" / "data"
@@ -232,62 +251,85 @@ def main() -> None:
     if arguments.draw:
         draw_only(data / "idc_patches", arguments.draw)
         return
+    threads = max(1, (os.cpu_count() or 1) // arguments.processes)
+    spawn = multiprocessing.get_context("spawn")
+    with (
+        tempfile.TemporaryDirectory() as name,
+        ProcessPoolExecutor(arguments.processes, spawn, torch.set_num_threads, (threads,)) as pool,
+    ):
+        run(arguments, data, Path(name), pool)
+
+
+def run(arguments: argparse.Namespace, data: Path, folder: Path, pool: Executor) -> None:
+    """Every training of both pipelines; the figures are written as they come."""
     figures: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for kind, scale, seeds in (
-            ("own", OWN, arguments.seeds),
-            ("enlarged", ENLARGED, arguments.enlarged_seeds),
-        ):
-            if arguments.only in (None, kind) and seeds:
-                figures |= run_scale(
-                    data / "idc_patches", folder, kind, scale, seeds, arguments.only
-                )
-        root = folder / ("own" if arguments.only != "enlarged" else "enlarged")
-        rows = figures.pop("rows")
-        validation = [row for row in rows if row.split == "val"]
-        plain, attended = [], []
-        for seed in range(arguments.seeds):
-            bundle = (arguments.patch_models or folder) / f"idc-{seed}"
-            if not bundle.exists():
-                train_patches(data, bundle, seed, arguments.patch_epochs)
-            plain.append(score_patch(bundle, validation, root, folder))
-            joined = add_attention(bundle, rows, root, folder / f"attention-{seed}", seed)
-            attended.append(score_patch(joined, validation, root, folder))
-        labels = np.array([row.label for row in validation])
-        figures["patch pipeline"] = summarize(labels, plain)
-        figures["patch pipeline, gated attention"] = summarize(labels, attended)
-        print(list(figures.items())[-2:], flush=True)
+    rows: list[Row] = []
+    for kind, scale, seeds in (
+        ("own", OWN, arguments.seeds),
+        ("enlarged", ENLARGED, arguments.enlarged_seeds),
+    ):
+        if arguments.only not in (None, kind) or not seeds:
+            continue
+        root = folder / kind
+        root.mkdir()
+        rows = draw_slides(data / "idc_patches", root, scale)
+        for label, entry in run_scale(rows, root, kind, scale, seeds, pool):
+            figures[label] = entry
+            print(label, entry, flush=True)
+            write_figures(figures, rows, arguments.only)
+    trained = [
+        pool.submit(
+            train_and_score_patches,
+            data,
+            (arguments.patch_models or folder) / f"idc-{seed}",
+            rows,
+            root,
+            folder,
+            seed,
+            arguments.patch_epochs,
+        )
+        for seed in range(arguments.seeds)
+    ]
+    labels = validation_labels(rows)
+    plain, attended = zip(*(future.result() for future in trained), strict=True)
+    figures["patch pipeline"] = summarize(labels, plain)
+    figures["patch pipeline, gated attention"] = summarize(labels, attended)
+    print(list(figures.items())[-2:], flush=True)
     write_figures(figures, rows, arguments.only)
 
 
+def validation_labels(rows: list[Row]) -> NDArray[np.int64]:
+    """Of the slides that ``train_whole`` and ``score_patch`` score, in their order."""
+    return np.array([row.label for row in rows if row.split == "val"])
+
+
 def run_scale(
-    data: Path, folder: Path, kind: str, scale: Scale, seeds: int, only: str | None
-) -> dict[str, Any]:
-    """Every training on one set of collages; the figures are written after each resolution."""
-    root = folder / kind
-    root.mkdir()
-    rows = draw_slides(data, root, scale)
-    labels = np.array([row.label for row in rows if row.split == "val"])
+    rows: list[Row], root: Path, kind: str, scale: Scale, seeds: int, pool: Executor
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every training on one set of collages; a label and its figures for each resolution."""
     with open_slide(root / rows[0].path) as slide:
         size = (slide.size.width, slide.size.height)
-    found: dict[str, Any] = {"rows": rows}
-    for share in SHARES:
-        mpp = STATED_MPP / scale.enlarge / share
-        runs = [
-            train_whole(rows, root, folder / f"{kind}-{share}-{seed}", mpp, scale.epochs, seed)
+    trained = {
+        share: [
+            pool.submit(
+                train_whole,
+                rows,
+                root,
+                root / f"model-{share}-{seed}",
+                STATED_MPP / scale.enlarge / share,
+                scale.epochs,
+                seed,
+            )
             for seed in range(seeds)
         ]
-        summary = summarize(labels, [run.pop("scores") for run in runs])
+        for share in SHARES
+    }
+    for share, futures in trained.items():
+        runs = [future.result() for future in futures]
+        summary = summarize(validation_labels(rows), [run.pop("scores") for run in runs])
+        pixels = [round(side * share) for side in size]
         label = f"whole-slide, {kind} scale, {share:g} of the resolution"
-        found[label] = {
-            **summary,
-            "slide_px": [round(side * share) for side in size],
-            "runs": runs,
-        }
-        print(label, found[label], flush=True)
-        write_figures({k: v for k, v in found.items() if k != "rows"}, rows, only)
-    return found
+        yield label, {**summary, "slide_px": pixels, "runs": runs}
 
 
 def write_figures(figures: dict[str, Any], rows: list[Row], only: str | None) -> None:

@@ -111,9 +111,12 @@ class Twin:
     def cells(self, stage: int, rows: slice, columns: slice) -> Tensor:
         """The background's activation at a rectangle of a boundary: (N, C, h, w)."""
         out = self.outputs[stage]
-        y = torch.from_numpy(self.rows[stage][rows]).to(out.device)
-        x = torch.from_numpy(self.columns[stage][columns]).to(out.device)
-        return out.index_select(2, y).index_select(3, x)
+        n, c, _, width = out.shape
+        y, x = self.rows[stage][rows], self.columns[stage][columns]
+        at = torch.from_numpy((y[:, None] * width + x).ravel()).to(out.device)
+        # Whole cells of all channels are copied, as they lie in memory.
+        cells = out.permute(0, 2, 3, 1).reshape(n, -1, c).index_select(1, at)
+        return cells.view(n, len(y), len(x), c).permute(0, 3, 1, 2)
 
 
 def make_twin(

@@ -5,6 +5,7 @@ back as a channels_last tensor without a transpose.
 """
 
 import mmap
+import sys
 import tempfile
 import threading
 import weakref
@@ -24,6 +25,10 @@ Place = Literal["device", "host", "disk"]
 
 BAND_BYTES = 2**26
 """What goes to or comes from a disk at once where a copy is needed."""
+
+
+_POPULATE_WRITE = 23
+"""Linux's MADV_POPULATE_WRITE, which Python does not name."""
 
 
 class Boundary(Protocol):
@@ -70,10 +75,11 @@ class MemoryBoundary:
         self.shape = shape
         self.dtype = dtype
         n, c, h, w = shape
+        self._pages: mmap.mmap | None = None
         if device.type == "cpu":
-            self._nhwc = anonymous_zeros(n * h * w * c, dtype, huge_pages=not sparse).view(
-                n, h, w, c
-            )
+            cells, pages = anonymous_zeros(n * h * w * c, dtype, huge_pages=not sparse)
+            self._nhwc = cells.view(n, h, w, c)
+            self._pages = pages if sparse and sys.platform == "linux" else None
         else:
             self._nhwc = torch.zeros((n, h, w, c), dtype=dtype, device=device)
 
@@ -84,6 +90,7 @@ class MemoryBoundary:
         n, c, h, w = cells.shape
         self.shape = (n, c, h, w)
         self.dtype = cells.dtype
+        self._pages = None
         self._nhwc = cells.permute(0, 2, 3, 1).contiguous()
         return self
 
@@ -99,16 +106,38 @@ class MemoryBoundary:
 
     def write(self, rect: Rect, cells: Tensor) -> None:
         """See ``Boundary``."""
+        self._fetch_pages(rect)
         self._nhwc[:, rect.y0 : rect.y1, rect.x0 : rect.x1].copy_(cells.permute(0, 2, 3, 1))
 
     def add(self, rect: Rect, cells: Tensor) -> None:
         """See ``Boundary``."""
+        self._fetch_pages(rect)
         cells = cells.permute(0, 2, 3, 1).to(self._nhwc.device)
         self._nhwc[:, rect.y0 : rect.y1, rect.x0 : rect.x1].add_(cells)
 
     def close(self) -> None:
         """See ``Boundary``."""
         self._nhwc = torch.empty(0)
+        self._pages = None
+
+    def _fetch_pages(self, rect: Rect) -> None:
+        """Have memory put under a rectangle at once, where the system can.
+
+        Cell by cell each page costs a fault, and where it is read first, as adding does, two.
+        """
+        if self._pages is None:
+            return
+        n, _, h, w = self.shape
+        cell = self.shape[1] * self.dtype.itemsize
+        for row in range(n * h):
+            if not rect.y0 <= row % h < rect.y1:
+                continue
+            start = (row * w + rect.x0) * cell // mmap.PAGESIZE * mmap.PAGESIZE
+            try:
+                self._pages.madvise(_POPULATE_WRITE, start, (row * w + rect.x1) * cell - start)
+            except OSError:  # Linux before 5.14: the pages come one by one
+                self._pages = None
+                return
 
 
 class DiskBoundary:
@@ -209,21 +238,26 @@ def bytes_of(tensor: Tensor) -> memoryview:
     return memoryview(array)  # type: ignore[arg-type]
 
 
-def anonymous_zeros(elements: int, dtype: torch.dtype, *, huge_pages: bool = True) -> Tensor:
+def anonymous_zeros(
+    elements: int, dtype: torch.dtype, *, huge_pages: bool = True
+) -> tuple[Tensor, mmap.mmap | None]:
     """Zeros in pages of their own, which go back to the system as soon as the tensor dies.
 
     From the C heap they would stay resident under the allocator settings that make torch fast on
     a CPU (no trimming), and a later boundary could not reuse them in one piece. Huge pages cost
     fewer faults; small ones leave more untouched where only some cells are written.
+
+    Returns:
+        The flat tensor, and the pages under it where the system has such.
     """
     length = max(1, elements * dtype.itemsize)
     private = getattr(mmap, "MAP_PRIVATE", None)
     if private is None:  # no anonymous private maps on this system (Windows)
-        return torch.zeros(elements, dtype=dtype)
+        return torch.zeros(elements, dtype=dtype), None
     pages = mmap.mmap(-1, length, flags=private | mmap.MAP_ANONYMOUS)
     if huge_pages and hasattr(mmap, "MADV_HUGEPAGE"):
         pages.madvise(mmap.MADV_HUGEPAGE)
-    return torch.frombuffer(pages, dtype=dtype, count=elements)
+    return torch.frombuffer(pages, dtype=dtype, count=elements), pages
 
 
 def make_boundary(

@@ -10,14 +10,17 @@ import torch
 from wsi.errors import MemoryPlanError
 from wsi.memory.boundary import Place
 from wsi.memory.candidate import CPU_HEAP_SLACK, Budget, Candidate, PlanRow, Speed
+from wsi.memory.ledger import Held, Ledger, working_bytes
 from wsi.memory.mode import MAX_ELEMENTS
 from wsi.memory.network import StagedNetwork
 from wsi.memory.norms import refuse_image_wide_norm
 from wsi.memory.profile import StageProfile
 from wsi.memory.reach import chain
+from wsi.memory.source import TILES_READ
 from wsi.memory.tiling import Group, GroupRunner, cut_stages
 
-TILE_SIDES = (256, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
+TILE_SIDES = tuple(eighths * 2**power for power in range(5, 11) for eighths in (8, 10, 12, 14))
+"""Image pixels a side, 256 to 14,336."""
 OFFLOAD_GROUP_BYTES = (2**30, 2**28, 2**26)
 
 
@@ -157,19 +160,21 @@ class CostModel:
     def _stride(self, stop: int) -> int:
         return math.prod(stage.reach.stride for stage in self.network.stage_list[:stop])
 
-    def tile_bytes(self, group: Group) -> int:
-        """Peak of one tile's replay on the device."""
+    def tile_bytes(self, group: Group, *, kept: bool = False) -> int:
+        """Peak of one tile's replay on the device, or beside its graph if that was ``kept``."""
         profiles = self.profiles[group.first : group.stop]
-        whole = sum(self.kept(p) for p in profiles) + 2 * max(p.live_bytes for p in profiles)
+        whole = working_bytes(profiles, graph=self.training and not kept)
         if group.tile_px is None:
             return int(whole * self._slack)
         own = chain([s.reach for s in self.network.stage_list[group.first : group.stop]])
         halo = (own.before + own.after) * self._stride(group.first)
         stride = self._stride(group.stop)
         side = [min(s, group.tile_px + halo + stride) for s in self.size]
+        tile = int(whole * self._slack * side[0] * side[1] / (self.size[0] * self.size[1]))
+        if group.first or kept:
+            return tile
         pixels = self.batch * side[0] * side[1] * 3 * self.network.dtype.itemsize
-        tile = whole * side[0] * side[1] / (self.size[0] * self.size[1])
-        return int(tile * self._slack) + 3 * pixels  # this tile's, the next, one being decoded
+        return tile + TILES_READ * pixels
 
     def _choose_tile(self, first: int, stop: int, working_bytes: int) -> Group:
         """The largest tile whose replay keeps within the working set; else the smallest."""
@@ -210,21 +215,26 @@ class CostModel:
             ranges = [(0, tail)]
         groups = tuple(self._choose_tile(a, b, working_bytes) for a, b in ranges)
         in_memory = place == "device" or (place == "host" and not self.budget.on_cuda)
-        during, tiles = self._boundaries_during(groups), [self.tile_bytes(g) for g in groups]
-        used = [a + b for a, b in zip(tiles, during, strict=True)] if in_memory else tiles
-        peak, stored = self._tiled_peaks(groups, tail)
-        peak += stored if in_memory else 0
-        rest = self._rest_bytes(tail) + (stored if in_memory else 0)
-        graphs = self._graphs_that_fit(groups, used, rest)
-        alive = [bytes_ + sum(graphs[: g + 1]) for g, bytes_ in enumerate(used)]
-        peak = max(peak, self.fixed_bytes + max(alive), self.fixed_bytes + rest + sum(graphs))
+        kept = [self.boundary_bytes(group.stop) for group in groups]
+        stored = self._boundaries_peak(kept, tail)
+        graphs = [0.0] * len(groups)
+        if self.training:
+            ledger = self._ledger(groups, tail, in_memory)
+            self._keep_graphs(ledger, groups)
+            groups = self._widen(ledger, groups)
+            graphs = [held.graphs for held in ledger.groups]
+            peak = self.fixed_bytes + int(ledger.peak())
+        else:
+            tiles = (self.tile_bytes(group) for group in groups)
+            peak = self.fixed_bytes + max(*tiles, self._rest_bytes(tail))
+            peak += stored if in_memory else 0
         rows: list[PlanRow] = []
-        for group, tile, graph in zip(groups, tiles, graphs, strict=True):
-            overhead = self.tile_overhead(group)
-            kept = graph / max(1, self._graph_bytes(group))
+        for group, graph in zip(groups, graphs, strict=True):
+            tile, overhead = self.tile_bytes(group), self.tile_overhead(group)
+            share = graph / max(1, self._graph_bytes(group))
             text = "whole" if group.tile_px is None else f"{group.tile_px} px"
             rows.extend(
-                PlanRow(p.label, "tiled", text, tile, self.seconds(p.flop * overhead, 4 - kept))
+                PlanRow(p.label, "tiled", text, tile, self.seconds(p.flop * overhead, 4 - share))
                 for p in self.profiles[group.first : group.stop]
             )
         rows.extend(
@@ -240,7 +250,7 @@ class CostModel:
         options: dict[str, Any] = {
             "groups": groups,
             "boundaries": place,
-            "kept_bytes": int(sum(graphs) / self._slack),
+            "device_bytes": max(0, self._device_budget - self.fixed_bytes),
         }
         return Candidate(
             "tiled",
@@ -260,60 +270,69 @@ class CostModel:
             return str(error)
         return None
 
-    def _boundaries_during(self, groups: tuple[Group, ...]) -> list[int]:
-        """Bytes of boundaries while each group runs, in the direction that needs more of them."""
-        kept = [self.boundary_bytes(group.stop) for group in groups]
+    def _boundaries_peak(self, kept: list[int], tail: int) -> int:
+        """The most that the boundaries of groups take together, wherever they are kept."""
         if not self.training:
-            return [a + b for a, b in pairwise([0, *kept])]
-        # While group g is replayed: activations below it, and gradients on both sides of it.
-        return [
-            sum(kept[: index + 1]) + (kept[index - 1] if index else 0)
-            for index in range(len(groups))
-        ]
+            return max(a + b for a, b in pairwise([0, *kept]))
+        rest = self.boundary_bytes(tail) if self.profiles[tail:] else 0
+        return int(Ledger([Held(boundary=bytes_) for bytes_ in kept], rest).peak())
 
     def _graph_bytes(self, group: Group) -> int:
         """What the graphs of all tiles of a group hold."""
         own = sum(p.saved_bytes for p in self.profiles[group.first : group.stop])
         return int(own * self.tile_overhead(group) * self._slack)
 
-    def _graphs_that_fit(self, groups: tuple[Group, ...], used: list[int], rest: int) -> list[int]:
-        """Bytes of tiles' graphs, of each group, that fit beside what is in use.
+    @property
+    def _device_budget(self) -> int:
+        budget = self.budget.device_bytes
+        return self.budget.host_bytes if budget is None else budget
 
-        The last groups' graphs wait the longest, but are gone before the first groups' replay.
+    def _ledger(self, groups: tuple[Group, ...], tail: int, in_memory: bool) -> Ledger:
+        """What an update holds that keeps no graph; ``in_memory``: boundaries on the device."""
+        held = [
+            Held(
+                boundary=self.boundary_bytes(group.stop) if in_memory else 0,
+                replay=self.tile_bytes(group),
+                sending=self.tile_bytes(group, kept=True),
+            )
+            for group in groups
+        ]
+        rest = self._rest_bytes(tail)
+        # The in-core stages take a boundary that is in memory as it is.
+        return Ledger(held, rest - self.boundary_bytes(tail) if rest and in_memory else rest)
 
-        Args:
-            groups: the tiled ones.
-            used: while each group runs.
-            rest: while the in-core rest runs.
+    def _keep_graphs(self, ledger: Ledger, groups: tuple[Group, ...]) -> None:
+        """Enter into the ledger the graphs that fit.
+
+        The last groups' come first: they wait the longest, but are gone before the first groups'
+        replay, which takes the most.
         """
-        fitting = [0] * len(groups)
-        if not self.training:
-            return fitting
-        budget = self.budget.device_bytes if self.budget.on_cuda else self.budget.host_bytes
-        assert budget is not None
-        room = budget - self.fixed_bytes - rest
+        limit = self._device_budget - self.fixed_bytes
         for index in reversed(range(len(groups))):
-            own = self._graph_bytes(groups[index])
-            room = min(room, budget - self.fixed_bytes - used[index])
-            fitting[index] = max(0, min(own, room - sum(fitting)))
-            if fitting[index] < own:
-                break
-        return fitting
+            held, own = ledger.groups[index], self._graph_bytes(groups[index])
+            held.graphs, held.all_kept = own, True
+            if ledger.peak() <= limit:
+                continue
+            held.graphs, held.all_kept = 0, False
+            held.graphs = max(0, min(own, ledger.room(index, limit)))
+            break
+
+    def _widen(self, ledger: Ledger, groups: tuple[Group, ...]) -> tuple[Group, ...]:
+        """Larger tiles for the groups that have room as they run again, which is not at once."""
+        limit = self._device_budget - self.fixed_bytes
+        wider = []
+        for index, (group, held) in enumerate(zip(groups, ledger.groups, strict=True)):
+            if not held.graphs:
+                working = int(held.replay + limit - ledger.backward(index))
+                larger = self._choose_tile(group.first, group.stop, working)
+                if self.tile_bytes(larger) > held.replay:
+                    group, held.replay = larger, self.tile_bytes(larger)
+            wider.append(group)
+        return tuple(wider)
 
     def _rest_bytes(self, tail: int) -> int:
         """What the in-core stages after the groups keep and need; 0 for none."""
         rest = self.profiles[tail:]
         if not rest:
             return 0
-        whole = sum(self.kept(p) for p in rest) + 2 * max(p.live_bytes for p in rest)
-        return whole + 2 * self.boundary_bytes(tail)
-
-    def _tiled_peaks(self, groups: tuple[Group, ...], tail: int) -> tuple[int, int]:
-        """Peak on the device without boundaries, and the peak of the boundaries."""
-        kept = [self.boundary_bytes(group.stop) for group in groups]
-        during = self._boundaries_during(groups)
-        rest = self.profiles[tail:]
-        device = max(*(self.tile_bytes(group) for group in groups), self._rest_bytes(tail))
-        if self.training:
-            during.append(sum(kept) + (0 if rest else kept[-1]))
-        return self.fixed_bytes + device, max(during)
+        return working_bytes(rest, graph=self.training) + 2 * self.boundary_bytes(tail)

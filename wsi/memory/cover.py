@@ -13,7 +13,7 @@ from wsi.memory.reach import Reach
 from wsi.memory.source import Rect
 from wsi.memory.tiling import GroupRunner
 
-_SQUARES_A_TILE = 4
+_SQUARES_A_TILE = 6
 _SQUARES_AT_ONCE = 24
 _COST_OF_A_TILE = 0.02
 

@@ -1,13 +1,13 @@
-"""Which parts of a slide run, and which parts' graphs wait for backward."""
+"""Which parts of a slide run, and what they hold."""
 
-from collections.abc import Callable, Sequence
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from torch import Tensor
 
 from wsi.memory.background import Mask, Twin
 from wsi.memory.cover import cover
+from wsi.memory.kept import KeptGraphs
 from wsi.memory.network import StagedNetwork
 from wsi.memory.source import ImageSource, Rect
 from wsi.memory.tiling import Group, GroupRunner
@@ -40,64 +40,14 @@ def needed_cells(runner: GroupRunner, parts: Parts) -> Mask:
     return needed
 
 
-class KeptGraphs:
-    """Tiles whose graphs are kept from forward to backward, so that they need no replay.
-
-    Backward begins where forward ended: tiles of the last groups are chosen first. Their graphs
-    are gone before the first groups, the largest, are replayed.
-    """
-
-    def __init__(self) -> None:
-        self._chosen: set[tuple[int, Rect]] = set()
-        self._graphs: dict[tuple[int, Rect], tuple[Tensor, Tensor]] = {}
-
-    def choose(
-        self,
-        parts: Sequence[Parts],
-        bytes_of: Callable[[int, Rect], float],
-        budget: float,
-        first: int,
-    ) -> None:
-        """Choose tiles from the last backwards, those that fit.
-
-        Args:
-            parts: of each group.
-            bytes_of: what the graph of a group's part holds.
-            budget: bytes for all graphs together.
-            first: the first group with a parameter that learns: none before it needs a graph.
-        """
-        for index in reversed(range(first, len(parts))):
-            for part in reversed(parts[index]):
-                need = bytes_of(index, part)
-                if need <= budget:
-                    budget -= need
-                    self._chosen.add((index, part))
-
-    def wants(self, index: int, part: Rect) -> bool:
-        """Whether this part of a group was chosen."""
-        return (index, part) in self._chosen
-
-    def all_of(self, index: int, parts: Parts) -> bool:
-        """Whether every part of a group was chosen: then its input is not read again."""
-        return all((index, part) in self._chosen for part in parts)
-
-    def put(self, index: int, part: Rect, cells: Tensor, result: Tensor) -> None:
-        """Keep a tile's input (a leaf) and its result, which has a graph."""
-        self._graphs[index, part] = cells, result
-
-    def take(self, index: int, part: Rect) -> tuple[Tensor, Tensor] | None:
-        """A tile's input and result, forgotten here; ``None`` where they were not kept."""
-        return self._graphs.pop((index, part), None)
-
-    def drop(self, index: int) -> None:
-        """Forget what is left of a group: tiles that no gradient reached."""
-        for key in [key for key in self._graphs if key[0] == index]:
-            del self._graphs[key]
-
-
 @dataclass(slots=True)
 class Pass:
-    """What one call over one image works with."""
+    """What one call over one image works with.
+
+    Attributes:
+        roomy: groups whose backward holds so little that holes in the heap do no harm; to take
+            back the pages that filling holes gave up costs time.
+    """
 
     network: StagedNetwork
     source: ImageSource
@@ -110,6 +60,7 @@ class Pass:
     total_flop: int
     done_flop: float = 0.0
     kept: KeptGraphs = field(default_factory=KeptGraphs)
+    roomy: set[int] = field(default_factory=set)
     counters: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(
             (
@@ -133,22 +84,18 @@ class Pass:
         tiles = self.runners[index].out_tiles(self.groups[index].tile_px)
         return sum(bool(pure[tile.relative_to(0, 0)].all()) for tile in tiles)
 
-    def spared_cells(self) -> float:
-        """Numbers that a plan counts for boundaries and that their background never takes.
+    def share(self, index: int, part: Rect) -> float:
+        """What share of a group's input a part reads."""
+        runner = self.runners[index]
+        return runner.needed(part).area / math.prod(runner.in_size)
 
-        As a group is replayed there are the activations up to its output and the gradient below
-        it. The least of all groups but the first, whose replay no other group's graph sees.
-        """
-        spared = [self._untouched(index) for index in range(len(self.groups))]
-        during = [sum(spared[: at + 1]) + spared[at - 1] for at in range(1, len(spared))]
-        return min(during, default=0.0)
-
-    def _untouched(self, index: int) -> float:
-        """Numbers in the boundary after a group that nobody writes: background without a reader."""
-        if self.twin is None or index + 1 == len(self.groups):
-            return 0.0  # the head reads all of the last one
-        touched = needed_cells(self.runners[index + 1], self.parts[index + 1])
-        for part in self.parts[index]:
-            touched[part.relative_to(0, 0)] = True
-        channels = self.runners[index].stages[-1].channels
-        return float((~touched).sum()) * channels * self.source.batch
+    def held_cells(self, index: int) -> float:
+        """Numbers in the boundary after a group, without the background that nobody writes."""
+        runner = self.runners[index]
+        held = math.prod(runner.out_size)
+        if self.twin is not None and index + 1 < len(self.groups):  # the head reads all of the last
+            touched = needed_cells(self.runners[index + 1], self.parts[index + 1])
+            for part in self.parts[index]:
+                touched[part.relative_to(0, 0)] = True
+            held = int(touched.sum())
+        return float(held) * runner.stages[-1].channels * self.source.batch

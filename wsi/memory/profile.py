@@ -8,6 +8,7 @@ import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -88,8 +89,10 @@ def _meta_copy(network: StagedNetwork, dtype: torch.dtype) -> StagedNetwork:
     return copy.deepcopy(network, memo)
 
 
-@torch.inference_mode(False)
-@torch.enable_grad()
+_known: WeakKeyDictionary[StagedNetwork, dict[Any, list[StageProfile]]] = WeakKeyDictionary()
+_MOST_KNOWN = 256
+
+
 def profile_network(
     network: StagedNetwork,
     size: tuple[int, int],
@@ -97,7 +100,7 @@ def profile_network(
     batch: int = 1,
     dtype: torch.dtype | None = None,
 ) -> list[StageProfile]:
-    """One profile a stage for images of ``size`` (height, width) px.
+    """One profile a stage for images of ``size`` (height, width) px; those made last are kept.
 
     Args:
         network: on any device; it is not run and not changed.
@@ -106,6 +109,21 @@ def profile_network(
         dtype: compute dtype, as autocast would set it; ``None`` for the parameters' own.
     """
     compute = dtype or network.dtype
+    learns = tuple(parameter.requires_grad for parameter in network.parameters())
+    training = tuple(module.training for module in network.modules())
+    known, key = _known.setdefault(network, {}), (size, batch, compute, learns, training)
+    if key not in known:
+        if len(known) >= _MOST_KNOWN:
+            del known[next(iter(known))]
+        known[key] = _profile(network, size, batch, compute)
+    return known[key]
+
+
+@torch.inference_mode(False)
+@torch.enable_grad()
+def _profile(
+    network: StagedNetwork, size: tuple[int, int], batch: int, compute: torch.dtype
+) -> list[StageProfile]:
     meta = _meta_copy(network, compute)
     x = torch.empty((batch, 3, *size), device="meta", dtype=compute)
     x = x.to(memory_format=torch.channels_last)

@@ -115,6 +115,10 @@ class TensorSource:
         return bool((self.read(y0, x0, height, width) == self._colour).all())
 
 
+TILES_READ = 3
+"""Most tiles of ``read_ahead`` in memory: the caller's, the next, one that is being decoded."""
+
+
 def read_ahead(source: ImageSource, rects: Iterable[Rect], depth: int = 1) -> Iterator[Tensor]:
     """The rectangles' pixels in order, decoded by one thread up to ``depth`` ahead of the caller.
 

@@ -172,7 +172,7 @@ class PinnedTier:
             raise MemoryPlanError(
                 f"offload: more than the allowed {self._limit / 1e9:.2f} GB of host memory"
             )
-        slab = anonymous_zeros(nbytes, torch.uint8)
+        slab, _ = anonymous_zeros(nbytes, torch.uint8)
         runtime = torch.cuda.cudart()  # type: ignore[no-untyped-call]
         code = runtime.cudaHostRegister(slab.data_ptr(), nbytes, 0)
         if int(code) != 0:

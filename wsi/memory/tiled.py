@@ -10,7 +10,6 @@ Pinckaers et al., 2020.)
 """
 
 import functools
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from wsi.memory.background import Mask, TwinGradient, make_twin
 from wsi.memory.boundary import Boundary, MemoryBoundary, Place, make_boundary
-from wsi.memory.candidate import CPU_HEAP_SLACK
+from wsi.memory.choose import choose_kept
 from wsi.memory.cover import bounding
 from wsi.memory.meter import Meter, trim_heap
 from wsi.memory.mode import (
@@ -38,7 +38,7 @@ from wsi.memory.network import StagedNetwork
 from wsi.memory.norms import refuse_image_wide_norm
 from wsi.memory.parts import Pass, needed_cells, tile_parts
 from wsi.memory.pieces import PiecewiseHead, row_pieces
-from wsi.memory.profile import StageProfile, graph_weight_bytes, profile_network
+from wsi.memory.profile import profile_network
 from wsi.memory.source import ImageSource, Rect, read_ahead
 from wsi.memory.tiling import (
     Group,
@@ -66,9 +66,9 @@ class Tiled:
             boundaries: where activations and gradients between groups are kept.
             scratch: folder for boundaries on disk; ``None`` for the system's temporary folder.
             background: use what the source knows of constant background.
-            kept_bytes: memory of the device for graphs of tiles that are kept from forward, the
-                last groups' first, instead of running those tiles again; beside it the memory
-                that boundaries in the host's memory would take were there no background.
+            device_bytes: memory of the device for tiles, boundaries that are there and graphs.
+                What tiles and boundaries leave of it keeps graphs of tiles from forward, the last
+                groups' first, instead of running those tiles again. 0 keeps none.
         """
 
         groups: tuple[Group, ...] | None = None
@@ -76,7 +76,7 @@ class Tiled:
         boundaries: Place = "host"
         scratch: Path | None = None
         background: bool = True
-        kept_bytes: int = 0
+        device_bytes: int = 0
 
     def __init__(self, run: RunOptions, options: Options) -> None:
         self.run = run
@@ -167,25 +167,16 @@ class Tiled:
         tail = sum(p.flop for p in profiles[groups[-1].stop :])
         total = (4 * sum(flops) + 3 * tail) if step else sum(flops) + tail
         work = Pass(network, source, groups, runners, parts, twin, flops, tail, total)
-        if step and self.options.kept_bytes:
-            self._choose_kept(work, profiles)
+        if step and self.options.device_bytes:
+            choose_kept(
+                work,
+                profiles,
+                self.run,
+                limit=self.options.device_bytes,
+                boundaries=self.options.boundaries,
+                first=self._first_trainable(work),
+            )
         return work
-
-    def _choose_kept(self, work: Pass, profiles: list[StageProfile]) -> None:
-        """Choose the tiles whose graphs stay within ``kept_bytes`` and what background spares."""
-        saved = [sum(p.saved_bytes for p in profiles[g.first : g.stop]) for g in work.groups]
-        dtype = self._dtype or work.network.dtype
-        weights = [graph_weight_bytes(runner.stages, dtype) for runner in work.runners]
-
-        def bytes_of(index: int, part: Rect) -> float:
-            runner = work.runners[index]
-            share = runner.needed(part).area / math.prod(runner.in_size)
-            return saved[index] * share + weights[index]
-
-        budget: float = self.options.kept_bytes
-        if self.options.boundaries == "host" and self.run.torch_device.type == "cpu":
-            budget += work.spared_cells() * dtype.itemsize / CPU_HEAP_SLACK
-        work.kept.choose(work.parts, bytes_of, budget, self._first_trainable(work))
 
     def _tail(self, work: Pass) -> list[torch.nn.Module]:
         """The stages after the last group, which run in-core."""
@@ -244,8 +235,9 @@ class Tiled:
             kept = work.kept.wants(index, out)
             cells.requires_grad_(kept and below is not None)
             with torch.set_grad_enabled(kept), autocast(self.run):
-                result = runner.run(cells, out)
-            above.write(out, result.detach())
+                result = runner.forward(cells)
+            rows, columns = runner.inside(out).relative_to(0, 0)
+            above.write(out, result.detach()[:, :, rows, columns])
             if kept:
                 work.kept.put(index, out, cells, result)
             del cells, result
@@ -360,7 +352,10 @@ class Tiled:
             if work.twin is not None:  # the background's gradient has gone through the twin
                 pure = torch.from_numpy(work.twin.pure[stop][out.relative_to(0, 0)])
                 incoming.masked_fill_(pure.to(incoming.device), 0)
-            torch.autograd.backward(replayed, incoming)
+            at, (height, width) = runner.inside(out), replayed.shape[2:]
+            halo = (at.x0, width - at.x1, at.y0, height - at.y1)
+            # Had the result been sliced, its gradient would arrive in NCHW order: slow below.
+            torch.autograd.backward(replayed, F.pad(incoming, halo))
             if below is not None:
                 assert cells.grad is not None
                 rect = runner.needed(out)
@@ -379,11 +374,12 @@ class Tiled:
                 del graph
                 work.counters["tiles_kept"] += 1
         work.kept.drop(index)
-        self._tidy(replays)
+        if index not in work.roomy:
+            self._tidy(replays)
         for out, cells in zip(replays, self._inputs(work, index, below, replays), strict=True):
             cells.requires_grad_(below is not None)
             with torch.enable_grad(), autocast(self.run):
-                replayed = runner.run(cells, out)
+                replayed = runner.forward(cells)
             send(out, cells, replayed)
             del cells, replayed
         gradient.close()

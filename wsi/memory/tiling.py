@@ -4,8 +4,6 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
-from torch import Tensor
-
 from wsi.errors import ConfigError, MemoryPlanError
 from wsi.memory.mode import MAX_ELEMENTS, Forward, one_after_another
 from wsi.memory.network import Stage, StagedNetwork
@@ -168,14 +166,12 @@ class GroupRunner:
         x0, x1 = self.reach.needed(out.x0, out.x1, width)
         return Rect(y0, x0, y1, x1)
 
-    def run(self, cells: Tensor, out: Rect) -> Tensor:
-        """The output rectangle from ``cells``, the input rectangle ``needed(out)``.
+    def inside(self, out: Rect) -> Rect:
+        """Where an output rectangle lies in what ``forward`` makes of its input, ``needed(out)``.
 
         Each stage pads with zeros on all sides of what it is given. That is right where the tile
-        ends at the image's border, and elsewhere spoils only halo, which is cut off in the end.
+        ends at the image's border, and elsewhere spoils only halo, which lies around this.
         """
-        at = self.needed(out)
-        cells = self.forward(cells)
-        stride = self.reach.stride
-        rows, columns = out.relative_to(at.y0 // stride, at.x0 // stride)
-        return cells[:, :, rows, columns]
+        at, stride = self.needed(out), self.reach.stride
+        y, x = at.y0 // stride, at.x0 // stride
+        return Rect(out.y0 - y, out.x0 - x, out.y1 - y, out.x1 - x)

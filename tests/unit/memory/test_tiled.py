@@ -212,7 +212,7 @@ def test_tiles_whose_graph_is_kept_give_the_gradients_of_a_replay(
     options: dict[str, Any] = {"groups": groups, "boundaries": boundaries}
     _, wanted, _ = step("in_core", net, source)
     replayed, _, _ = step("tiled", net, source, **options)
-    found, gradient, _ = step("tiled", net, source, kept_bytes=kept_mb * 10**6, **options)
+    found, gradient, _ = step("tiled", net, source, device_bytes=kept_mb * 10**6, **options)
     assert relative_error(gradient, wanted) < 1e-10
     kept = found.measured.counters["tiles_kept"]
     everything = found.measured.counters["tiles_backward"]
@@ -226,7 +226,7 @@ def test_no_graph_is_kept_of_stages_that_do_not_learn() -> None:
     net = network(18)
     net.stages[:5].requires_grad_(False)
     source = TensorSource(_slide(701, 1130))
-    found = make_mode("tiled", tile_px=192, kept_bytes=10**11).step(net, source, loss)
+    found = make_mode("tiled", tile_px=192, device_bytes=10**11).step(net, source, loss)
     counters = found.measured.counters
     assert 0 < counters["tiles_kept"] == counters["tiles_backward"] < counters["tiles_forward"]
 

@@ -1,0 +1,115 @@
+"""Which tiles of a slide keep their graph from forward to backward: those that memory allows."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from wsi.memory.boundary import Place
+from wsi.memory.candidate import CPU_HEAP_SLACK
+from wsi.memory.ledger import Held, Ledger, working_bytes
+from wsi.memory.mode import RunOptions
+from wsi.memory.parts import Pass
+from wsi.memory.profile import StageProfile, graph_weight_bytes
+from wsi.memory.source import TILES_READ, Rect
+
+
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """Bytes of a slide's parts, as a plan counts them for its tiles."""
+
+    work: Pass
+    stages: list[list[StageProfile]]
+    dtype: torch.dtype
+    slack: float
+
+    def graph(self, index: int, part: Rect) -> float:
+        """What the graph of a group's part holds."""
+        saved = sum(p.saved_bytes for p in self.stages[index]) * self.work.share(index, part)
+        return self.slack * (
+            saved + graph_weight_bytes(self.work.runners[index].stages, self.dtype)
+        )
+
+    def replay(self, index: int, part: Rect) -> float:
+        """What a part takes as it runs again."""
+        size, working = self.work.source.size, working_bytes(self.stages[index], graph=True)
+        pixels = 0 if index else TILES_READ * math.prod(size) * self.work.source.batch * 3
+        whole = self.slack * working + pixels * self.work.network.dtype.itemsize
+        return self.work.share(index, part) * whole
+
+    def sending(self, index: int, part: Rect) -> float:
+        """What a part takes beside its graph, if that was kept."""
+        working = working_bytes(self.stages[index], graph=False)
+        return self.slack * self.work.share(index, part) * working
+
+    def ledger(self, *, counted: bool, rest: list[StageProfile]) -> Ledger:
+        """What an update holds that keeps no graph.
+
+        Args:
+            counted: whether boundaries are in the memory that is counted.
+            rest: of the in-core stages.
+        """
+        held = []
+        for index, parts in enumerate(self.work.parts):
+            cells = self.work.held_cells(index) if counted else 0.0
+            held.append(
+                Held(
+                    boundary=cells * self.dtype.itemsize,
+                    replay=max((self.replay(index, part) for part in parts), default=0.0),
+                    sending=max((self.sending(index, part) for part in parts), default=0.0),
+                )
+            )
+        if not rest:
+            return Ledger(held)
+        top = self.stages[-1][-1].out_elements * self.dtype.itemsize
+        return Ledger(held, working_bytes(rest, graph=True) + top * (1 if counted else 2))
+
+
+def choose_kept(
+    work: Pass,
+    profiles: list[StageProfile],
+    run: RunOptions,
+    *,
+    limit: int,
+    boundaries: Place,
+    first: int,
+) -> None:
+    """Choose from the last group backwards, the largest tiles first, those that fit.
+
+    Args:
+        work: the update; its ``kept`` and ``roomy`` are filled in.
+        profiles: of the network's stages, on the whole image.
+        run: for the device and the dtype.
+        limit: of the device's memory for all but the network, in bytes.
+        boundaries: where they are kept.
+        first: the first group with a parameter that learns: none before it needs a graph.
+    """
+    on_cpu = run.torch_device.type == "cpu"
+    stages = [profiles[group.first : group.stop] for group in work.groups]
+    dtype = run.autocast or work.network.dtype
+    sizes = _Sizes(work, stages, dtype, CPU_HEAP_SLACK if on_cpu else 1.0)
+    counted = boundaries == "device" or (boundaries == "host" and on_cpu)
+    ledger = sizes.ledger(counted=counted, rest=profiles[work.groups[-1].stop :])
+    for index in reversed(range(first, len(work.groups))):
+        _choose_of_group(sizes, ledger, limit, index)
+    work.roomy = {index for index in range(len(stages)) if ledger.backward(index) < limit / 2}
+
+
+def _choose_of_group(sizes: _Sizes, ledger: Ledger, limit: int, index: int) -> None:
+    parts, held, chosen = sizes.work.parts[index], ledger.groups[index], sizes.work.kept.chosen
+    graphs = [sizes.graph(index, part) for part in parts]
+    held.graphs, held.all_kept = sum(graphs), True
+    if ledger.peak() <= limit:
+        chosen.update((index, part) for part in parts)
+        return
+    held.graphs, held.all_kept = 0.0, False
+    passed_over = 0.0  # the replay of the largest of them
+    for part, smaller, graph in zip(parts, [*parts[1:], None], graphs, strict=True):
+        before = held.replay
+        held.replay = max(passed_over, sizes.replay(index, smaller) if smaller else 0.0)
+        if graph <= ledger.room(index, limit):
+            held.graphs += graph
+            chosen.add((index, part))
+        else:
+            held.replay = before
+            passed_over = max(passed_over, sizes.replay(index, part))
