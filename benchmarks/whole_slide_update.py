@@ -71,9 +71,11 @@ class NoiseSlide:
         import torch
 
         y, x = torch.arange(y0, y0 + height), torch.arange(x0, x0 + width)
-        pixels = self._block.index_select(2, y % 512).index_select(3, x % 512)
+        top, left = y0 % 512, x0 % 512
+        repeats = (-(-(top + height) // 512), -(-(left + width) // 512))
+        pixels = self._block.repeat(1, 1, *repeats)[:, :, top : top + height, left : left + width]
         tissue = self._mask[y // 32][:, x // 32]
-        return torch.where(tissue, pixels, self._colour)
+        return pixels if tissue.all() else torch.where(tissue, pixels, self._colour)
 
 
 def _pieces(side: int, share: float):  # type: ignore[no-untyped-def]

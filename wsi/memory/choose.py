@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from wsi.memory.boundary import Place
-from wsi.memory.candidate import CPU_HEAP_SLACK
+from wsi.memory.candidate import CPU_GRAPH_SLACK, CPU_TILE_SLACK
 from wsi.memory.ledger import Held, Ledger, working_bytes
 from wsi.memory.mode import RunOptions
 from wsi.memory.parts import Pass
@@ -21,26 +21,29 @@ class _Sizes:
     work: Pass
     stages: list[list[StageProfile]]
     dtype: torch.dtype
-    slack: float
+    on_cpu: bool
+
+    @property
+    def _tile_slack(self) -> float:
+        return CPU_TILE_SLACK if self.on_cpu else 1.0
 
     def graph(self, index: int, part: Rect) -> float:
         """What the graph of a group's part holds."""
         saved = sum(p.saved_bytes for p in self.stages[index]) * self.work.share(index, part)
-        return self.slack * (
-            saved + graph_weight_bytes(self.work.runners[index].stages, self.dtype)
-        )
+        weights = graph_weight_bytes(self.work.runners[index].stages, self.dtype)
+        return (CPU_GRAPH_SLACK if self.on_cpu else 1.0) * (saved + weights)
 
     def replay(self, index: int, part: Rect) -> float:
         """What a part takes as it runs again."""
         size, working = self.work.source.size, working_bytes(self.stages[index], graph=True)
         pixels = 0 if index else TILES_READ * math.prod(size) * self.work.source.batch * 3
-        whole = self.slack * working + pixels * self.work.network.dtype.itemsize
+        whole = self._tile_slack * working + pixels * self.work.network.dtype.itemsize
         return self.work.share(index, part) * whole
 
     def sending(self, index: int, part: Rect) -> float:
         """What a part takes beside its graph, if that was kept."""
         working = working_bytes(self.stages[index], graph=False)
-        return self.slack * self.work.share(index, part) * working
+        return self._tile_slack * self.work.share(index, part) * working
 
     def ledger(self, *, counted: bool, rest: list[StageProfile]) -> Ledger:
         """What an update holds that keeps no graph.
@@ -87,7 +90,7 @@ def choose_kept(
     on_cpu = run.torch_device.type == "cpu"
     stages = [profiles[group.first : group.stop] for group in work.groups]
     dtype = run.autocast or work.network.dtype
-    sizes = _Sizes(work, stages, dtype, CPU_HEAP_SLACK if on_cpu else 1.0)
+    sizes = _Sizes(work, stages, dtype, on_cpu)
     counted = boundaries == "device" or (boundaries == "host" and on_cpu)
     ledger = sizes.ledger(counted=counted, rest=profiles[work.groups[-1].stop :])
     for index in reversed(range(first, len(work.groups))):

@@ -9,7 +9,15 @@ import torch
 
 from wsi.errors import MemoryPlanError
 from wsi.memory.boundary import Place
-from wsi.memory.candidate import CPU_HEAP_SLACK, Budget, Candidate, PlanRow, Speed
+from wsi.memory.candidate import (
+    CPU_GRAPH_SLACK,
+    CPU_TILE_SLACK,
+    CPU_USABLE,
+    Budget,
+    Candidate,
+    PlanRow,
+    Speed,
+)
 from wsi.memory.ledger import Held, Ledger, working_bytes
 from wsi.memory.mode import MAX_ELEMENTS
 from wsi.memory.network import StagedNetwork
@@ -50,8 +58,8 @@ class CostModel:
             self.fixed_bytes += self.state_per_parameter * count
 
     @property
-    def _slack(self) -> float:
-        return 1.0 if self.budget.on_cuda else CPU_HEAP_SLACK
+    def _tile_slack(self) -> float:
+        return 1.0 if self.budget.on_cuda else CPU_TILE_SLACK
 
     @property
     def image_bytes(self) -> int:
@@ -165,12 +173,12 @@ class CostModel:
         profiles = self.profiles[group.first : group.stop]
         whole = working_bytes(profiles, graph=self.training and not kept)
         if group.tile_px is None:
-            return int(whole * self._slack)
+            return int(whole * self._tile_slack)
         own = chain([s.reach for s in self.network.stage_list[group.first : group.stop]])
         halo = (own.before + own.after) * self._stride(group.first)
         stride = self._stride(group.stop)
         side = [min(s, group.tile_px + halo + stride) for s in self.size]
-        tile = int(whole * self._slack * side[0] * side[1] / (self.size[0] * self.size[1]))
+        tile = int(whole * self._tile_slack * side[0] * side[1] / (self.size[0] * self.size[1]))
         if group.first or kept:
             return tile
         pixels = self.batch * side[0] * side[1] * 3 * self.network.dtype.itemsize
@@ -223,7 +231,7 @@ class CostModel:
             self._keep_graphs(ledger, groups)
             groups = self._widen(ledger, groups)
             graphs = [held.graphs for held in ledger.groups]
-            peak = self.fixed_bytes + int(ledger.peak())
+            peak = int((self.fixed_bytes + ledger.peak()) / self._usable)
         else:
             tiles = (self.tile_bytes(group) for group in groups)
             peak = self.fixed_bytes + max(*tiles, self._rest_bytes(tail))
@@ -250,7 +258,7 @@ class CostModel:
         options: dict[str, Any] = {
             "groups": groups,
             "boundaries": place,
-            "device_bytes": max(0, self._device_budget - self.fixed_bytes),
+            "device_bytes": max(0, self._limit),
         }
         return Candidate(
             "tiled",
@@ -280,12 +288,19 @@ class CostModel:
     def _graph_bytes(self, group: Group) -> int:
         """What the graphs of all tiles of a group hold."""
         own = sum(p.saved_bytes for p in self.profiles[group.first : group.stop])
-        return int(own * self.tile_overhead(group) * self._slack)
+        slack = 1.0 if self.budget.on_cuda else CPU_GRAPH_SLACK
+        return int(own * self.tile_overhead(group) * slack)
 
     @property
-    def _device_budget(self) -> int:
+    def _usable(self) -> float:
+        return 1.0 if self.budget.on_cuda else CPU_USABLE
+
+    @property
+    def _limit(self) -> int:
+        """Of what an update may hold in boundaries, tiles and graphs on the device."""
         budget = self.budget.device_bytes
-        return self.budget.host_bytes if budget is None else budget
+        whole = self.budget.host_bytes if budget is None else budget
+        return int(whole * self._usable) - self.fixed_bytes
 
     def _ledger(self, groups: tuple[Group, ...], tail: int, in_memory: bool) -> Ledger:
         """What an update holds that keeps no graph; ``in_memory``: boundaries on the device."""
@@ -307,23 +322,21 @@ class CostModel:
         The last groups' come first: they wait the longest, but are gone before the first groups'
         replay, which takes the most.
         """
-        limit = self._device_budget - self.fixed_bytes
         for index in reversed(range(len(groups))):
             held, own = ledger.groups[index], self._graph_bytes(groups[index])
             held.graphs, held.all_kept = own, True
-            if ledger.peak() <= limit:
+            if ledger.peak() <= self._limit:
                 continue
             held.graphs, held.all_kept = 0, False
-            held.graphs = max(0, min(own, ledger.room(index, limit)))
+            held.graphs = max(0, min(own, ledger.room(index, self._limit)))
             break
 
     def _widen(self, ledger: Ledger, groups: tuple[Group, ...]) -> tuple[Group, ...]:
         """Larger tiles for the groups that have room as they run again, which is not at once."""
-        limit = self._device_budget - self.fixed_bytes
         wider = []
         for index, (group, held) in enumerate(zip(groups, ledger.groups, strict=True)):
             if not held.graphs:
-                working = int(held.replay + limit - ledger.backward(index))
+                working = int(held.replay + self._limit - ledger.backward(index))
                 larger = self._choose_tile(group.first, group.stop, working)
                 if self.tile_bytes(larger) > held.replay:
                     group, held.replay = larger, self.tile_bytes(larger)

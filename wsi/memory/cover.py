@@ -36,7 +36,7 @@ def bounding(wanted: Mask, tile: Rect) -> Rect | None:
 def cover(runner: GroupRunner, wanted: Mask, tile_px: int | None) -> list[Rect]:
     """Disjoint rectangles of a group's output that hold every wanted cell.
 
-    A grid of squares, each a quarter of a tile, is split again and again by straight cuts from
+    A grid of squares, each a sixth of a tile wide, is split again and again by straight cuts from
     edge to edge; every piece shrinks to the wanted cells in it. Of all such splits the one is
     taken that reads the fewest input cells, which is what a tile costs: dynamic programming over
     the rectangles of squares. Slides of many tiles are covered in parts of six tiles a side.
