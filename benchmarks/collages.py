@@ -24,7 +24,6 @@ import multiprocessing
 import os
 import statistics
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
@@ -149,7 +148,7 @@ def _choose(own: list[Row], positive: bool, rng: np.random.Generator) -> list[Ro
 def train_whole(
     rows: list[Row], root: Path, out: Path, mpp: float, epochs: int, seed: int
 ) -> dict[str, Any]:
-    """One training from scratch; its best epoch's validation scores, and its cost."""
+    """One training from scratch; its best epoch's validation scores and the AUC of each epoch."""
     config = WholeSlideTraining(
         name=out.name,
         classes=CLASSES,
@@ -167,15 +166,13 @@ def train_whole(
         augmentation=AugmentSpec(stain=0.1, brightness=0.2),
     )
     trainer = WholeSlideTrainer(config, rows, root, out, on_plan=print)
-    started = time.perf_counter()
     trainer.run()
-    seconds = time.perf_counter() - started
     validation = [row for row in rows if row.split == "val"]
     # The bundle holds the best epoch's weights, the trainer the last one's.
     trainer.network.load_state_dict(load_bundle(out)[1])
     scores = trainer.predict(validation)[:, 1]
     curve = [round(figures["validation_auc"], 4) for figures in trainer.history]
-    return {"scores": scores, "seconds": round(seconds), "curve": curve}
+    return {"scores": scores, "curve": curve}
 
 
 def score_patch(bundle: Path, rows: list[Row], root: Path, scratch: Path) -> NDArray[np.float64]:
