@@ -127,11 +127,9 @@ class MemoryBoundary:
         """
         if self._pages is None:
             return
-        n, _, h, w = self.shape
-        cell = self.shape[1] * self.dtype.itemsize
-        for row in range(n * h):
-            if not rect.y0 <= row % h < rect.y1:
-                continue
+        n, c, h, w = self.shape
+        cell = c * self.dtype.itemsize
+        for row in (sample * h + y for sample in range(n) for y in range(rect.y0, rect.y1)):
             start = (row * w + rect.x0) * cell // mmap.PAGESIZE * mmap.PAGESIZE
             try:
                 self._pages.madvise(_POPULATE_WRITE, start, (row * w + rect.x1) * cell - start)
@@ -258,6 +256,11 @@ def anonymous_zeros(
     if huge_pages and hasattr(mmap, "MADV_HUGEPAGE"):
         pages.madvise(mmap.MADV_HUGEPAGE)
     return torch.frombuffer(pages, dtype=dtype, count=elements), pages
+
+
+def on_device(place: Place, *, on_cuda: bool) -> bool:
+    """Whether boundaries at this place take memory of the device that computes."""
+    return place == "device" or (place == "host" and not on_cuda)
 
 
 def make_boundary(

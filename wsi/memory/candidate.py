@@ -10,12 +10,12 @@ CPU_TILE_SLACK = 2.4
 1,536 to 3,584 px: what convolutions' backward takes for itself, copies on the way to and from
 boundaries, holes that tiles of unlike sizes leave."""
 
+CPU_GRAPH_SLACK = 1.15
+"""The same of graphs that wait."""
+
 CPU_USABLE = 0.87
 """What an update on a CPU may use of its memory: kept graphs and what runs beside them leave holes
 in the heap, measured with tiles of unlike sizes over two updates."""
-
-CPU_GRAPH_SLACK = 1.15
-"""The same of graphs that wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

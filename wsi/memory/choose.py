@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import torch
 
-from wsi.memory.boundary import Place
+from wsi.memory.boundary import Place, on_device
 from wsi.memory.candidate import CPU_GRAPH_SLACK, CPU_TILE_SLACK
-from wsi.memory.ledger import Held, Ledger, working_bytes
+from wsi.memory.ledger import Held, Ledger, rest_bytes, working_bytes
 from wsi.memory.mode import RunOptions
 from wsi.memory.parts import Pass
 from wsi.memory.profile import StageProfile, graph_weight_bytes
@@ -62,10 +62,8 @@ class _Sizes:
                     sending=max((self.sending(index, part) for part in parts), default=0.0),
                 )
             )
-        if not rest:
-            return Ledger(held)
         top = self.stages[-1][-1].out_elements * self.dtype.itemsize
-        return Ledger(held, working_bytes(rest, graph=True) + top * (1 if counted else 2))
+        return Ledger(held, rest_bytes(rest, top, graph=True, top_counted=counted))
 
 
 def choose_kept(
@@ -91,7 +89,7 @@ def choose_kept(
     stages = [profiles[group.first : group.stop] for group in work.groups]
     dtype = run.autocast or work.network.dtype
     sizes = _Sizes(work, stages, dtype, on_cpu)
-    counted = boundaries == "device" or (boundaries == "host" and on_cpu)
+    counted = on_device(boundaries, on_cuda=not on_cpu)
     ledger = sizes.ledger(counted=counted, rest=profiles[work.groups[-1].stop :])
     for index in reversed(range(first, len(work.groups))):
         _choose_of_group(sizes, ledger, limit, index)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from wsi.errors import MemoryPlanError
-from wsi.memory.boundary import Place
+from wsi.memory.boundary import Place, on_device
 from wsi.memory.candidate import (
     CPU_GRAPH_SLACK,
     CPU_TILE_SLACK,
@@ -18,7 +18,7 @@ from wsi.memory.candidate import (
     PlanRow,
     Speed,
 )
-from wsi.memory.ledger import Held, Ledger, working_bytes
+from wsi.memory.ledger import Held, Ledger, rest_bytes, working_bytes
 from wsi.memory.mode import MAX_ELEMENTS
 from wsi.memory.network import StagedNetwork
 from wsi.memory.norms import refuse_image_wide_norm
@@ -222,7 +222,7 @@ class CostModel:
         if merged:
             ranges = [(0, tail)]
         groups = tuple(self._choose_tile(a, b, working_bytes) for a, b in ranges)
-        in_memory = place == "device" or (place == "host" and not self.budget.on_cuda)
+        in_memory = on_device(place, on_cuda=self.budget.on_cuda)
         kept = [self.boundary_bytes(group.stop) for group in groups]
         stored = self._boundaries_peak(kept, tail)
         graphs = [0.0] * len(groups)
@@ -312,9 +312,7 @@ class CostModel:
             )
             for group in groups
         ]
-        rest = self._rest_bytes(tail)
-        # The in-core stages take a boundary that is in memory as it is.
-        return Ledger(held, rest - self.boundary_bytes(tail) if rest and in_memory else rest)
+        return Ledger(held, self._rest_bytes(tail, top_counted=in_memory))
 
     def _keep_graphs(self, ledger: Ledger, groups: tuple[Group, ...]) -> None:
         """Enter into the ledger the graphs that fit.
@@ -343,9 +341,11 @@ class CostModel:
             wider.append(group)
         return tuple(wider)
 
-    def _rest_bytes(self, tail: int) -> int:
+    def _rest_bytes(self, tail: int, *, top_counted: bool = False) -> int:
         """What the in-core stages after the groups keep and need; 0 for none."""
-        rest = self.profiles[tail:]
-        if not rest:
-            return 0
-        return working_bytes(rest, graph=self.training) + 2 * self.boundary_bytes(tail)
+        return rest_bytes(
+            self.profiles[tail:],
+            self.boundary_bytes(tail),
+            graph=self.training,
+            top_counted=top_counted,
+        )

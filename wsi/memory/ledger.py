@@ -81,3 +81,20 @@ def working_bytes(profiles: Sequence[StageProfile], *, graph: bool) -> int:
     """What stages take while they run on the whole image: with ``graph`` also what they save."""
     saved = sum(profile.saved_bytes for profile in profiles) if graph else 0
     return saved + 2 * max(profile.live_bytes for profile in profiles)
+
+
+def rest_bytes(
+    rest: Sequence[StageProfile], top_bytes: int, *, graph: bool, top_counted: bool
+) -> int:
+    """What in-core stages after the groups keep and need; 0 for none.
+
+    Args:
+        rest: their profiles.
+        top_bytes: of the last boundary.
+        graph: whether they keep what backward needs.
+        top_counted: whether that boundary is counted already: it is then taken as it is, and
+            only its gradient comes on top; else a copy of it does, too.
+    """
+    if not rest:
+        return 0
+    return working_bytes(rest, graph=graph) + top_bytes * (1 if top_counted else 2)
