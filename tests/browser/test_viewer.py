@@ -97,7 +97,6 @@ def test_knobs_change_the_picture_without_asking_the_service(tab: Tab, fake: Fak
     tab.page.get_by_label("Outlines").uncheck()
     tab.page.keyboard.press("o")
     settle(tab)
-    tab.page.wait_for_load_state("networkidle")
     asked = len(fake.requests)
     before = tab.page.evaluate(SUM, ".pane .heat-canvas")
     tab.page.get_by_label("Threshold").fill("0.8")
@@ -115,7 +114,8 @@ def test_knobs_change_the_picture_without_asking_the_service(tab: Tab, fake: Fak
     tab.page.get_by_label("Opacity").fill("0")
     settle(tab)
     assert painted(tab) == 0
-    assert len(fake.requests) == asked
+    # The slide's own tiles may still be on their way.
+    assert [r for r in fake.requests[asked:] if "/slide_files/" not in r] == []
 
 
 def test_class_kind_and_pipeline_each_show_another_map(tab: Tab, fake: Fake) -> None:
