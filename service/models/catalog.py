@@ -1,12 +1,9 @@
 """Which models are installed: the ``model.json`` of every bundle in the models folder."""
 
-import logging
 from pathlib import Path
 
 from wsi.errors import ModelError
-from wsi.models.card import AGGREGATOR, CARD_FILE, ModelCard, read_card
-
-_log = logging.getLogger(__name__)
+from wsi.models.card import AGGREGATOR, ModelCard, list_cards
 
 
 class ModelCatalog:
@@ -20,18 +17,7 @@ class ModelCatalog:
 
         A damaged one is logged and does not hide the rest.
         """
-        cards = []
-        for path in sorted(self._folder.glob(f"*/{CARD_FILE}")):
-            if path.parent.name.startswith("."):
-                continue
-            try:
-                card = read_card(path.parent)
-            except ModelError as error:
-                _log.error("%s", error)
-                continue
-            if card.pipeline != AGGREGATOR:
-                cards.append(card)
-        return sorted(cards, key=lambda card: (card.created_at, card.name), reverse=True)
+        return [card for card in list_cards(self._folder) if card.pipeline != AGGREGATOR]
 
     def choose(self, pipeline: str, model: str | None) -> ModelCard:
         """The named model, or the newest of this pipeline.

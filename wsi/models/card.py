@@ -2,12 +2,15 @@
 
 import dataclasses
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from wsi.errors import ModelError
+
+_log = logging.getLogger(__name__)
 
 CARD_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
@@ -93,14 +96,14 @@ def read_card(bundle: Path) -> ModelCard:
 def list_cards(models_dir: Path) -> list[ModelCard]:
     """Cards of all bundles in a folder, newest first. A folder without a card is passed over.
 
-    Raises:
-        ModelError: a card is damaged.
+    A damaged card is logged and does not hide the rest.
     """
-    if not models_dir.is_dir():
-        return []
-    cards = [
-        read_card(path)
-        for path in models_dir.iterdir()
-        if (path / CARD_FILE).is_file() and not path.name.startswith(".")
-    ]
+    cards = []
+    for path in sorted(models_dir.glob(f"*/{CARD_FILE}")):
+        if path.parent.name.startswith("."):
+            continue
+        try:
+            cards.append(read_card(path.parent))
+        except ModelError as error:
+            _log.error("%s", error)
     return sorted(cards, key=lambda card: (card.created_at, card.name), reverse=True)

@@ -75,6 +75,16 @@ def test_models_are_listed_newest_first(tmp_path: Path) -> None:
     assert list_cards(tmp_path / "nowhere") == []
 
 
+def test_a_damaged_bundle_is_named_and_the_rest_listed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("good", "bad"):
+        save_bundle(tmp_path / name, CARD, {"w": torch.zeros(1)})
+    (tmp_path / "bad" / CARD_FILE).write_text("{")
+    assert [card.name for card in list_cards(tmp_path)] == ["good"]
+    assert str(tmp_path / "bad") in caplog.text
+
+
 @pytest.mark.parametrize("mask", [0o022, 0o077])
 def test_every_user_may_read_a_bundle_and_only_its_owner_may_change_it(
     mask: int, tmp_path: Path
