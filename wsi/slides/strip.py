@@ -39,6 +39,10 @@ def strip_labels(source: Path, target: Path, *, name: str | None = None) -> tupl
         try:
             if slide.vendor == "dicom":
                 removed = strip_dicom(source, target, name=name)
+            elif source.is_dir():
+                raise UnsupportedSlideError(
+                    name, "a folder is stripped where it holds a DICOM slide; name the slide's file"
+                )
             elif slide.vendor in _TIFF:
                 sizes = [level.size for level in slide.levels]
                 aperio = slide.vendor == "aperio"

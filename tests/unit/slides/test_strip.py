@@ -135,6 +135,14 @@ def test_a_layout_that_may_hide_images_is_refused_and_leaves_no_copy(tmp_path: P
     assert not (tmp_path / "copy.svs").exists()
 
 
+def test_a_folder_without_dicom_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    write_svs(tmp_path / "in" / "a.svs")
+    with pytest.raises(UnsupportedSlideError, match="name the slide's file"):
+        strip_labels(tmp_path / "in", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:
     slide = write_svs(tmp_path / "a.svs")
     with pytest.raises(FileExistsError):
