@@ -12,14 +12,17 @@ full, half and quarter resolution. The patch pipeline learns from the labels of 
 patches, and scores the same validation slides, as it is and with gated attention trained on the
 training slides' embeddings.
 
-    python -m benchmarks.collages [--seeds 3] [--patch-models FOLDER] [--processes 2]
+    python -m benchmarks.collages [--seeds 3] [--patch-models FOLDER] [--processes 2] [--resume]
     python -m benchmarks.collages --draw FOLDER
 
-The second trains nothing: it writes the slides, where cancer lies in them (GeoJSON), and all.csv.
+With ``--resume`` figures that the results file holds already are kept and the rest is trained.
+The second command trains nothing: it writes the slides, where cancer lies in them (GeoJSON) and
+all.csv.
 """
 
 import argparse
 import csv
+import json
 import multiprocessing
 import os
 import statistics
@@ -148,20 +151,25 @@ def _choose(own: list[Row], positive: bool, rng: np.random.Generator) -> list[Ro
 def train_whole(
     rows: list[Row], root: Path, out: Path, mpp: float, epochs: int, seed: int
 ) -> dict[str, Any]:
-    """One training from scratch; its best epoch's validation scores and the AUC of each epoch."""
+    """One training from scratch; its best epoch's validation scores and the AUC of each epoch.
+
+    GroupNorm spans the image, so slides run in-core; they are small. With ``norm="cell"``, which
+    tiles can do, some seeds learnt next to nothing in as many epochs.
+    """
     config = WholeSlideTraining(
         name=out.name,
         classes=CLASSES,
         mpp=mpp,
-        architecture="resnet18",
-        norm="cell",
-        pooling="lse",
+        architecture="resnet10",
+        norm="group",
+        pooling="average",
         epochs=epochs,
-        accumulate=4,
+        accumulate=1,
         learning_rate=3e-4,
         weight_decay=0.05,
         warmup=20,
         label_smoothing=0.05,
+        checkpoint_updates=1000,
         seed=seed,
         augmentation=AugmentSpec(stain=0.1, brightness=0.2),
     )
@@ -241,6 +249,7 @@ def main() -> None:
     parser.add_argument(
         "--processes", type=int, default=2, help="Trainings at once; they share the cores."
     )
+    parser.add_argument("--resume", action="store_true", help="Keep the figures that are there.")
     parser.add_argument("--draw", type=Path, metavar="FOLDER", help="Only write the slides.")
     arguments = parser.parse_args()
     default = Path(__file__).parents[1] / ".." / "shared" / "data"
@@ -260,6 +269,9 @@ def main() -> None:
 def run(arguments: argparse.Namespace, data: Path, folder: Path, pool: Executor) -> None:
     """Every training of both pipelines; the figures are written as they come."""
     figures: dict[str, Any] = {}
+    written = RESULTS / f"{result_name(arguments.only)}.json"
+    if arguments.resume and written.exists():
+        figures = json.loads(written.read_text())["figures"]
     rows: list[Row] = []
     for kind, scale, seeds in (
         ("own", OWN, arguments.seeds),
@@ -270,29 +282,35 @@ def run(arguments: argparse.Namespace, data: Path, folder: Path, pool: Executor)
         root = folder / kind
         root.mkdir()
         rows = draw_slides(data / "idc_patches", root, scale)
-        for label, entry in run_scale(rows, root, kind, scale, seeds, pool):
+        for label, entry in run_scale(rows, root, kind, scale, seeds, pool, set(figures)):
             figures[label] = entry
             print(label, entry, flush=True)
             write_figures(figures, rows, arguments.only)
-    trained = [
-        pool.submit(
-            train_and_score_patches,
-            data,
-            (arguments.patch_models or folder) / f"idc-{seed}",
-            rows,
-            root,
-            folder,
-            seed,
-            arguments.patch_epochs,
-        )
-        for seed in range(arguments.seeds)
-    ]
-    labels = validation_labels(rows)
-    plain, attended = zip(*(future.result() for future in trained), strict=True)
-    figures["patch pipeline"] = summarize(labels, plain)
-    figures["patch pipeline, gated attention"] = summarize(labels, attended)
-    print(list(figures.items())[-2:], flush=True)
+    plain, attended = "patch pipeline", "patch pipeline, gated attention"
+    if rows and plain not in figures:
+        trained = [
+            pool.submit(
+                train_and_score_patches,
+                data,
+                (arguments.patch_models or folder) / f"idc-{seed}",
+                rows,
+                root,
+                folder,
+                seed,
+                arguments.patch_epochs,
+            )
+            for seed in range(arguments.seeds)
+        ]
+        scores = zip(*(future.result() for future in trained), strict=True)
+        labels = validation_labels(rows)
+        for label, values in zip((plain, attended), scores, strict=True):
+            figures[label] = summarize(labels, values) | {"patch_epochs": arguments.patch_epochs}
     write_figures(figures, rows, arguments.only)
+
+
+def result_name(only: str | None) -> str:
+    """Of the files under results/: named after the scale where only one was run."""
+    return f"collages_{only}" if only else "collages"
 
 
 def validation_labels(rows: list[Row]) -> NDArray[np.int64]:
@@ -301,9 +319,18 @@ def validation_labels(rows: list[Row]) -> NDArray[np.int64]:
 
 
 def run_scale(
-    rows: list[Row], root: Path, kind: str, scale: Scale, seeds: int, pool: Executor
+    rows: list[Row],
+    root: Path,
+    kind: str,
+    scale: Scale,
+    seeds: int,
+    pool: Executor,
+    known: set[str],
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every training on one set of collages; a label and its figures for each resolution."""
+    """Every training on one set of collages; a label and its figures for each resolution.
+
+    Resolutions whose label is known already are left out.
+    """
     with open_slide(root / rows[0].path) as slide:
         size = (slide.size.width, slide.size.height)
     trained = {
@@ -320,18 +347,23 @@ def run_scale(
             for seed in range(seeds)
         ]
         for share in SHARES
+        if label_of(kind, share) not in known
     }
     for share, futures in trained.items():
         runs = [future.result() for future in futures]
         summary = summarize(validation_labels(rows), [run.pop("scores") for run in runs])
         pixels = [round(side * share) for side in size]
-        label = f"whole-slide, {kind} scale, {share:g} of the resolution"
-        yield label, {**summary, "slide_px": pixels, "runs": runs}
+        yield label_of(kind, share), {**summary, "slide_px": pixels, "runs": runs}
+
+
+def label_of(kind: str, share: float) -> str:
+    """What the figures of a resolution go by."""
+    return f"whole-slide, {kind} scale, {share:g} of the resolution"
 
 
 def write_figures(figures: dict[str, Any], rows: list[Row], only: str | None) -> None:
-    """The table, the line and the plot, named after the scale where only one was run."""
-    name = f"collages_{only}" if only else "collages"
+    """The table, the line and the plot."""
+    name = result_name(only)
     figure = Figure(figsize=(6.5, 3.6), layout="constrained")
     axes = figure.add_subplot(ylabel="AUC on validation patients", ylim=(0.4, 1.02))
     for number, entry in enumerate(figures.values()):
