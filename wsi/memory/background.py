@@ -91,6 +91,12 @@ def twin_cells(reach: Reach, size: int, twin: int) -> Indices:
     return np.where(low, np.minimum(at, twins - 1), np.where(high, at - cells + twins, middle))
 
 
+def nonzero_cells(gradient: Tensor) -> Mask:
+    """Where any channel of any sample has a gradient: (h, w)."""
+    mask: Mask = (gradient != 0).any(1).any(0).cpu().numpy()
+    return mask
+
+
 @dataclass
 class Twin:
     """The twin image and what each boundary has of it.
@@ -168,20 +174,19 @@ def _reaches(network: StagedNetwork) -> list[Reach]:
 
 
 class TwinGradient:
-    """Collects the gradients of background cells of a boundary, ``stop`` stages up."""
+    """Collects the gradients of background cells at the boundaries of a twin."""
 
-    def __init__(self, twin: Twin, stop: int) -> None:
+    def __init__(self, twin: Twin) -> None:
         self._twin = twin
-        self._stop = stop
-        out = twin.outputs[stop]
-        n, c, h, w = out.shape
-        accumulator = torch.float64 if out.dtype == torch.float64 else torch.float32
-        self._sum = torch.zeros((h * w, n, c), dtype=accumulator, device=out.device)
+        self._sums: dict[int, Tensor] = {}  # by number of stages run: (cells, N, C)
 
-    def take(self, gradient: Tensor, first_row: int, touched_hw: Mask | None = None) -> int:
+    def take(
+        self, stop: int, gradient: Tensor, first_row: int, touched_hw: Mask | None = None
+    ) -> int:
         """Add up the background cells' part of some rows (N, C, h, w).
 
         Args:
+            stop: number of stages up to the boundary.
             gradient: at these rows.
             first_row: where the rows lie in the boundary.
             touched_hw: where the boundary has a gradient at all; everywhere unless given.
@@ -189,28 +194,39 @@ class TwinGradient:
         Returns:
             The number of cells taken.
         """
+        twin = self._twin
         rows = slice(first_row, first_row + gradient.shape[2])
-        cells = self._twin.pure[self._stop][rows]
+        cells = twin.pure[stop][rows]
         y, x = np.nonzero(cells if touched_hw is None else cells & touched_hw[rows])
         if not len(y):
             return 0
-        width = self._twin.outputs[self._stop].shape[3]
-        to = self._twin.rows[self._stop][rows][y] * width + self._twin.columns[self._stop][x]
+        to = twin.rows[stop][rows][y] * twin.outputs[stop].shape[3] + twin.columns[stop][x]
         at_y = torch.from_numpy(y).to(gradient.device)
         at_x = torch.from_numpy(x).to(gradient.device)
         nhwc = gradient.permute(0, 2, 3, 1)
         taken = nhwc[:, at_y, at_x].transpose(0, 1)  # (cells, N, C)
-        index = torch.from_numpy(to).to(self._sum.device)
-        self._sum.index_add_(0, index, taken.to(self._sum.device, self._sum.dtype))
+        sums = self._sums_at(stop)
+        sums.index_add_(0, torch.from_numpy(to).to(sums.device), taken.to(sums.device, sums.dtype))
         return len(y)
 
+    def _sums_at(self, stop: int) -> Tensor:
+        if stop not in self._sums:
+            out = self._twin.outputs[stop]
+            n, c, h, w = out.shape
+            accumulator = torch.float64 if out.dtype == torch.float64 else torch.float32
+            self._sums[stop] = torch.zeros((h * w, n, c), dtype=accumulator, device=out.device)
+        return self._sums[stop]
+
     def backward(self, network: StagedNetwork, run: RunOptions) -> None:
-        """Send the sums through the twin, adding to the parameters' gradients."""
-        out = self._twin.outputs[self._stop]
-        n, c, h, w = out.shape
-        gradient = self._sum.view(h, w, n, c).permute(2, 3, 0, 1)
+        """Send all sums through the twin at once, adding to the parameters' gradients."""
+        outputs, gradients, cells = [], [], self._twin.image
         with torch.enable_grad(), autocast(run):
-            cells = self._twin.image
-            for stage in network.stage_list[: self._stop]:
+            for index, stage in enumerate(network.stage_list[: max(self._sums, default=0)]):
                 cells = stage(cells)
-        torch.autograd.backward(cells, gradient.to(cells.dtype))
+                sums = self._sums.get(index + 1)
+                if sums is not None:
+                    n, c, h, w = cells.shape
+                    outputs.append(cells)
+                    gradients.append(sums.view(h, w, n, c).permute(2, 3, 0, 1).to(cells.dtype))
+        if outputs:
+            torch.autograd.backward(outputs, gradients)

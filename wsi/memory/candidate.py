@@ -13,9 +13,13 @@ boundaries, holes that tiles of unlike sizes leave."""
 CPU_GRAPH_SLACK = 1.15
 """The same of graphs that wait."""
 
-CPU_USABLE = 0.87
+CPU_USABLE = 0.85
 """What an update on a CPU may use of its memory: kept graphs and what runs beside them leave holes
 in the heap, measured with tiles of unlike sizes over two updates."""
+
+CPU_TRIM_ABOVE = 0.9
+"""Share of a CPU's memory from which on free heap is given back before a tile: holes fill up, and
+what one more tile takes beside them must fit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,5 @@
 """Which tiles of a slide keep their graph from forward to backward: those that memory allows."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -29,21 +28,29 @@ class _Sizes:
 
     def graph(self, index: int, part: Rect) -> float:
         """What the graph of a group's part holds."""
-        saved = sum(p.saved_bytes for p in self.stages[index]) * self.work.share(index, part)
+        saved = self._saved(index, part)
         weights = graph_weight_bytes(self.work.runners[index].stages, self.dtype)
         return (CPU_GRAPH_SLACK if self.on_cpu else 1.0) * (saved + weights)
 
     def replay(self, index: int, part: Rect) -> float:
         """What a part takes as it runs again."""
-        size, working = self.work.source.size, working_bytes(self.stages[index], graph=True)
-        pixels = 0 if index else TILES_READ * math.prod(size) * self.work.source.batch * 3
-        whole = self._tile_slack * working + pixels * self.work.network.dtype.itemsize
-        return self.work.share(index, part) * whole
+        working = self._tile_slack * self._saved(index, part) + self.sending(index, part)
+        if index:
+            return working
+        pixels = self.work.runners[index].needed(part).area * self.work.source.batch * 3
+        return working + TILES_READ * pixels * self.work.network.dtype.itemsize
 
     def sending(self, index: int, part: Rect) -> float:
         """What a part takes beside its graph, if that was kept."""
-        working = working_bytes(self.stages[index], graph=False)
-        return self._tile_slack * self.work.share(index, part) * working
+        share = self.work.runners[index].worked(part)[0]
+        return self._tile_slack * share * working_bytes(self.stages[index], graph=False)
+
+    def _saved(self, index: int, part: Rect) -> float:
+        """What the stages save of a part for backward."""
+        shares = self.work.runners[index].worked(part)
+        return sum(
+            p.saved_bytes * share for p, share in zip(self.stages[index], shares, strict=True)
+        )
 
     def ledger(self, *, counted: bool, rest: list[StageProfile]) -> Ledger:
         """What an update holds that keeps no graph.
@@ -78,7 +85,7 @@ def choose_kept(
     """Choose from the last group backwards, the largest tiles first, those that fit.
 
     Args:
-        work: the update; its ``kept`` and ``roomy`` are filled in.
+        work: the update; its ``kept`` is filled in.
         profiles: of the network's stages, on the whole image.
         run: for the device and the dtype.
         limit: of the device's memory for all but the network, in bytes.
@@ -93,7 +100,6 @@ def choose_kept(
     ledger = sizes.ledger(counted=counted, rest=profiles[work.groups[-1].stop :])
     for index in reversed(range(first, len(work.groups))):
         _choose_of_group(sizes, ledger, limit, index)
-    work.roomy = {index for index in range(len(stages)) if ledger.backward(index) < limit / 2}
 
 
 def _choose_of_group(sizes: _Sizes, ledger: Ledger, limit: int, index: int) -> None:

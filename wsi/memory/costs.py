@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 
 from wsi.errors import MemoryPlanError
@@ -12,6 +13,7 @@ from wsi.memory.boundary import Place, on_device
 from wsi.memory.candidate import (
     CPU_GRAPH_SLACK,
     CPU_TILE_SLACK,
+    CPU_TRIM_ABOVE,
     CPU_USABLE,
     Budget,
     Candidate,
@@ -23,7 +25,6 @@ from wsi.memory.mode import MAX_ELEMENTS
 from wsi.memory.network import StagedNetwork
 from wsi.memory.norms import refuse_image_wide_norm
 from wsi.memory.profile import StageProfile
-from wsi.memory.reach import chain
 from wsi.memory.source import TILES_READ
 from wsi.memory.tiling import Group, GroupRunner, cut_stages
 
@@ -148,22 +149,23 @@ class CostModel:
 
     # -- tiled
 
-    def tile_overhead(self, group: Group) -> float:
-        """Pixels computed for each pixel wanted, halo included."""
-        if group.tile_px is None:
-            return 1.0
+    def _runner(self, group: Group) -> GroupRunner:
         size = self.size
         for stage in self.network.stage_list[: group.first]:
             size = (stage.reach.out_size(size[0]), stage.reach.out_size(size[1]))
         stages = self.network.stage_list[group.first : group.stop]
-        runner = GroupRunner(stages, size, self._stride(group.first))
+        return GroupRunner(stages, size, self._stride(group.first))
+
+    def tile_overheads(self, group: Group) -> list[float]:
+        """For each stage, the cells it works on for each cell of its input, halo included."""
+        if group.tile_px is None:
+            return [1.0] * (group.stop - group.first)
+        runner, px = self._runner(group), group.tile_px
         # Rows and columns of a tiling are independent: the sum of areas is a product of sums.
-        read = [0, 0]
-        for rect in runner.out_tiles(group.tile_px, along=0):
-            read[0] += runner.needed(rect).height
-        for rect in runner.out_tiles(group.tile_px, along=1):
-            read[1] += runner.needed(rect).width
-        return read[0] * read[1] / (size[0] * size[1])
+        rows = [runner.worked_along(0, r.y0, r.y1) for r in runner.out_tiles(px, along=0)]
+        columns = [runner.worked_along(1, r.x0, r.x1) for r in runner.out_tiles(px, along=1)]
+        shares: list[float] = (np.sum(rows, axis=0) * np.sum(columns, axis=0)).tolist()
+        return shares
 
     def _stride(self, stop: int) -> int:
         return math.prod(stage.reach.stride for stage in self.network.stage_list[:stop])
@@ -171,18 +173,25 @@ class CostModel:
     def tile_bytes(self, group: Group, *, kept: bool = False) -> int:
         """Peak of one tile's replay on the device, or beside its graph if that was ``kept``."""
         profiles = self.profiles[group.first : group.stop]
-        whole = working_bytes(profiles, graph=self.training and not kept)
+        graph = self.training and not kept
         if group.tile_px is None:
-            return int(whole * self._tile_slack)
-        own = chain([s.reach for s in self.network.stage_list[group.first : group.stop]])
-        halo = (own.before + own.after) * self._stride(group.first)
-        stride = self._stride(group.stop)
-        side = [min(s, group.tile_px + halo + stride) for s in self.size]
-        tile = int(whole * self._tile_slack * side[0] * side[1] / (self.size[0] * self.size[1]))
+            return int(working_bytes(profiles, graph=graph) * self._tile_slack)
+        sides = self._tile_sides(group)
+        shares = [math.prod(side) / math.prod(self.size) for side in sides]
+        saved = sum(p.saved_bytes * share for p, share in zip(profiles, shares, strict=True))
+        working = (saved if graph else 0) + shares[0] * working_bytes(profiles, graph=False)
+        tile = int(working * self._tile_slack)
         if group.first or kept:
             return tile
-        pixels = self.batch * side[0] * side[1] * 3 * self.network.dtype.itemsize
+        pixels = self.batch * math.prod(sides[0]) * 3 * self.network.dtype.itemsize
         return tile + TILES_READ * pixels
+
+    def _tile_sides(self, group: Group) -> list[tuple[int, int]]:
+        """Height and width, in image pixels, of what each stage of a tile works on."""
+        assert group.tile_px is not None
+        before, own = self._stride(group.first), group.tile_px + self._stride(group.stop)
+        sides = (own + halo * before for halo in self._runner(group).halos)
+        return [(min(self.size[0], side), min(self.size[1], side)) for side in sides]
 
     def _choose_tile(self, first: int, stop: int, working_bytes: int) -> Group:
         """The largest tile whose replay keeps within the working set; else the smallest."""
@@ -238,12 +247,13 @@ class CostModel:
             peak += stored if in_memory else 0
         rows: list[PlanRow] = []
         for group, graph in zip(groups, graphs, strict=True):
-            tile, overhead = self.tile_bytes(group), self.tile_overhead(group)
-            share = graph / max(1, self._graph_bytes(group))
+            tile, share = self.tile_bytes(group), graph / max(1, self._graph_bytes(group))
             text = "whole" if group.tile_px is None else f"{group.tile_px} px"
             rows.extend(
                 PlanRow(p.label, "tiled", text, tile, self.seconds(p.flop * overhead, 4 - share))
-                for p in self.profiles[group.first : group.stop]
+                for p, overhead in zip(
+                    self.profiles[group.first : group.stop], self.tile_overheads(group), strict=True
+                )
             )
         rows.extend(
             PlanRow(p.label, "in-core", "whole", self.kept(p), self.seconds(p.flop, 3))
@@ -259,6 +269,9 @@ class CostModel:
             "groups": groups,
             "boundaries": place,
             "device_bytes": max(0, self._limit),
+            "resident_bytes": 0
+            if self.budget.on_cuda
+            else int(CPU_TRIM_ABOVE * self.budget.host_bytes),
         }
         return Candidate(
             "tiled",
@@ -287,9 +300,10 @@ class CostModel:
 
     def _graph_bytes(self, group: Group) -> int:
         """What the graphs of all tiles of a group hold."""
-        own = sum(p.saved_bytes for p in self.profiles[group.first : group.stop])
-        slack = 1.0 if self.budget.on_cuda else CPU_GRAPH_SLACK
-        return int(own * self.tile_overhead(group) * slack)
+        profiles = self.profiles[group.first : group.stop]
+        overheads = self.tile_overheads(group)
+        own = sum(p.saved_bytes * share for p, share in zip(profiles, overheads, strict=True))
+        return int(own * (1.0 if self.budget.on_cuda else CPU_GRAPH_SLACK))
 
     @property
     def _usable(self) -> float:

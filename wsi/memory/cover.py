@@ -18,6 +18,7 @@ _SQUARES_AT_ONCE = 24
 _COST_OF_A_TILE = 0.02
 
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 
 def bounding(wanted: Mask, tile: Rect) -> Rect | None:
@@ -38,8 +39,8 @@ def cover(runner: GroupRunner, wanted: Mask, tile_px: int | None) -> list[Rect]:
 
     A grid of squares, each a sixth of a tile wide, is split again and again by straight cuts from
     edge to edge; every piece shrinks to the wanted cells in it. Of all such splits the one is
-    taken that reads the fewest input cells, which is what a tile costs: dynamic programming over
-    the rectangles of squares. Slides of many tiles are covered in parts of six tiles a side.
+    taken whose stages work on the fewest cells, own and halo: dynamic programming over the
+    rectangles of squares. Slides of many tiles are covered in parts of four tiles a side.
 
     Args:
         runner: of the group.
@@ -108,11 +109,12 @@ class _Splits:
         limit: float,
     ) -> None:
         self._runner = runner
+        self._halo_worked = runner.halo_worked
         self._limit = limit
         self._fixed = _COST_OF_A_TILE * _read(runner.reach, square * _SQUARES_A_TILE) ** 2
         self._rows, self._columns = (math.ceil(side / square) for side in wanted.shape)
         self._boxes = {(1, 1): _squares(wanted, corner, square)}
-        self._cost: dict[tuple[int, int], npt.NDArray[np.float64]] = {}
+        self._cost: dict[tuple[int, int], Floats] = {}
         self._cut: dict[tuple[int, int], Ints] = {}  # rows above it, or minus columns left of it
         for h, w in product(range(1, self._rows + 1), range(1, self._columns + 1)):
             self._solve(h, w)
@@ -126,9 +128,11 @@ class _Splits:
             boxes = self._boxes[h - 1, 1].around(self._boxes[1, 1], np.s_[:rows], np.s_[h - 1 :])
         else:
             boxes = self._boxes[1, 1]
-        area = self._length(boxes.y0, boxes.y1, 0) * self._length(boxes.x0, boxes.x1, 1)
-        too_large = (area > self._limit) & (h * w > 1)
-        cost = np.where(boxes.empty, 0, np.where(too_large, np.inf, area + self._fixed))
+        rows_read, rows_worked = self._lengths(boxes.y0, boxes.y1, 0)
+        columns_read, columns_worked = self._lengths(boxes.x0, boxes.x1, 1)
+        too_large = (rows_read * columns_read > self._limit) & (h * w > 1)
+        work = rows_worked * columns_worked + self._fixed
+        cost = np.where(boxes.empty, 0, np.where(too_large, np.inf, work))
         cut = np.zeros_like(boxes.y0)
         for at in range(1, h):
             split = self._cost[at, w][:rows] + self._cost[h - at, w][at:]
@@ -140,13 +144,17 @@ class _Splits:
             cost = np.minimum(split, cost)
         self._boxes[h, w], self._cost[h, w], self._cut[h, w] = boxes, cost, cut
 
-    def _length(self, first: Ints, stop: Ints, axis: int) -> Ints:
-        """Input cells along an axis that output cells [first, stop) read."""
+    def _lengths(self, first: Ints, stop: Ints, axis: int) -> tuple[Ints, Floats]:
+        """Input cells along an axis that output cells [first, stop) read, and that stages work on.
+
+        The second is an average over the stages, as if no tile touched the border.
+        """
         reach = self._runner.reach
         low = np.maximum(first * reach.stride - reach.before, 0)
         high = (stop - 1) * reach.stride + reach.after + 1
-        length: Ints = np.minimum(high, self._runner.in_size[axis]) - low
-        return length
+        read: Ints = np.minimum(high, self._runner.in_size[axis]) - low
+        own = (stop - first) * reach.stride
+        return read, own + self._halo_worked * (read - own)
 
     def best(self) -> list[Rect]:
         """The rectangles of the best split of the whole part."""

@@ -68,10 +68,12 @@ class InCore:
     ) -> Inference:
         """See ``MemoryMode.infer``."""
         meter = Meter(self.run.torch_device)
+        through = self.run.through
+        embed = through(network.stage_list) if through else network.embed
         with evaluation(network), torch.inference_mode():
             image = self._image(network, source)
             with autocast(self.run):
-                embedding = self.run.forward_of(network.stage_list)(image)
+                embedding = embed(image)
             logits = network.classify(embedding)
         # Results leave inference mode, so that Grad-CAM may differentiate through them.
         kept = embedding.cpu().clone() if keep_embedding else None

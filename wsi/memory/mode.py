@@ -55,25 +55,10 @@ class RunOptions:
         if self.progress is not None:
             self.progress(min(1.0, share))
 
-    def forward_of(self, stages: Sequence[Stage]) -> Forward:
-        """A function that runs the stages for ``infer``: (N, C, H, W) -> (N, D, h, w)."""
-        return self.through(stages) if self.through else one_after_another(stages)
-
     @property
     def torch_device(self) -> torch.device:
         """The device, typed."""
         return torch.device(self.device)
-
-
-def one_after_another(stages: Sequence[Stage]) -> Forward:
-    """A chain of stages as one function."""
-
-    def run(cells: Tensor) -> Tensor:
-        for stage in stages:
-            cells = stage(cells)
-        return cells
-
-    return run
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 from wsi.errors import ConfigError
 from wsi.memory.norms import NormKind, replace_norm
 from wsi.memory.pooling import Pooling, PoolingKind, make_pooling
-from wsi.memory.reach import Reach, chain, window_of
+from wsi.memory.reach import Reach, chain, layers_of, reach_of
+from wsi.memory.unpadded import PADDED, Axes, run_unpadded
 
 
 class Stage(nn.Module):
@@ -30,8 +31,10 @@ class Stage(nn.Module):
         self.reach = reach_of(body)
         self.ends_in_relu = isinstance(body, BasicBlock | Bottleneck)
 
-    def forward(self, cells: Tensor) -> Tensor:
-        """(N, C_in, H, W) -> (N, channels, h, w)."""
+    def forward(self, cells: Tensor, unpadded: Axes = PADDED) -> Tensor:
+        """(N, C_in, H, W) -> (N, channels, h, w); ``unpadded`` for the inside of an image."""
+        if any(unpadded):
+            return run_unpadded(self.body, cells, unpadded)
         out: Tensor = self.body(cells)
         return out
 
@@ -113,31 +116,6 @@ class EmbeddingHead(nn.Module):
         return self.network.classify(cells)
 
 
-def reach_of(module: nn.Module) -> Reach:
-    """The reach of a module, from the layers in it.
-
-    Raises:
-        ConfigError: a layer whose reach is not known here.
-    """
-    if isinstance(module, nn.Conv2d | nn.MaxPool2d):
-        return Reach.of_window(window_of(module))
-    if isinstance(module, nn.Sequential):
-        return chain([reach_of(child) for child in module])
-    if isinstance(module, BasicBlock | Bottleneck):
-        convs: list[nn.Module] = [module.conv1, module.conv2]
-        if isinstance(module, Bottleneck):
-            convs.append(module.conv3)
-        shortcut = Reach() if module.downsample is None else reach_of(module.downsample)
-        return chain([reach_of(conv) for conv in convs]).beside(shortcut)
-    if any(
-        isinstance(part, nn.Conv2d | nn.modules.pooling._MaxPoolNd) for part in module.modules()
-    ):
-        raise ConfigError(f"the reach of {type(module).__name__} is not known")
-    if any(type(part).__name__.endswith("Pool2d") for part in module.modules()):
-        raise ConfigError(f"the reach of {type(module).__name__} is not known")
-    return Reach()  # activations and normalizations look at their own cell alone
-
-
 def _swap_norms(block: nn.Module, pairs: list[tuple[str, str]], kind: NormKind) -> None:
     for conv_name, norm_name in pairs:
         conv, norm = getattr(block, conv_name), getattr(block, norm_name)
@@ -151,12 +129,12 @@ def _swap_norms(block: nn.Module, pairs: list[tuple[str, str]], kind: NormKind) 
 def _block_stage(label: str, block: nn.Module, kind: NormKind) -> Stage:
     if not isinstance(block, BasicBlock | Bottleneck):
         raise ConfigError(f"{label} is a {type(block).__name__}; expected a torchvision block")
-    count = 3 if isinstance(block, Bottleneck) else 2
+    count = len(layers_of(block))
     _swap_norms(block, [(f"conv{i}", f"bn{i}") for i in range(1, count + 1)], kind)
     if block.downsample is not None:
         _swap_norms(block.downsample, [("0", "1")], kind)
-    last = block.conv3 if isinstance(block, Bottleneck) else block.conv2
-    return Stage(label, block, cast(nn.Conv2d, last).out_channels)
+    last, _ = layers_of(block)[-1]
+    return Stage(label, block, last.out_channels)
 
 
 def stage_network(

@@ -6,6 +6,8 @@ over the channels of each cell. BatchNorm in train mode and GroupNorm take stati
 whole image, so they need a mode that holds it whole: in_core, offload or unified.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal, get_args
 
 import torch
@@ -33,13 +35,64 @@ class FrozenNormConv2d(nn.Conv2d):
 
     norm_scale: Tensor
     norm_shift: Tensor
+    _held: tuple[Tensor, Tensor] | None = None
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of that one convolution."""
+        return self._held or (self.weight * self._scale, self.norm_shift)
+
+    @property
+    def _scale(self) -> Tensor:
+        return self.norm_scale[:, None, None, None]
+
+    def hold(self, dtype: torch.dtype) -> None:
+        """Fold now, for every call until ``release``. See ``folded_once``."""
+        weight = (self.weight.detach() * self._scale).to(dtype)
+        if self.weight.requires_grad and torch.is_grad_enabled():
+            weight.requires_grad_()
+            weight.register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
+                self._take_gradient
+            )
+        self._held = weight, self.norm_shift.to(dtype)
+
+    def release(self) -> None:
+        """Forget what is folded."""
+        self._held = None
+
+    def _take_gradient(self, folded: Tensor) -> None:
+        """Move a folded weight's gradient to the weight, by the product rule."""
+        assert folded.grad is not None
+        if self.weight.grad is None:
+            self.weight.grad = folded.grad.to(self.weight.dtype) * self._scale
+        else:
+            self.weight.grad.addcmul_(folded.grad, self._scale)
+        folded.grad = None
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C_in, H, W) -> (N, C_out, h, w)."""
-        weight = self.weight * self.norm_scale[:, None, None, None]
-        return F.conv2d(
-            input, weight, self.norm_shift, self.stride, self.padding, self.dilation, self.groups
-        )
+        weight, bias = self.folded()
+        return F.conv2d(input, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+@contextmanager
+def folded_once(network: nn.Module, dtype: torch.dtype) -> Iterator[None]:
+    """Fold frozen normalizations once for many tiles, not once a tile.
+
+    A tile of a late group is small and its weights are large; and graphs that are kept share the
+    folded weights.
+
+    Args:
+        network: its convolutions with a folded normalization are meant.
+        dtype: that they compute in.
+    """
+    layers = [module for module in network.modules() if isinstance(module, FrozenNormConv2d)]
+    try:
+        for layer in layers:
+            layer.hold(dtype)
+        yield
+    finally:
+        for layer in layers:
+            layer.release()
 
 
 class CellNorm2d(nn.Module):

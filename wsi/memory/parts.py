@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from wsi.memory.background import Mask, Twin
+from wsi.memory.background import Mask, Twin, TwinGradient
 from wsi.memory.cover import cover
 from wsi.memory.kept import KeptGraphs
 from wsi.memory.network import StagedNetwork
@@ -45,8 +45,7 @@ class Pass:
     """What one call over one image works with.
 
     Attributes:
-        roomy: groups whose backward holds so little that holes in the heap do no harm; to take
-            back the pages that filling holes gave up costs time.
+        background: collects its gradients, in an update of a slide that has some.
     """
 
     network: StagedNetwork
@@ -59,8 +58,8 @@ class Pass:
     tail_flop: int
     total_flop: int
     done_flop: float = 0.0
+    background: TwinGradient | None = None
     kept: KeptGraphs = field(default_factory=KeptGraphs)
-    roomy: set[int] = field(default_factory=set)
     counters: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(
             (
@@ -83,11 +82,6 @@ class Pass:
         pure = self.twin.pure[self.groups[index].stop]
         tiles = self.runners[index].out_tiles(self.groups[index].tile_px)
         return sum(bool(pure[tile.relative_to(0, 0)].all()) for tile in tiles)
-
-    def share(self, index: int, part: Rect) -> float:
-        """What share of a group's input a part reads."""
-        runner = self.runners[index]
-        return runner.needed(part).area / math.prod(runner.in_size)
 
     def held_cells(self, index: int) -> float:
         """Numbers in the boundary after a group, without the background that nobody writes."""

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from wsi.memory.network import StagedNetwork
+from wsi.memory.network import Stage, StagedNetwork
+from wsi.memory.norms import FrozenNormConv2d
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,10 @@ def _profile(
     return profiles
 
 
-def graph_weight_bytes(stages: Iterable[nn.Module], dtype: torch.dtype) -> int:
-    """What the graph of one tile holds of its own weights: folded, in the compute dtype."""
-    return dtype.itemsize * sum(p.numel() for s in stages for p in s.parameters())
+def graph_weight_bytes(stages: Iterable[Stage], dtype: torch.dtype) -> int:
+    """What the graph of one tile holds of its own weights: cast ones; folded ones are shared."""
+    layers = [m for stage in stages for m in stage.modules()]
+    shared = {id(layer.weight) for layer in layers if isinstance(layer, FrozenNormConv2d)}
+    own = {id(p): p for layer in layers for p in layer.parameters(recurse=False)}
+    cast = [p for key, p in own.items() if key not in shared and p.dtype != dtype]
+    return dtype.itemsize * sum(p.numel() for p in cast)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from torch import nn
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from wsi.errors import ConfigError
 
@@ -81,16 +82,32 @@ class Reach:
             size = window.out_size(size)
         return size
 
-    def needed(self, start: int, stop: int, size: int) -> tuple[int, int]:
+    def unpadded_size(self, size: int) -> int:
+        """Output cells along an axis of ``size`` input cells where no layer pads."""
+        return (size - self.before - self.after - 1) // self.stride + 1
+
+    def needs_padding(self, start: int, stop: int, size: int) -> bool:
+        """Whether output cells [start, stop) depend on cells beyond an axis of ``size`` cells."""
+        return start * self.stride < self.before or self._end(stop) > size
+
+    def needed(self, start: int, stop: int, size: int, *, padded: bool = True) -> tuple[int, int]:
         """Input cells needed for output cells [start, stop), cut at the true borders.
 
-        The first is rounded down to the stride, so that strided layers keep their phase when
-        they run over the cut alone. Where the range ends at a true border, each layer's own zero
-        padding there is the image's; elsewhere padding spoils only cells outside [start, stop).
+        Args:
+            start, stop: of the output.
+            size: of the input.
+            padded: whether the layers pad what they are given. Then the first cell is rounded
+                down to the stride, so that strided layers keep their phase when they run over the
+                cut alone. Where the range ends at a true border, each layer's own zero padding
+                there is the image's; elsewhere padding spoils only cells outside [start, stop).
         """
         first = start * self.stride - self.before
-        first = max(0, first // self.stride * self.stride)
-        return first, min(size, (stop - 1) * self.stride + self.after + 1)
+        if padded:
+            first = max(0, first // self.stride * self.stride)
+        return first, min(size, self._end(stop))
+
+    def _end(self, stop: int) -> int:
+        return (stop - 1) * self.stride + self.after + 1
 
 
 def chain(reaches: Sequence[Reach]) -> Reach:
@@ -125,3 +142,37 @@ def window_of(module: nn.Conv2d | nn.MaxPool2d) -> Window:
         _square(module.padding, "padding", module),
         _square(module.dilation, "dilation", module),
     )
+
+
+def reach_of(module: nn.Module) -> Reach:
+    """The reach of a module, from the layers in it.
+
+    Raises:
+        ConfigError: a layer whose reach is not known here.
+    """
+    if isinstance(module, nn.Conv2d | nn.MaxPool2d):
+        return Reach.of_window(window_of(module))
+    if isinstance(module, nn.Sequential):
+        return chain([reach_of(child) for child in module])
+    if isinstance(module, BasicBlock | Bottleneck):
+        path, shortcut = reach_of_paths(module)
+        return path.beside(shortcut)
+    if any(
+        isinstance(part, nn.Conv2d | nn.modules.pooling._MaxPoolNd) for part in module.modules()
+    ):
+        raise ConfigError(f"the reach of {type(module).__name__} is not known")
+    if any(type(part).__name__.endswith("Pool2d") for part in module.modules()):
+        raise ConfigError(f"the reach of {type(module).__name__} is not known")
+    return Reach()  # activations and normalizations look at their own cell alone
+
+
+def layers_of(block: BasicBlock | Bottleneck) -> list[tuple[nn.Conv2d, nn.Module]]:
+    """The convolutions on a residual block's path, each with its normalization."""
+    layers = [(block.conv1, block.bn1), (block.conv2, block.bn2)]
+    return [*layers, (block.conv3, block.bn3)] if isinstance(block, Bottleneck) else layers
+
+
+def reach_of_paths(block: BasicBlock | Bottleneck) -> tuple[Reach, Reach]:
+    """The reach of a residual block's convolutions, and that of its shortcut."""
+    path = chain([reach_of(conv) for conv, _ in layers_of(block)])
+    return path, Reach() if block.downsample is None else reach_of(block.downsample)

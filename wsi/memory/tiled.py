@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wsi.memory.background import Mask, TwinGradient, make_twin
+from wsi.memory.background import Mask, TwinGradient, make_twin, nonzero_cells
 from wsi.memory.boundary import Boundary, MemoryBoundary, Place, make_boundary
 from wsi.memory.choose import choose_kept
 from wsi.memory.cover import bounding
-from wsi.memory.meter import Meter, trim_heap
+from wsi.memory.meter import Meter, resident_host_bytes, trim_heap
 from wsi.memory.mode import (
     Inference,
     LossFunction,
@@ -35,7 +35,7 @@ from wsi.memory.mode import (
     to_device,
 )
 from wsi.memory.network import StagedNetwork
-from wsi.memory.norms import refuse_image_wide_norm
+from wsi.memory.norms import folded_once, refuse_image_wide_norm
 from wsi.memory.parts import Pass, needed_cells, tile_parts
 from wsi.memory.pieces import PiecewiseHead, row_pieces
 from wsi.memory.profile import profile_network
@@ -69,6 +69,8 @@ class Tiled:
             device_bytes: memory of the device for tiles, boundaries that are there and graphs.
                 What tiles and boundaries leave of it keeps graphs of tiles from forward, the last
                 groups' first, instead of running those tiles again. 0 keeps none.
+            resident_bytes: on a CPU, of the process: where more is resident, free heap is given
+                back to the system before a tile runs. 0 leaves that to the C library.
         """
 
         groups: tuple[Group, ...] | None = None
@@ -77,6 +79,7 @@ class Tiled:
         scratch: Path | None = None
         background: bool = True
         device_bytes: int = 0
+        resident_bytes: int = 0
 
     def __init__(self, run: RunOptions, options: Options) -> None:
         self.run = run
@@ -89,7 +92,8 @@ class Tiled:
         meter = Meter(self.run.torch_device)
         with evaluation(network), torch.inference_mode():
             work = self._prepare(network, source, step=False)
-            *before, top = self._forward(work, keep=False)
+            with folded_once(network, self._dtype or network.dtype):
+                *before, top = self._forward(work, keep=False)
             assert not before
             if self._tail(work):
                 cells = top.whole().to(self.run.torch_device)
@@ -114,23 +118,29 @@ class Tiled:
         meter = Meter(self.run.torch_device)
         refuse_image_wide_norm(network)
         work = self._prepare(network, source, step=True)
+        with folded_once(network, self._dtype or network.dtype):
+            return self._update(work, loss_fn, meter)
+
+    def _update(self, work: Pass, loss_fn: LossFunction, meter: Meter) -> StepResult:
         with torch.no_grad():
             boundaries = self._forward(work, keep=True)
         top = boundaries.pop()
         if self._tail(work):
             loss, logits, gradient = self._tail_backward(work, top, loss_fn)
         else:
-            head = PiecewiseHead(network, top, self.run)
+            head = PiecewiseHead(work.network, top, self.run)
             loss, logits = head.backward(loss_fn)
             gradient = self._like(work, top)
             head.gradient_into(gradient)
             top.close()
         mask: Mask | None = None
         for index in reversed(range(self._first_trainable(work), len(work.groups))):
-            mask = self._send_background(work, index, gradient, mask)
+            mask = self._take_background(work, index, gradient, mask)
             below = boundaries.pop() if index else None
             gradient, mask = self._backward_group(work, index, below, gradient, mask)
         gradient.close()
+        if work.background is not None:
+            work.background.backward(work.network, self.run)
         self.run.report(1.0)
         return StepResult(loss, logits, meter.read(work.counters))
 
@@ -152,8 +162,8 @@ class Tiled:
         runners, size, stride = [], source.size, 1
         for group in groups:
             stages = network.stage_list[group.first : group.stop]
-            forward = None if step else self.run.forward_of(stages)
-            runner = GroupRunner(stages, size, stride, forward)
+            engine = None if step else self.run.through
+            runner = GroupRunner(stages, size, stride, engine and engine(stages))
             runners.append(runner)
             size, stride = runner.out_size, runner.stride_px
         twin = None
@@ -167,6 +177,8 @@ class Tiled:
         tail = sum(p.flop for p in profiles[groups[-1].stop :])
         total = (4 * sum(flops) + 3 * tail) if step else sum(flops) + tail
         work = Pass(network, source, groups, runners, parts, twin, flops, tail, total)
+        if step and twin is not None:
+            work.background = TwinGradient(twin)
         if step and self.options.device_bytes:
             choose_kept(
                 work,
@@ -195,9 +207,10 @@ class Tiled:
     def _like(self, work: Pass, boundary: Boundary) -> Boundary:
         return self._boundary(work, boundary.shape, boundary.dtype)
 
-    def _tidy(self, outs: list[Rect]) -> None:
-        """Before a group of several tiles: drop the holes that the last one left in the heap."""
-        if len(outs) > 1 and self.run.torch_device.type == "cpu":
+    def _tidy(self) -> None:
+        """Before a tile: drop the holes that others left in the heap, where memory is short."""
+        limit = self.options.resident_bytes
+        if limit and self.run.torch_device.type == "cpu" and resident_host_bytes() > limit:
             trim_heap()
 
     def _tick(self, work: Pass, flop: float) -> None:
@@ -230,12 +243,12 @@ class Tiled:
         if work.twin is not None:
             self._write_background(work, index, above)
         area = sum(part.area for part in parts)
-        self._tidy(parts)
         for out, cells in zip(parts, self._inputs(work, index, below, parts), strict=True):
+            self._tidy()
             kept = work.kept.wants(index, out)
             cells.requires_grad_(kept and below is not None)
             with torch.set_grad_enabled(kept), autocast(self.run):
-                result = runner.forward(cells)
+                result = runner.run(cells, out)
             rows, columns = runner.inside(out).relative_to(0, 0)
             above.write(out, result.detach()[:, :, rows, columns])
             if kept:
@@ -298,10 +311,10 @@ class Tiled:
                 return index
         return len(work.groups)
 
-    def _send_background(
+    def _take_background(
         self, work: Pass, index: int, gradient: Boundary, mask: Mask | None
     ) -> Mask:
-        """Send the background's gradients at a group's output through the twin.
+        """Take the background's part of the gradient at a group's output, which tiles leave out.
 
         Args:
             work: the call.
@@ -312,23 +325,20 @@ class Tiled:
         Returns:
             Where the gradient that tissue's cells have is not zero: (h, w).
         """
-        twin, stop = work.twin, work.groups[index].stop
-        collector = None if twin is None else TwinGradient(twin, stop)
+        stop = work.groups[index].stop
+        pure = None if work.twin is None else work.twin.pure[stop]
         left = np.zeros(gradient.shape[2:], dtype=bool) if mask is None else mask
-        taken = 0
         for rect in row_pieces(gradient):
             rows = slice(rect.y0, rect.y1)
-            if mask is not None and (twin is None or not (mask & twin.pure[stop])[rows].any()):
+            if mask is not None and (pure is None or not (mask[rows] & pure[rows]).any()):
                 continue  # no background has a gradient here
             values = gradient.read(rect)
             if mask is None:
-                left[rows] = _nonzero(values)
-            if collector is not None:
-                taken += collector.take(values, rect.y0, left)
-        work.counters["cells_background_gradient"] += taken
-        if collector is not None and taken:
-            collector.backward(work.network, self.run)
-        return left if twin is None else left & ~twin.pure[stop]
+                left[rows] = nonzero_cells(values)
+            if work.background is not None:
+                taken = work.background.take(stop, values, rect.y0, left)
+                work.counters["cells_background_gradient"] += taken
+        return left if pure is None else left & ~pure
 
     def _backward_group(
         self, work: Pass, index: int, below: Boundary | None, gradient: Boundary, mask: Mask
@@ -360,7 +370,7 @@ class Tiled:
                 assert cells.grad is not None
                 rect = runner.needed(out)
                 result.add(rect, cells.grad)
-                touched[rect.relative_to(0, 0)] |= _nonzero(cells.grad)
+                touched[rect.relative_to(0, 0)] |= nonzero_cells(cells.grad)
             work.counters["tiles_backward"] += 1
             self._tick(work, 3 * work.flops[index] * out.area / area)
 
@@ -374,24 +384,17 @@ class Tiled:
                 del graph
                 work.counters["tiles_kept"] += 1
         work.kept.drop(index)
-        if index not in work.roomy:
-            self._tidy(replays)
         for out, cells in zip(replays, self._inputs(work, index, below, replays), strict=True):
+            self._tidy()
             cells.requires_grad_(below is not None)
             with torch.enable_grad(), autocast(self.run):
-                replayed = runner.forward(cells)
+                replayed = runner.run(cells, out)
             send(out, cells, replayed)
             del cells, replayed
         gradient.close()
         if below is not None:
             below.close()
         return result, touched
-
-
-def _nonzero(gradient: Tensor) -> Mask:
-    """Where any channel of any sample has a gradient: (h, w)."""
-    mask: Mask = (gradient != 0).any(1).any(0).cpu().numpy()
-    return mask
 
 
 MODE = Tiled

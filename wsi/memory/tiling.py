@@ -4,12 +4,15 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
+from torch import Tensor
+
 from wsi.errors import ConfigError, MemoryPlanError
-from wsi.memory.mode import MAX_ELEMENTS, Forward, one_after_another
+from wsi.memory.mode import MAX_ELEMENTS, Forward
 from wsi.memory.network import Stage, StagedNetwork
 from wsi.memory.profile import StageProfile
 from wsi.memory.reach import chain
 from wsi.memory.source import ImageSource, Rect
+from wsi.memory.unpadded import Axes
 
 FIRST_CUT_STRIDE = 8
 """Stages up to this stride form the first group: the boundaries inside it are the largest."""
@@ -122,11 +125,15 @@ def tiles(height: int, width: int, tile: int | None) -> list[Rect]:
 class GroupRunner:
     """Runs the stages of a group on one tile at a time.
 
+    Where all that a tile depends on along an axis lies in the image, its layers run there without
+    padding. Elsewhere each pads with zeros on both sides of what it is given, which is right
+    where the tile ends at the image's border; on the other side it spoils only halo.
+
     Args:
         stages: the group's stages.
         in_size: height and width of the group's whole input.
         stride_before: image pixels a cell of that input.
-        forward: runs the stages; ``None`` runs them one after another.
+        forward: runs the stages, each with its padding; ``None`` runs them here.
     """
 
     def __init__(
@@ -137,10 +144,10 @@ class GroupRunner:
         forward: Forward | None = None,
     ) -> None:
         self.stages = stages
-        self.forward = forward or one_after_another(stages)
         self.in_size = in_size
         self.reach = chain([stage.reach for stage in stages])
         self.stride_px = stride_before * self.reach.stride
+        self._padding_forward = forward
 
     @property
     def out_size(self) -> tuple[int, int]:
@@ -159,19 +166,72 @@ class GroupRunner:
         height, width = self.out_size
         return tiles(1 if along == 1 else height, 1 if along == 0 else width, cells)
 
+    def _unpadded(self, axis: int, start: int, stop: int) -> bool:
+        """Whether layers run without padding along an axis, for output cells [start, stop)."""
+        needs_padding = self.reach.needs_padding(start, stop, self.in_size[axis])
+        return not needs_padding and self._padding_forward is None
+
+    def _axes(self, out: Rect) -> Axes:
+        return self._unpadded(0, out.y0, out.y1), self._unpadded(1, out.x0, out.x1)
+
+    def _needed_along(self, axis: int, start: int, stop: int) -> tuple[int, int]:
+        padded = not self._unpadded(axis, start, stop)
+        return self.reach.needed(start, stop, self.in_size[axis], padded=padded)
+
     def needed(self, out: Rect) -> Rect:
-        """The rectangle of the group's input that the output rectangle depends on."""
-        height, width = self.in_size
-        y0, y1 = self.reach.needed(out.y0, out.y1, height)
-        x0, x1 = self.reach.needed(out.x0, out.x1, width)
+        """The rectangle of the group's input that the output rectangle is made from."""
+        y0, y1 = self._needed_along(0, out.y0, out.y1)
+        x0, x1 = self._needed_along(1, out.x0, out.x1)
         return Rect(y0, x0, y1, x1)
 
-    def inside(self, out: Rect) -> Rect:
-        """Where an output rectangle lies in what ``forward`` makes of its input, ``needed(out)``.
+    def run(self, cells: Tensor, out: Rect) -> Tensor:
+        """What the stages make of ``needed(out)``; ``inside(out)`` is where ``out`` lies in it."""
+        if self._padding_forward is not None:
+            return self._padding_forward(cells)
+        axes = self._axes(out)
+        for stage in self.stages:
+            cells = stage(cells, axes)
+        return cells
 
-        Each stage pads with zeros on all sides of what it is given. That is right where the tile
-        ends at the image's border, and elsewhere spoils only halo, which lies around this.
-        """
-        at, stride = self.needed(out), self.reach.stride
-        y, x = at.y0 // stride, at.x0 // stride
+    def inside(self, out: Rect) -> Rect:
+        """Where an output rectangle lies in what ``run`` makes: all of it, but for spoiled halo."""
+        at, stride, (rows, columns) = self.needed(out), self.reach.stride, self._axes(out)
+        y = out.y0 if rows else at.y0 // stride
+        x = out.x0 if columns else at.x0 // stride
         return Rect(out.y0 - y, out.x0 - x, out.y1 - y, out.x1 - x)
+
+    def worked(self, out: Rect) -> list[float]:
+        """The share of each stage's whole input that it runs on for an output rectangle."""
+        rows = self.worked_along(0, out.y0, out.y1)
+        columns = self.worked_along(1, out.x0, out.x1)
+        return [y * x for y, x in zip(rows, columns, strict=True)]
+
+    def worked_along(self, axis: int, start: int, stop: int) -> list[float]:
+        """The share of each stage's whole input along an axis, for output cells [start, stop)."""
+        whole, unpadded, shares = self.in_size[axis], self._unpadded(axis, start, stop), []
+        first, last = self._needed_along(axis, start, stop)
+        side = last - first
+        for stage in self.stages:
+            shares.append(side / whole)
+            reach = stage.reach
+            side = reach.unpadded_size(side) if unpadded else reach.out_size(side)
+            whole = reach.out_size(whole)
+        return shares
+
+    @property
+    def halos(self) -> list[int]:
+        """Each stage's halo inside the image, before and after, in cells of the group's input."""
+        halos, stride = [], 1
+        for index, stage in enumerate(self.stages):
+            left = chain([later.reach for later in self.stages[index:]])
+            halos.append((left.before + left.after) * stride)
+            stride *= stage.reach.stride
+        return halos
+
+    @property
+    def halo_worked(self) -> float:
+        """Of the halo that a tile reads, what its stages work on, on average, without padding."""
+        halos = self.halos
+        if self._padding_forward is not None or not halos[0]:
+            return 1.0
+        return sum(halos) / len(halos) / halos[0]

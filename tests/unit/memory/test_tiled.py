@@ -1,6 +1,5 @@
 import copy
 import dataclasses
-import resource
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,9 @@ from torch import Tensor
 
 from tests.unit.memory.networks import image, loss, network, relative_error, step, undamped
 from wsi.errors import ConfigError, MemoryPlanError
-from wsi.memory import Group, RunOptions, TensorSource, make_mode
+from wsi.memory import Group, RunOptions, TensorSource, make_mode, tiled
 from wsi.memory.boundary import MemoryBoundary
+from wsi.memory.meter import resident_host_bytes
 from wsi.memory.source import Rect
 
 POOLINGS = ["average", "max", "lse", "attention"]
@@ -201,7 +201,7 @@ def test_below_the_last_group_too_no_background_is_replayed() -> None:
 
 
 @pytest.mark.parametrize("boundaries", ["host", "disk"])
-@pytest.mark.parametrize("kept_mb", [40, 100_000], ids=["some", "all"])
+@pytest.mark.parametrize("kept_mb", [30, 100_000], ids=["some", "all"])
 @pytest.mark.parametrize("background", [True, False])
 def test_tiles_whose_graph_is_kept_give_the_gradients_of_a_replay(
     kept_mb: int, background: bool, boundaries: str
@@ -231,16 +231,29 @@ def test_no_graph_is_kept_of_stages_that_do_not_learn() -> None:
     assert 0 < counters["tiles_kept"] == counters["tiles_backward"] < counters["tiles_forward"]
 
 
-def _resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+LINUX_ONLY = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
 
 
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
+@LINUX_ONLY
+@pytest.mark.parametrize(("limit", "trims"), [(0, False), (1, True), (10**15, False)])
+def test_free_heap_is_given_back_before_a_tile_where_much_is_resident(
+    limit: int, trims: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    monkeypatch.setattr(tiled, "trim_heap", lambda: calls.append(None))
+    mode = make_mode("tiled", tile_px=96, resident_bytes=limit)
+    found = mode.step(network(18), TensorSource(image(256, 256)), loss)
+    counters = found.measured.counters
+    tiles = counters["tiles_forward"] + counters["tiles_backward"]
+    assert len(calls) == (tiles if trims else 0)
+
+
+@LINUX_ONLY
 def test_cells_of_the_background_that_nobody_reads_take_no_memory() -> None:
     boundary = MemoryBoundary((1, 64, 2048, 512), torch.float32, torch.device("cpu"), sparse=True)
-    before = _resident_bytes()
+    before = resident_host_bytes()
     boundary.write(Rect(0, 0, 64, 512), torch.ones(1, 64, 64, 512))
-    assert _resident_bytes() - before < 2048 * 512 * 64 * 4 / 4
+    assert resident_host_bytes() - before < 2048 * 512 * 64 * 4 / 4
     assert boundary.read(Rect(2000, 0, 2001, 2)).abs().sum() == 0
 
 

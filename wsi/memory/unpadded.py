@@ -1,0 +1,91 @@
+"""Layers on a tile's inside, without the padding that would only spoil halo.
+
+A layer with padding gives as many cells as it takes, those near a tile's edge wrong, and every
+layer after it computes them again. Without padding a tile shrinks, layer by layer, to its own
+part: the same values, less work, and nothing to cut off.
+"""
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from wsi.memory.norms import FrozenNormConv2d
+from wsi.memory.reach import layers_of, reach_of_paths
+
+Axes = tuple[bool, bool]
+"""For rows and for columns: whether layers run without padding along them."""
+PADDED: Axes = (False, False)
+
+
+def run_unpadded(module: nn.Module, cells: Tensor, axes: Axes) -> Tensor:
+    """A module's result (N, C, h, w) where padding is left out along some axes.
+
+    Args:
+        module: of the kinds that ``reach_of`` knows.
+        cells: (N, C_in, H, W).
+        axes: along which there is no padding; along the others it is the module's own.
+    """
+    if isinstance(module, nn.Conv2d):
+        weight, bias = module.weight, module.bias
+        if isinstance(module, FrozenNormConv2d):
+            weight, bias = module.folded()
+        padding = _padding(module.padding, axes)
+        return F.conv2d(cells, weight, bias, module.stride, padding, module.dilation, module.groups)
+    if isinstance(module, nn.MaxPool2d):
+        padding = _padding(module.padding, axes)
+        return F.max_pool2d(cells, module.kernel_size, module.stride, padding, module.dilation)
+    if isinstance(module, nn.Sequential):
+        for child in module:
+            cells = run_unpadded(child, cells, axes)
+        return cells
+    if isinstance(module, BasicBlock | Bottleneck):
+        return _run_block(module, cells, axes)
+    return cast(Tensor, module(cells))
+
+
+def _padding(padding: Any, axes: Axes) -> tuple[int, int]:
+    rows, columns = padding if isinstance(padding, tuple) else (padding, padding)
+    return (0 if axes[0] else rows), (0 if axes[1] else columns)
+
+
+def _run_block(block: BasicBlock | Bottleneck, cells: Tensor, axes: Axes) -> Tensor:
+    """What ``block.forward`` does, its shortcut cut to the cells that the convolutions leave."""
+    path, shortcut = reach_of_paths(block)
+    before, after = path.before - shortcut.before, path.after - shortcut.after
+    rows, columns = (
+        slice(before, length - after) if unpadded else slice(None)
+        for length, unpadded in zip(cells.shape[2:], axes, strict=True)
+    )
+    cells, beside = _Fork.apply(cells, rows, columns)
+    if block.downsample is not None:
+        beside = run_unpadded(block.downsample, beside, axes)
+    *first, (last, last_norm) = layers_of(block)
+    for conv, norm in first:
+        cells = block.relu(norm(run_unpadded(conv, cells, axes)))
+    cells = last_norm(run_unpadded(last, cells, axes))
+    cells += beside
+    return cast(Tensor, block.relu(cells))
+
+
+class _Fork(torch.autograd.Function):
+    """Cells, and a view of a part of them, for the two paths of a residual block.
+
+    Plain slicing would do. Its backward fills a tensor with zeros, copies the part's gradient into
+    it and adds that to the other path's, in NCHW order; here it is added in place.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, cells: Tensor, rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
+        ctx.part = rows, columns
+        # A slice keeps the strides; ``view_as`` would give a batch of one others: then it is NCHW.
+        return cells[:], cells[:, :, rows, columns]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, of_part: Tensor) -> tuple[Tensor, None, None]:
+        rows, columns = ctx.part
+        # One convolution alone takes the first output: its backward made this gradient anew.
+        gradient[:, :, rows, columns] += of_part
+        return gradient, None, None
