@@ -82,6 +82,11 @@ class Heart:
         """Why the job is to stop, if it is."""
         return self._halt
 
+    @property
+    def share(self) -> float:
+        """How much of the job is done, 0 to 1, as last told."""
+        return self._place[1]
+
     def progress(self, stage: str, share: float) -> None:
         """What the pipeline calls. Cheap: the database hears of it at the next beat.
 

@@ -26,7 +26,10 @@ _STORE_WAIT_S = 5.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Patience:
-    """How long what may take; see ``workers.settings.Settings``. All in seconds."""
+    """How long what may take; see ``workers.settings.Settings``. All in seconds.
+
+    ``away_s``: how long to wait for object storage that is away, and for room on a full disk.
+    """
 
     lease_s: float = 60.0
     beat_s: float = 1.0
@@ -134,7 +137,9 @@ def _analyze(
         if is_object(request.slide_path):
             seconds["fetch slide"] = time.monotonic() - fetched
         slide = held.enter_context(open_slide(file, mpp=request.mpp, name=request.slide_name))
-        slide_store = SlideStore(request.store_url)
+        slide_store = SlideStore(
+            request.store_url, when_full=_waiting("waiting for disk space", heart, patience)
+        )
         result = pipeline.analyze(slide, slide_store, heart.progress)
     heart.progress("storing the result", 1.0)
     stages = {**result.timings_s, **seconds}
@@ -152,20 +157,32 @@ def _local(
     held: ExitStack, place: str, slides: SlideCache, heart: Heart, patience: Patience
 ) -> Path:
     """The slide as a file, kept until ``held`` ends; an outage of object storage is waited out."""
-    give_up = time.monotonic() + patience.away_s
+    wait = _waiting("waiting for object storage", heart, patience)
     while True:
         try:
             return held.enter_context(
                 slides.local(place, lambda share: heart.progress(f"fetching, {share:.0%}", 0.0))
             )
         except SlideAwayError as error:
-            if time.monotonic() > give_up:
-                raise
-            _log.warning("%s; trying again", error)
-            again = time.monotonic() + patience.away_poll_s
-            while time.monotonic() < again:
-                heart.progress("waiting for object storage", 0.0)
-                time.sleep(min(patience.away_poll_s, patience.beat_s))
+            wait(error)
+
+
+def _waiting(stage: str, heart: Heart, patience: Patience) -> Callable[[WsiError], None]:
+    """A call that waits before another try, and raises what failed once patience is at its end."""
+    waited_s = 0.0
+
+    def wait(error: WsiError) -> None:
+        nonlocal waited_s
+        if waited_s >= patience.away_s:
+            raise error
+        _log.warning("%s; trying again", error)
+        begun = time.monotonic()
+        while time.monotonic() < begun + patience.away_poll_s:
+            heart.progress(stage, heart.share)
+            time.sleep(min(patience.away_poll_s, patience.beat_s))
+        waited_s += patience.away_poll_s
+
+    return wait
 
 
 def _failure(store: JobStore, job: Job, error: Exception) -> Callable[[], object]:

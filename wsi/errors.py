@@ -86,6 +86,12 @@ class StoreError(WsiError):
     """A slide store is missing, damaged, or cannot be written."""
 
 
+class StoreFullError(StoreError):
+    """There is no room where a slide store lies; later there may be."""
+
+    kind = "store"
+
+
 class ArtifactMissingError(StoreError):
     """The store does not hold a complete artifact of this kind and digest."""
 

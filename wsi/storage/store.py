@@ -5,20 +5,23 @@ spec, the slide, the model). It is written arrays first, and its ``complete`` ma
 reader sees all of it or nothing, on a local folder as on S3. ``docs/storage.md`` lists the arrays.
 """
 
+import errno
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from wsi.errors import ArtifactMissingError, StoreError
+from wsi.errors import ArtifactMissingError, StoreError, StoreFullError
+
+_T = TypeVar("_T")
 
 COMPLETE = "complete"
 
@@ -39,12 +42,17 @@ class Artifact:
     meta: Mapping[str, Any]
 
 
+def _give_up(error: StoreFullError) -> None:
+    raise error
+
+
 class SlideStore:
     """The derived data of one slide.
 
     Args:
         url: a local folder, or ``s3://bucket/prefix`` where s3fs is installed.
         read_only: do not make the store where there is none.
+        when_full: called when there is no room to write; to return tries again, to raise gives up.
 
     Every method raises ``StoreError`` where the place does not answer.
 
@@ -53,17 +61,34 @@ class SlideStore:
         StoreError: the place cannot be opened.
     """
 
-    def __init__(self, url: str, *, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        read_only: bool = False,
+        when_full: Callable[[StoreFullError], None] = _give_up,
+    ) -> None:
         self.url = url
-        with _store_errors(url, "cannot be opened"):
+        self._when_full = when_full
+        self._root = self._with_room(lambda: self._open(read_only))
+
+    def _open(self, read_only: bool) -> zarr.Group:
+        with _store_errors(self.url, "cannot be opened"):
             try:
-                self._root = zarr.open_group(url, mode="r" if read_only else "a", zarr_format=3)
+                return zarr.open_group(self.url, mode="r" if read_only else "a", zarr_format=3)
             except FileNotFoundError as error:
                 if not read_only:
                     raise
-                raise ArtifactMissingError(f"there is no slide store {url}") from error
+                raise ArtifactMissingError(f"there is no slide store {self.url}") from error
             except (ValueError, KeyError) as error:
-                raise StoreError(f"slide store {url} is damaged: {error}") from error
+                raise StoreError(f"slide store {self.url} is damaged: {error}") from error
+
+    def _with_room(self, write: Callable[[], _T]) -> _T:
+        while True:
+            try:
+                return write()
+            except StoreFullError as error:
+                self._when_full(error)
 
     def has(self, kind: str, digest: str) -> bool:
         """Whether a complete artifact is there."""
@@ -102,13 +127,16 @@ class SlideStore:
         """
         if self.has(kind, digest):
             return
-        with _store_errors(self.url, f"{kind}/{digest} was not written"):
-            group = self._root.require_group(f"{kind}/{digest}")
-            for name, array in arrays.items():
-                group.create_array(name, data=np.ascontiguousarray(array), overwrite=True)
-            group.update_attributes(
-                {**(attributes or {}), "wholeslide": dict(meta), COMPLETE: True}
-            )
+        all_attributes = {**(attributes or {}), "wholeslide": dict(meta), COMPLETE: True}
+
+        def write() -> None:
+            with _store_errors(self.url, f"{kind}/{digest} was not written"):
+                group = self._root.require_group(f"{kind}/{digest}")
+                for name, array in arrays.items():
+                    group.create_array(name, data=np.ascontiguousarray(array), overwrite=True)
+                group.update_attributes(all_attributes)
+
+        self._with_room(write)
 
     def get(self, kind: str, digest: str) -> Artifact:
         """A complete artifact, read into memory.
@@ -156,7 +184,10 @@ def _store_errors(url: str, what: str) -> Iterator[None]:
             f"slide store {url} {what}: {error}; pip install 'wholeslide[s3]'"
         ) from error
     except OSError as error:
-        raise StoreError(f"slide store {url} {what}: {error}") from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise (StoreFullError if full else StoreError)(
+            f"slide store {url} {what}: {error}"
+        ) from error
     except Exception as error:
         # s3fs passes errors of the libraries below it on, which only S3 users have.
         if type(error).__module__.split(".")[0] not in ("aiobotocore", "botocore", "aiohttp"):

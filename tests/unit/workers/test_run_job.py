@@ -1,5 +1,7 @@
 """One claimed job, run to each of its ends in this process."""
 
+import dataclasses
+import errno
 import threading
 import time
 from collections.abc import Callable
@@ -8,10 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+import zarr
 
 from tests.integration.toy_pipeline import ToyPipeline, load, write_bundle
 from tests.unit.service.conftest import write_slide
 from workers import run_job as module
+from workers.heart import Heart
 from workers.loaded import LoadedPipelines, loader_by_name
 from workers.run_job import Patience, error_kind, run_job
 from wsi.errors import ConfigError, JobStoreUnavailableError, ModelError, StoreError
@@ -135,6 +139,43 @@ def test_lack_of_memory_and_of_disk_are_told_apart(
     monkeypatch.setattr(ToyPipeline, "_work", fail)
     job = Bench(tmp_path).run()
     assert (job.status, job.error_kind) == (JobStatus.FAILED, kind)
+
+
+@pytest.mark.parametrize(("failures", "status"), [(2, "SUCCEEDED"), (3, "FAILED")])
+def test_a_full_disk_is_waited_out_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int, status: str
+) -> None:
+    real, stages = zarr.Group.create_array, []
+
+    def full_disk(group: zarr.Group, *args: Any, **options: Any) -> Any:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(group, *args, **options)
+
+    monkeypatch.setattr(zarr.Group, "create_array", full_disk)
+    monkeypatch.setattr(module, "Heart", noting_heart(stages))
+    patience = dataclasses.replace(QUICK, away_s=0.02, away_poll_s=0.01)
+    bench = Bench(tmp_path)
+    run_job(bench.store, bench.job, bench.pipelines, bench.slides, patience)
+    job = bench.store.get(bench.job.id)
+    assert job.status.value == status
+    assert "waiting for disk space" in stages
+    if status == "FAILED":
+        assert job.error_kind == "store"
+        assert "No space left" in str(job.error)
+
+
+def noting_heart(stages: list[str]) -> type[Heart]:
+    """A heart that notes every stage that it is told."""
+
+    class Noting(Heart):
+        def progress(self, stage: str, share: float) -> None:
+            stages.append(stage)
+            super().progress(stage, share)
+
+    return Noting
 
 
 def test_a_running_job_that_is_cancelled_stops_and_leaves_no_result(tmp_path: Path) -> None:
