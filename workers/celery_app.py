@@ -105,7 +105,9 @@ def serve(settings: Settings) -> None:
         os.environ[STOP_FILE] = str(Path(folder) / "stop")
         # Pool processes read their settings, and the C library its own, when they start.
         os.environ.update(
-            MALLOC, WSI_DEVICE=settings.device, WSI_WORKER_QUEUES=",".join(settings.queues)
+            MALLOC | os.environ,
+            WSI_DEVICE=settings.device,
+            WSI_WORKER_QUEUES=",".join(settings.queues),
         )
         app.conf.update(celery_settings(settings))
         app.worker_main(

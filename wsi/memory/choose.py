@@ -94,7 +94,7 @@ def choose_kept(
     """
     on_cpu = run.torch_device.type == "cpu"
     stages = [profiles[group.first : group.stop] for group in work.groups]
-    dtype = run.autocast or work.network.dtype
+    dtype = run.compute_dtype(work.network)
     sizes = _Sizes(work, stages, dtype, on_cpu)
     counted = on_device(boundaries, on_cuda=not on_cpu)
     ledger = sizes.ledger(counted=counted, rest=profiles[work.groups[-1].stop :])

@@ -55,6 +55,10 @@ class RunOptions:
         if self.progress is not None:
             self.progress(min(1.0, share))
 
+    def compute_dtype(self, network: StagedNetwork) -> torch.dtype:
+        """The dtype of the spatial stages' activations."""
+        return self.autocast or network.dtype
+
     @property
     def torch_device(self) -> torch.device:
         """The device, typed."""

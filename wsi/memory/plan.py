@@ -160,7 +160,7 @@ def calibrate(network: StagedNetwork, run: RunOptions, side: int = 768) -> Speed
     seconds = [
         mode.step(copied, source, lambda logits: logits.sum()).measured.seconds for _ in range(3)
     ]
-    assumed = Speed.assumed(run.device, run.autocast or network.dtype)
+    assumed = Speed.assumed(run.device, run.compute_dtype(network))
     return dataclasses.replace(assumed, flop_per_s=flop / min(seconds))
 
 

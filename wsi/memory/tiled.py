@@ -92,7 +92,7 @@ class Tiled:
         meter = Meter(self.run.torch_device)
         with evaluation(network), torch.inference_mode():
             work = self._prepare(network, source, step=False)
-            with folded_once(network, self._dtype or network.dtype):
+            with folded_once(network, self.run.compute_dtype(network)):
                 *before, top = self._forward(work, keep=False)
             assert not before
             if self._tail(work):
@@ -118,7 +118,7 @@ class Tiled:
         meter = Meter(self.run.torch_device)
         refuse_image_wide_norm(network)
         work = self._prepare(network, source, step=True)
-        with folded_once(network, self._dtype or network.dtype):
+        with folded_once(network, self.run.compute_dtype(network)):
             return self._update(work, loss_fn, meter)
 
     def _update(self, work: Pass, loss_fn: LossFunction, meter: Meter) -> StepResult:
@@ -146,14 +146,12 @@ class Tiled:
 
     # -- preparation
 
-    @property
-    def _dtype(self) -> torch.dtype | None:
-        return self.run.autocast
-
     def _prepare(self, network: StagedNetwork, source: ImageSource, *, step: bool) -> Pass:
         check_image(network, source)
         refuse_image_wide_norm(network)
-        profiles = profile_network(network, source.size, batch=source.batch, dtype=self._dtype)
+        profiles = profile_network(
+            network, source.size, batch=source.batch, dtype=self.run.autocast
+        )
         groups = self.options.groups
         if groups is None:
             groups = default_groups(network, profiles, self.options.tile_px)
@@ -225,7 +223,7 @@ class Tiled:
         for index, runner in enumerate(work.runners):
             below = boundaries[-1] if boundaries else None
             channels = runner.stages[-1].channels
-            dtype = self._dtype or work.network.dtype
+            dtype = self.run.compute_dtype(work.network)
             shape = (work.source.batch, channels, *runner.out_size)
             above = self._boundary(work, shape, dtype)
             self._forward_group(work, index, below, above)

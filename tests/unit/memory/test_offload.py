@@ -47,7 +47,7 @@ def test_running_statistics_are_updated_once() -> None:
 
 @pytest.mark.parametrize("prefetch", [True, False])
 def test_grouping_and_prefetch_change_no_bit(prefetch: bool) -> None:
-    net = network(18, norm="batch", dtype=torch.float32).train()
+    net = network(50, norm="batch", dtype=torch.float32).train()
     source = TensorSource(image(97, 131, dtype=torch.float32))
     for autocast in (None, torch.bfloat16):
         run = RunOptions(autocast=autocast)

@@ -53,7 +53,9 @@ def test_bf16_tiles_are_as_near_to_double_as_bf16_in_core_is(pooling: str) -> No
     # bfloat16 keeps 8 bits: two runs that differ in the order of sums differ by the format's own
     # error. So both are measured against double; tiles may be half as far off again.
     run = RunOptions(autocast=torch.bfloat16)
-    exact = network(18, pooling=pooling)  # type: ignore[arg-type]
+    # Not the narrow ResNet-18: with 8 channels oneDNN 3.13, where it emulates bfloat16, writes past
+    # its memory in the weight gradient of a 1x1 convolution with a stride.
+    exact = network(50, pooling=pooling)  # type: ignore[arg-type]
     x = image(257, 323)
     _, truth, _ = step("in_core", exact, TensorSource(x))
     net = copy.deepcopy(exact).float()
