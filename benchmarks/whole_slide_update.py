@@ -10,11 +10,11 @@ it. The ratio is the update's time to that of the same number of pixels as crops
 the operating system's maximum resident set of the whole process. With ``--inference`` the slide is
 scored instead, and so are the crops. The first update of a process also pays for the memory that it
 touches first; a virtual machine may fetch each page from its host. Writes a JSON file and a table
-under results/; those of a CPU that only emulates bfloat16 apart: there a crop takes several times
-as long, and what tiles cost besides arithmetic weighs less. The allocator is told not to give
-memory back and to use huge pages, as for workers (the script restarts itself with
-MALLOC_MMAP_MAX_=0, a huge MALLOC_TRIM_THRESHOLD_ and glibc.malloc.hugetlb=1), for crops and slide
-alike.
+under results/; those of a slide with tissue everywhere alone apart, and those of a CPU that only
+emulates bfloat16: there a crop takes several times as long, and what tiles cost besides arithmetic
+weighs less. The allocator is told not to give memory back and to use huge pages, as for workers
+(the script restarts itself with MALLOC_MMAP_MAX_=0, a huge MALLOC_TRIM_THRESHOLD_ and
+glibc.malloc.hugetlb=1), for crops and slide alike.
 """
 
 from __future__ import annotations
@@ -256,6 +256,8 @@ def main() -> None:
     figures = measure(arguments)
     what = "inference" if arguments.inference else "update"
     name = f"whole_slide_{what}_{arguments.size}"
+    if arguments.share == [1.0]:
+        name += "_full"
     if arguments.dtype == "bf16" and not figures["machine"]["native_bf16"]:  # type: ignore[index]
         name += "_emulated_bf16"
     (arguments.out / f"{name}.json").write_text(json.dumps(figures, indent=2) + "\n")
