@@ -10,7 +10,13 @@ from pathlib import Path
 
 from workers.heart import HaltedError, Heart, settle
 from workers.loaded import LoadedPipelines
-from wsi.errors import JobError, JobStoreUnavailableError, SlideAwayError, WsiError
+from wsi.errors import (
+    JobError,
+    JobStoreUnavailableError,
+    SlideAwayError,
+    StoreFullError,
+    WsiError,
+)
 from wsi.jobs import Job, JobStore
 from wsi.logs import about_job
 from wsi.slides import open_slide
@@ -137,9 +143,7 @@ def _analyze(
         if is_object(request.slide_path):
             seconds["fetch slide"] = time.monotonic() - fetched
         slide = held.enter_context(open_slide(file, mpp=request.mpp, name=request.slide_name))
-        slide_store = SlideStore(
-            request.store_url, when_full=_waiting("waiting for disk space", heart, patience)
-        )
+        slide_store = SlideStore(request.store_url, when_full=_waiting_for_room(heart, patience))
         result = pipeline.analyze(slide, slide_store, heart.progress)
     heart.progress("storing the result", 1.0)
     stages = {**result.timings_s, **seconds}
@@ -157,32 +161,39 @@ def _local(
     held: ExitStack, place: str, slides: SlideCache, heart: Heart, patience: Patience
 ) -> Path:
     """The slide as a file, kept until ``held`` ends; an outage of object storage is waited out."""
-    wait = _waiting("waiting for object storage", heart, patience)
+    give_up = time.monotonic() + patience.away_s
     while True:
         try:
             return held.enter_context(
                 slides.local(place, lambda share: heart.progress(f"fetching, {share:.0%}", 0.0))
             )
         except SlideAwayError as error:
-            wait(error)
+            if time.monotonic() > give_up:
+                raise
+            _pause("waiting for object storage", error, heart, patience)
 
 
-def _waiting(stage: str, heart: Heart, patience: Patience) -> Callable[[WsiError], None]:
-    """A call that waits before another try, and raises what failed once patience is at its end."""
+def _waiting_for_room(heart: Heart, patience: Patience) -> Callable[[StoreFullError], None]:
+    """A call for each failed write: it waits, or raises once the job has waited long enough."""
     waited_s = 0.0
 
-    def wait(error: WsiError) -> None:
+    def wait(error: StoreFullError) -> None:
         nonlocal waited_s
         if waited_s >= patience.away_s:
             raise error
-        _log.warning("%s; trying again", error)
-        begun = time.monotonic()
-        while time.monotonic() < begun + patience.away_poll_s:
-            heart.progress(stage, heart.share)
-            time.sleep(min(patience.away_poll_s, patience.beat_s))
+        _pause("waiting for disk space", error, heart, patience)
         waited_s += patience.away_poll_s
 
     return wait
+
+
+def _pause(stage: str, error: WsiError, heart: Heart, patience: Patience) -> None:
+    """Wait before another try at what failed, listening to whether the job is to stop."""
+    _log.warning("%s; trying again", error)
+    again = time.monotonic() + patience.away_poll_s
+    while time.monotonic() < again:
+        heart.progress(stage, heart.share)
+        time.sleep(min(patience.away_poll_s, patience.beat_s))
 
 
 def _failure(store: JobStore, job: Job, error: Exception) -> Callable[[], object]:
