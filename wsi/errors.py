@@ -4,6 +4,8 @@ A message says what is wrong, which slide (or file) it is about, and what to do.
 may want to act on is a typed attribute. HTTP codes live in ``service/errors.py`` alone.
 """
 
+import errno
+
 
 class WsiError(Exception):
     """Root of every error that wholeslide raises on purpose."""
@@ -130,3 +132,8 @@ class LeaseLostError(JobError):
 
 class JobStoreUnavailableError(JobError):
     """The database of jobs cannot be reached at present; nothing was lost, try again."""
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Whether a write failed for want of room, or of the user's share of it."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -1,13 +1,12 @@
 """Slides of several files (MRXS, DICOM folders), sent as a zip. A hostile zip is refused."""
 
-import errno
 import stat
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
 from service.errors import DiskFullError, TooLargeError
-from wsi.errors import DamagedSlideError, NotASlideError, UnsupportedSlideError
+from wsi.errors import DamagedSlideError, NotASlideError, UnsupportedSlideError, is_disk_full
 
 _MAGIC = b"PK\x03\x04"
 _BLOCK = 1 << 20
@@ -50,7 +49,7 @@ def unpack(archive: Path, folder: Path, *, name: str, max_bytes: int, max_files:
     except (NotImplementedError, RuntimeError) as error:
         raise UnsupportedSlideError(name, f"the zip cannot be unpacked: {error}") from error
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             raise DiskFullError("the disk of the service is full; nothing was kept") from error
         raise
     return _entry(folder, name)

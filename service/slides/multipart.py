@@ -3,9 +3,9 @@
 (FastAPI's UploadFile holds the whole body before an endpoint runs.)
 """
 
-import errno
 import hashlib
 import re
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +17,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
 from service.errors import BadRequestError, DiskFullError, TooLargeError
+from wsi.errors import is_disk_full
 
 _BUFFER = 1 << 20
 _MAX_FIELD = 4096
@@ -57,22 +58,22 @@ async def receive(request: Request, folder: Path, *, max_bytes: int) -> Upload:
         raise TooLargeError(f"the upload of {declared} bytes is over the limit of {max_bytes}")
     form = _Form(_boundary(request), folder, max_bytes)
     try:
-        buffer = bytearray()
-        async for chunk in request.stream():
-            buffer += chunk
-            if len(buffer) >= _BUFFER:
-                await anyio.to_thread.run_sync(form.feed, bytes(buffer))
-                buffer.clear()
-        await anyio.to_thread.run_sync(form.feed, bytes(buffer))
-        return form.result()
+        # Closing writes what is still buffered, and may find the disk full as well.
+        with closing(form):
+            buffer = bytearray()
+            async for chunk in request.stream():
+                buffer += chunk
+                if len(buffer) >= _BUFFER:
+                    await anyio.to_thread.run_sync(form.feed, bytes(buffer))
+                    buffer.clear()
+            await anyio.to_thread.run_sync(form.feed, bytes(buffer))
+            return form.result()
     except MultipartParseError as error:
         raise BadRequestError(f"the form cannot be read: {error}") from error
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             raise DiskFullError("the disk of the service is full; nothing was kept") from error
         raise
-    finally:
-        form.close()
 
 
 def clean_name(name: str) -> str:

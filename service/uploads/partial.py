@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import errno
 import fcntl
 import hashlib
 import json
@@ -23,6 +22,7 @@ from service.errors import (
     OffsetError,
     UploadBusyError,
 )
+from wsi.errors import is_disk_full
 
 _INFO = "info.json"
 _DATA = "data"
@@ -94,7 +94,7 @@ class PartialUpload:
                 file.seek(offset)
                 file.write(block)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if is_disk_full(error):
                 raise DiskFullError("the disk of the service is full; resume later") from error
             raise
 

@@ -1,5 +1,6 @@
 """Disks that are full for real: small tmpfs mounts, which only root may make."""
 
+import asyncio
 import errno
 import hashlib
 import os
@@ -9,9 +10,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from starlette.requests import Request
 from tusclient import client as tus
 from tusclient.exceptions import TusCommunicationError
 
+from service.errors import DiskFullError
+from service.slides.multipart import receive
 from tests.integration.deployment import (
     Deployment,
     add_toy,
@@ -115,6 +119,24 @@ def test_an_upload_that_fills_the_disk_is_refused_and_leaves_nothing(
     ballast.unlink()
     digest = hashlib.sha256(slide.read_bytes()).hexdigest()
     assert upload(client, slide)["sha256"] == digest
+
+
+@pytest.mark.parametrize("block", [10_000, 65_536, 70_000, 3 * MIB])
+def test_a_form_that_fills_the_disk_is_told_so_wherever_its_blocks_end(
+    tmp_path: Path, block: int
+) -> None:
+    """Bytes may wait in a buffer when the disk is full, and fail again when the file is closed."""
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="s.tif"\r\n\r\n'
+    body = head + bytes(3 * MIB) + b"\r\n--b--\r\n"
+    blocks = [body[start : start + block] for start in range(0, len(body), block)]
+
+    async def arrive() -> dict[str, object]:
+        return {"type": "http.request", "body": blocks.pop(0), "more_body": bool(blocks)}
+
+    headers = [(b"content-type", b"multipart/form-data; boundary=b")]
+    request = Request({"type": "http", "method": "POST", "headers": headers}, arrive)
+    with small_disk(tmp_path / "d", MIB), pytest.raises(DiskFullError, match="is full"):
+        asyncio.run(receive(request, tmp_path / "d", max_bytes=10 * MIB))
 
 
 def test_a_resumable_upload_goes_on_when_the_disk_has_room_again(

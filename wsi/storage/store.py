@@ -5,7 +5,6 @@ spec, the slide, the model). It is written arrays first, and its ``complete`` ma
 reader sees all of it or nothing, on a local folder as on S3. ``docs/storage.md`` lists the arrays.
 """
 
-import errno
 import hashlib
 import json
 import shutil
@@ -19,7 +18,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from wsi.errors import ArtifactMissingError, StoreError, StoreFullError
+from wsi.errors import ArtifactMissingError, StoreError, StoreFullError, is_disk_full
 
 _T = TypeVar("_T")
 
@@ -184,7 +183,7 @@ def _store_errors(url: str, what: str) -> Iterator[None]:
             f"slide store {url} {what}: {error}; pip install 'wholeslide[s3]'"
         ) from error
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = is_disk_full(error)
         raise (StoreFullError if full else StoreError)(
             f"slide store {url} {what}: {error}"
         ) from error
