@@ -16,10 +16,11 @@ from pathlib import Path
 import torch
 
 from benchmarks.common import benchmark_slide, write_result
+from wsi.heap import tune_heap
 from wsi.models.backbones import build_backbone
 from wsi.models.bundle import save_bundle
 from wsi.models.card import ModelCard
-from wsi.models.runtime import autocast, fast_dtype, tune_allocator
+from wsi.models.runtime import autocast, fast_dtype
 from wsi.pipelines.base import load_pipeline
 from wsi.progress import no_progress
 from wsi.slides import open_slide
@@ -31,7 +32,7 @@ INPUT_PX = 224
 
 def forward_rate(patches: int) -> float:
     """Patches a second through a ResNet-50, nothing else done."""
-    tune_allocator()
+    tune_heap()
     device = torch.device("cpu")
     dtype = fast_dtype(device)
     network = build_backbone("resnet50", 3).eval().to(memory_format=torch.channels_last)

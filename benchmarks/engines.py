@@ -15,12 +15,13 @@ import torch
 from torchvision.models import ResNet
 
 from benchmarks.common import write_result
+from wsi.heap import tune_heap
 from wsi.memory import RunOptions, TensorSource, make_mode, stage_network
 from wsi.models.backbones import build_backbone
 from wsi.models.card import ModelCard
 from wsi.models.engines import Engine, Forward, check_images, feature_error
 from wsi.models.openvino import quantize, run_model
-from wsi.models.runtime import fast_dtype, to_input, tune_allocator
+from wsi.models.runtime import fast_dtype, to_input
 from wsi.models.split import split_classifier
 from wsi.pipelines._staged_engine import engine_of_stages
 
@@ -130,7 +131,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--side", type=int, default=2048)
     arguments = parser.parse_args()
-    tune_allocator()
+    tune_heap()
     by_patches = {name: patches(name, arguments.rounds) for name in arguments.architectures}
     whole = {
         name: whole_slide(name, arguments.side, arguments.rounds)

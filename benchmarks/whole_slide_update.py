@@ -13,8 +13,7 @@ touches first; a virtual machine may fetch each page from its host. Writes a JSO
 under results/; those of a slide with tissue everywhere alone apart, and those of a CPU that only
 emulates bfloat16: there a crop takes several times as long, and what tiles cost besides arithmetic
 weighs less. The allocator is told not to give memory back and to use huge pages, as for workers
-(the script restarts itself with MALLOC_MMAP_MAX_=0, a huge MALLOC_TRIM_THRESHOLD_ and
-glibc.malloc.hugetlb=1), for crops and slide alike.
+(the script restarts itself with ``wsi.heap.MALLOC``), for crops and slide alike.
 """
 
 from __future__ import annotations
@@ -29,20 +28,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wsi.heap import MALLOC
+
 if TYPE_CHECKING:
     from wsi.memory import Inference, MemoryMode, StepResult
-
-TUNED = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": str(2**40),
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-}
 
 
 def restart_with_tuned_malloc() -> None:
     """The C library reads these when a process starts, so start again with them."""
-    if any(os.environ.get(name) != value for name, value in TUNED.items()):
-        os.environ.update(TUNED)
+    if any(os.environ.get(name) != value for name, value in MALLOC.items()):
+        os.environ.update(MALLOC)
         os.execv(sys.executable, [sys.executable, *sys.argv])
 
 

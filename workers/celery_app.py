@@ -22,8 +22,8 @@ from workers.child import end_this_process, patience_of, pipelines_of, slides_of
 from workers.loaded import LoadedPipelines
 from workers.run_job import run_job
 from workers.settings import Settings
-from workers.supervisor import MALLOC
 from wsi.errors import JobStoreUnavailableError
+from wsi.heap import set_malloc
 from wsi.jobs import CPU, SqlJobStore, WorkerRegistry, create_engine
 from wsi.jobs.bell import TASK_NAME, broker_settings, queue_on_broker
 from wsi.logs import set_up_logging
@@ -104,8 +104,8 @@ def serve(settings: Settings) -> None:
     ):
         os.environ[STOP_FILE] = str(Path(folder) / "stop")
         # Pool processes read their settings, and the C library its own, when they start.
+        set_malloc()
         os.environ.update(
-            MALLOC | os.environ,
             WSI_DEVICE=settings.device,
             WSI_WORKER_QUEUES=",".join(settings.queues),
         )

@@ -14,18 +14,10 @@ from workers.abilities import Presence, settled
 from workers.child import work
 from workers.settings import Settings
 from wsi.errors import JobStoreUnavailableError
+from wsi.heap import set_malloc
 from wsi.jobs import SqlJobStore, WorkerRegistry, create_engine
 
 _log = logging.getLogger(__name__)
-
-# glibc hands every large buffer back to the system and takes it again, page by page: that is
-# half of a forward pass on a CPU. Huge pages make what is left of it cheaper. Read by the C library
-# when a process starts, so set before; what the operator has set stays.
-MALLOC = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": str(2**40),
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-}
 
 _LOOK_S = 0.2
 _MAX_PAUSE_S = 30.0
@@ -61,7 +53,7 @@ class Supervisor:
         """Work until SIGTERM or SIGINT. Jobs at hand go back to the queue."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
-        os.environ.update(MALLOC | os.environ)
+        set_malloc()
         try:
             self._settings, device = settled(self._settings)
             self._wait_for_database()

@@ -47,11 +47,12 @@ def _examine(architecture: str, device: str, fast: bool) -> dict[str, Any]:
 
     from torchvision.models import ResNet
 
+    from wsi.heap import tune_heap
     from wsi.memory import stage_network
     from wsi.models.backbones import build_backbone
-    from wsi.models.runtime import resolve_device, tune_allocator
+    from wsi.models.runtime import resolve_device
 
-    tune_allocator()
+    tune_heap()
     where = str(resolve_device(device))
     backbone = cast(ResNet, build_backbone(architecture, 2))
     network = stage_network(backbone, classes=2, pooling="lse").to(where)

@@ -2,8 +2,6 @@
 
 # Coverage is below 80 % where there is no GPU: the rest runs on a CUDA device, by tests/gpu.
 
-import ctypes
-import functools
 import mmap
 import sys
 import time
@@ -28,22 +26,6 @@ def resident_host_bytes() -> int:
     """Memory that this process has resident; 0 where there is no /proc to ask."""
     status = Path("/proc/self/statm")
     return int(status.read_text().split()[1]) * mmap.PAGESIZE if status.exists() else 0
-
-
-def trim_heap() -> None:
-    """Give free heap pages back to the system, where the C library is glibc; else nothing.
-
-    With trimming tuned off, which a CPU needs to be fast, holes between tiles of unlike sizes add
-    up: at 20,000 px the resident set grew from 3 to 10 GB in one group. What is given back has to
-    be fetched again, so this is for when memory runs short.
-    """
-    if sys.platform == "linux" and hasattr(_c_library(), "malloc_trim"):
-        _c_library().malloc_trim(ctypes.c_size_t(0))
-
-
-@functools.cache
-def _c_library() -> ctypes.CDLL:
-    return ctypes.CDLL(None)
 
 
 class Meter:

@@ -19,11 +19,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from wsi.heap import trim_heap
 from wsi.memory.background import Mask, TwinGradient, make_twin, nonzero_cells
 from wsi.memory.boundary import Boundary, MemoryBoundary, Place, make_boundary
 from wsi.memory.choose import choose_kept
 from wsi.memory.cover import bounding
-from wsi.memory.meter import Meter, resident_host_bytes, trim_heap
+from wsi.memory.meter import Meter, resident_host_bytes
 from wsi.memory.mode import (
     Inference,
     LossFunction,

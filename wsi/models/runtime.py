@@ -1,6 +1,5 @@
 """Where and in which precision a network runs."""
 
-import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 from wsi.errors import ConfigError
 
 _CPU_FLAGS = Path("/proc/cpuinfo")
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # from glibc's malloc.h
 
 
 def resolve_device(device: str) -> torch.device:
@@ -82,20 +80,3 @@ def to_input(
     scale = torch.tensor([1 / (255 * s) for s in std], device=device).view(1, 3, 1, 1)
     shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device)
     return torch.addcmul(shift.view(1, 3, 1, 1), images, scale)
-
-
-def tune_allocator() -> bool:
-    """Let glibc keep large freed blocks instead of giving them back to the system.
-
-    A network's activations are tens of megabytes; by default each is mapped and unmapped afresh,
-    and the page faults cost a third of a forward pass on a CPU. Affects the whole process, so
-    it is called where a process begins to compute, never at import.
-
-    Returns:
-        Whether it took effect; other C libraries do not need or know it.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return False
-    return bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))

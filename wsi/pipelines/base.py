@@ -14,8 +14,8 @@ from typing import Any, Protocol, Self
 
 import wsi.pipelines
 from wsi.errors import ConfigError
+from wsi.heap import tune_heap
 from wsi.memory.mode import Measured
-from wsi.models.runtime import tune_allocator
 from wsi.progress import Progress
 from wsi.slides import SlideReader
 from wsi.storage import SlideResult, SlideStore
@@ -99,7 +99,7 @@ def load_pipeline(name: str, bundle: Path, device: str = "cpu", engine: str = "t
         ModelError: the bundle does not fit.
     """
     kind = _kind_of(name)
-    tune_allocator()
+    tune_heap()
     if engine == "torch":
         return kind.load(bundle, device)
     if "engine" not in inspect.signature(kind.load).parameters:

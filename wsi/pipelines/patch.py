@@ -14,7 +14,8 @@ from torch.nn import functional
 
 from wsi.errors import DamagedSlideError, ModelError
 from wsi.explanations import HeatmapCanvas, find_hotspots, grad_cam, scale_over_slide
-from wsi.memory.meter import Meter, trim_heap
+from wsi.heap import trim_heap
+from wsi.memory.meter import Meter
 from wsi.memory.mode import Measured
 from wsi.models.aggregators import SlideAggregator, SlideCall, SlideEvidence, slide_classes
 from wsi.models.aggregators.stored import aggregator_of, split_state

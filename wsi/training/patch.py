@@ -13,11 +13,12 @@ from torch.nn import functional
 
 from wsi.errors import DatasetError
 from wsi.evaluation.metrics import classification_metrics
+from wsi.heap import tune_heap
 from wsi.models.aggregators import BACKGROUND
 from wsi.models.backbones import build_backbone
 from wsi.models.bundle import save_bundle
 from wsi.models.card import ModelCard
-from wsi.models.runtime import autocast, resolve_device, resolve_dtype, to_input, tune_allocator
+from wsi.models.runtime import autocast, resolve_device, resolve_dtype, to_input
 from wsi.progress import Progress, no_progress
 from wsi.training.augment import augment
 from wsi.training.checkpoints import (
@@ -87,7 +88,7 @@ class PatchTrainer:
         self._out = out
         self._checkpoint = out.with_name(f".{out.name}.checkpoint")
         self._tell, self._on_epoch = progress, on_epoch
-        tune_allocator()
+        tune_heap()
         self._device = resolve_device(config.device)
         self._cost = CostMeter(self._device)
         self._world = join_world(self._device)

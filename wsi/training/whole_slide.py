@@ -15,6 +15,7 @@ from torchvision.models import ResNet
 
 from wsi.errors import ConfigError, DatasetError
 from wsi.evaluation.metrics import classification_metrics
+from wsi.heap import tune_heap
 from wsi.memory import (
     OPTIMIZER_STATE,
     MemoryMode,
@@ -30,7 +31,7 @@ from wsi.memory.slide_source import SlideSource, SlideVariant, fitted_mpp
 from wsi.models.backbones import build_backbone, start_from
 from wsi.models.bundle import load_bundle, save_bundle
 from wsi.models.card import IMAGENET_MEAN, IMAGENET_STD, ModelCard
-from wsi.models.runtime import resolve_device, resolve_dtype, tune_allocator
+from wsi.models.runtime import resolve_device, resolve_dtype
 from wsi.progress import Progress, no_progress
 from wsi.slides import open_slide
 from wsi.tissue import TissueMask, TissueSpec, find_tissue
@@ -105,7 +106,7 @@ class WholeSlideTrainer:
         self._checkpoint = out.with_name(f".{out.name}.checkpoint")
         self._tell, self._on_epoch, self._on_plan = progress, on_epoch, on_plan
         self._check_rows()
-        tune_allocator()
+        tune_heap()
         self._device = resolve_device(config.device)
         self._cost, self._device_bytes = CostMeter(self._device), 0
         self._inherited: frozenset[str] | None = frozenset()
