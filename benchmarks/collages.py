@@ -15,7 +15,8 @@ training slides' embeddings.
     python -m benchmarks.collages [--seeds 3] [--patch-models FOLDER] [--processes 2] [--resume]
     python -m benchmarks.collages --draw FOLDER
 
-With ``--resume`` figures that the results file holds already are kept and the rest is trained.
+With ``--resume`` trainings whose figures the results file holds already are kept and the rest is
+trained: three enlarged ones at full resolution take an hour on two cores.
 The second command trains nothing: it writes the slides, where cancer lies in them (GeoJSON) and
 all.csv.
 """
@@ -80,8 +81,9 @@ class Scale:
 
 
 OWN = Scale(enlarge=1, margin=1, epochs=15)
-ENLARGED = Scale(enlarge=4, margin=3, epochs=12)
-SHARES = (1.0, 0.5, 0.25)
+ENLARGED = Scale(enlarge=4, margin=1, epochs=7)
+SHARES = (0.25, 0.5, 1.0)
+PATCH, ATTENDED = "patch pipeline", "patch pipeline, gated attention"
 
 
 def draw_slides(data: Path, folder: Path, scale: Scale) -> list[Row]:
@@ -180,7 +182,7 @@ def train_whole(
     trainer.network.load_state_dict(load_bundle(out)[1])
     scores = trainer.predict(validation)[:, 1]
     curve = [round(figures["validation_auc"], 4) for figures in trainer.history]
-    return {"scores": scores, "curve": curve}
+    return {"seed": seed, "scores": scores.round(5).tolist(), "curve": curve}
 
 
 def score_patch(bundle: Path, rows: list[Row], root: Path, scratch: Path) -> NDArray[np.float64]:
@@ -282,30 +284,41 @@ def run(arguments: argparse.Namespace, data: Path, folder: Path, pool: Executor)
         root = folder / kind
         root.mkdir()
         rows = draw_slides(data / "idc_patches", root, scale)
-        for label, entry in run_scale(rows, root, kind, scale, seeds, pool, set(figures)):
+        for label, entry in run_scale(rows, root, kind, scale, seeds, pool, figures):
             figures[label] = entry
             print(label, entry, flush=True)
             write_figures(figures, rows, arguments.only)
-    plain, attended = "patch pipeline", "patch pipeline, gated attention"
-    if rows and plain not in figures:
-        trained = [
-            pool.submit(
-                train_and_score_patches,
-                data,
-                (arguments.patch_models or folder) / f"idc-{seed}",
-                rows,
-                root,
-                folder,
-                seed,
-                arguments.patch_epochs,
-            )
-            for seed in range(arguments.seeds)
-        ]
-        scores = zip(*(future.result() for future in trained), strict=True)
-        labels = validation_labels(rows)
-        for label, values in zip((plain, attended), scores, strict=True):
-            figures[label] = summarize(labels, values) | {"patch_epochs": arguments.patch_epochs}
+        if kind == "own" and PATCH not in figures:
+            scored = run_patches(arguments, data, folder, rows, root, pool)
+            for label, values in zip((PATCH, ATTENDED), scored, strict=True):
+                found = summarize(validation_labels(rows), values)
+                figures[label] = found | {"patch_epochs": arguments.patch_epochs}
     write_figures(figures, rows, arguments.only)
+
+
+def run_patches(
+    arguments: argparse.Namespace,
+    data: Path,
+    folder: Path,
+    rows: list[Row],
+    root: Path,
+    pool: Executor,
+) -> Iterator[Sequence[NDArray[np.float64]]]:
+    """Each seed's validation scores of the patch pipeline: as it is, then with attention."""
+    trained = [
+        pool.submit(
+            train_and_score_patches,
+            data,
+            (arguments.patch_models or folder) / f"idc-{seed}",
+            rows,
+            root,
+            folder,
+            seed,
+            arguments.patch_epochs,
+        )
+        for seed in range(arguments.seeds)
+    ]
+    return zip(*(future.result() for future in trained), strict=True)
 
 
 def result_name(only: str | None) -> str:
@@ -325,16 +338,18 @@ def run_scale(
     scale: Scale,
     seeds: int,
     pool: Executor,
-    known: set[str],
+    known: dict[str, Any],
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every training on one set of collages; a label and its figures for each resolution.
+    """Every training on one set of collages; a label and its figures so far after each of them.
 
-    Resolutions whose label is known already are left out.
+    Trainings whose scores are among ``known`` are left out.
     """
     with open_slide(root / rows[0].path) as slide:
         size = (slide.size.width, slide.size.height)
-    trained = {
-        share: [
+    runs = {share: known.get(label_of(kind, share), {}).get("runs", []) for share in SHARES}
+    trained = [
+        (
+            share,
             pool.submit(
                 train_whole,
                 rows,
@@ -343,17 +358,19 @@ def run_scale(
                 STATED_MPP / scale.enlarge / share,
                 scale.epochs,
                 seed,
-            )
-            for seed in range(seeds)
-        ]
+            ),
+        )
         for share in SHARES
-        if label_of(kind, share) not in known
-    }
-    for share, futures in trained.items():
-        runs = [future.result() for future in futures]
-        summary = summarize(validation_labels(rows), [run.pop("scores") for run in runs])
+        for seed in range(seeds)
+        if seed not in [run["seed"] for run in runs[share]]
+    ]
+    for share, future in trained:
+        runs[share] = [*runs[share], future.result()]
+        scores = [np.array(run["scores"]) for run in runs[share]]
+        summary = summarize(validation_labels(rows), scores)
         pixels = [round(side * share) for side in size]
-        yield label_of(kind, share), {**summary, "slide_px": pixels, "runs": runs}
+        more = {"slide_px": pixels, "epochs": scale.epochs, "runs": runs[share]}
+        yield label_of(kind, share), summary | more
 
 
 def label_of(kind: str, share: float) -> str:
