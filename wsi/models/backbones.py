@@ -14,9 +14,9 @@ from wsi.errors import ConfigError, ModelError
 _HEAD_PREFIXES = ("fc.", "classifier.", "head.")
 
 
-def resnet10(**options: object) -> ResNet:
+def resnet10() -> ResNet:
     """ResNet-18 with one block a stage: for demonstrations and tests on a CPU."""
-    return ResNet(BasicBlock, [1, 1, 1, 1], **options)
+    return ResNet(BasicBlock, [1, 1, 1, 1])
 
 
 _EXTRA: dict[str, Callable[..., nn.Module]] = {"resnet10": resnet10}
@@ -27,7 +27,6 @@ def build_backbone(
     classes: int,
     *,
     weights: str | None = None,
-    norm_layer: Callable[[int], nn.Module] | None = None,
 ) -> nn.Module:
     """A classifier with ``classes`` outputs.
 
@@ -38,7 +37,6 @@ def build_backbone(
         weights: ``None`` starts from scratch; a torchvision weights name (``DEFAULT``,
             ``IMAGENET1K_V2``), which torchvision downloads and verifies; or a path of a
             ``.safetensors``, or of a ``.pth`` state dict (loaded with ``weights_only``).
-        norm_layer: replaces BatchNorm in ResNets.
 
     Raises:
         ConfigError: no such architecture or weights name.
@@ -46,17 +44,14 @@ def build_backbone(
     """
     if architecture.startswith("timm:"):
         return _timm(architecture.removeprefix("timm:"), classes, weights)
-    options = {"norm_layer": norm_layer} if norm_layer else {}
     file = Path(weights) if weights and Path(weights).suffix else None
     if architecture in _EXTRA:
         if weights and not file:
             raise ConfigError(f"{architecture} has no weights by name, only from a file")
-        network = _EXTRA[architecture](**options)
+        network = _EXTRA[architecture]()
     else:
         try:
-            network = torchvision.models.get_model(
-                architecture, weights=None if file else weights, **options
-            )
+            network = torchvision.models.get_model(architecture, weights=None if file else weights)
         except (ValueError, KeyError) as error:
             raise ConfigError(f"backbone {architecture!r}, weights {weights!r}: {error}") from error
     _replace_head(network, classes)
@@ -100,11 +95,6 @@ def start_from(network: nn.Module, state: dict[str, torch.Tensor], *, source: st
             f"{len(wrong)} not fitting, the first is {first}"
         )
     network.load_state_dict(body, strict=False)
-
-
-def group_norm(channels: int) -> nn.Module:
-    """GroupNorm with 32 groups or fewer (Wu and He, 2018): independent of the batch."""
-    return nn.GroupNorm(min(32, channels), channels)
 
 
 def _replace_head(network: nn.Module, classes: int) -> None:

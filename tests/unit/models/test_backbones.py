@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from wsi.errors import ConfigError, ModelError
-from wsi.models.backbones import build_backbone, group_norm
+from wsi.models.backbones import build_backbone
 from wsi.models.split import split_classifier
 
 ARCHITECTURES = [
@@ -87,9 +87,3 @@ def test_a_bad_weights_file_is_refused(tmp_path: Path, name: str) -> None:
         (tmp_path / name).write_text("no weights")
     with pytest.raises(ModelError, match="no usable weights file"):
         build_backbone("resnet10", 2, weights=str(tmp_path / name))
-
-
-def test_group_norm_can_stand_for_batch_norm() -> None:
-    network = build_backbone("resnet10", 2, norm_layer=group_norm)
-    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in network.modules())
-    assert network(torch.randn(1, 3, 64, 64)).shape == (1, 2)
