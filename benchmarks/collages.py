@@ -260,7 +260,10 @@ def run_scale(
     """
     with open_slide(root / rows[0].path) as slide:
         size = (slide.size.width, slide.size.height)
-    runs = {share: known.get(label_of(kind, share), {}).get("runs", []) for share in SHARES}
+    runs = {
+        share: [r for r in known.get(label_of(kind, share), {}).get("runs", []) if "scores" in r]
+        for share in SHARES
+    }
     trained = [
         (
             share,
