@@ -317,7 +317,8 @@ def write_figures(figures: dict[str, Any], rows: list[Row], only: str | None) ->
     }
     lines = "; ".join(
         f"{label}: {entry['auc_mean']:.3f} (95 % {entry['interval_95'][0]:.2f} to "
-        f"{entry['interval_95'][1]:.2f}, sd over seeds {entry['auc_sd']:.3f})"
+        f"{entry['interval_95'][1]:.2f}, sd over {len(entry['auc_of_seeds'])} seed(s) "
+        f"{entry['auc_sd']:.3f})"
         for label, entry in figures.items()
     )
     write_result(
