@@ -183,10 +183,8 @@ def _store_errors(url: str, what: str) -> Iterator[None]:
             f"slide store {url} {what}: {error}; pip install 'wholeslide[s3]'"
         ) from error
     except OSError as error:
-        full = is_disk_full(error)
-        raise (StoreFullError if full else StoreError)(
-            f"slide store {url} {what}: {error}"
-        ) from error
+        kind = StoreFullError if is_disk_full(error) else StoreError
+        raise kind(f"slide store {url} {what}: {error}") from error
     except Exception as error:
         # s3fs passes errors of the libraries below it on, which only S3 users have.
         if type(error).__module__.split(".")[0] not in ("aiobotocore", "botocore", "aiohttp"):
