@@ -8,17 +8,20 @@ In one process and one run: a few 1,000 px crops in-core (the same network, prec
 before and after, then the update on the slide with every pixel tissue, then with about a third of
 it. The ratio is the update's time to that of the same number of pixels as crops. Peak memory is
 the operating system's maximum resident set of the whole process. With ``--inference`` the slide is
-scored instead, and so are the crops. The first update of a process also pays for the memory that it
-touches first; a virtual machine may fetch each page from its host. Writes a JSON file and a table
-under results/; those of a slide with tissue everywhere alone apart, and those of a CPU that only
-emulates bfloat16: there a crop takes several times as long, and what tiles cost besides arithmetic
-weighs less. The allocator is told not to give memory back and to use huge pages, as for workers
-(the script restarts itself with ``wsi.heap.MALLOC``), for crops and slide alike.
+scored instead, and so are the crops.
+
+Each is done twice: the first time a process also pays for the memory that it touches first, which
+a virtual machine may fetch page by page from its host, and for kernels of new shapes; the second
+time tells what training goes on to take. Writes a JSON file and a table under results/; those of
+a slide with tissue everywhere alone apart, and those of a CPU that only emulates bfloat16: there a
+crop takes several times as long, and what tiles cost besides arithmetic weighs less. The script
+restarts itself with ``wsi.heap.ENVIRONMENT``, as workers run, for crops and slide alike.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -28,7 +31,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wsi.heap import MALLOC
+from wsi.heap import ENVIRONMENT
 
 if TYPE_CHECKING:
     from wsi.memory import Inference, MemoryMode, StepResult
@@ -36,8 +39,8 @@ if TYPE_CHECKING:
 
 def restart_with_tuned_malloc() -> None:
     """The C library reads these when a process starts, so start again with them."""
-    if any(os.environ.get(name) != value for name, value in MALLOC.items()):
-        os.environ.update(MALLOC)
+    if any(os.environ.get(name) != value for name, value in ENVIRONMENT.items()):
+        os.environ.update(ENVIRONMENT)
         os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
@@ -160,7 +163,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
     crops(2)  # the first step sets up kernels and memory
     blocks = [crops(arguments.crops)]
     rows = []
-    for share in arguments.share:
+    for share, time_of in itertools.product(arguments.share, range(1, arguments.times + 1)):
         slide = NoiseSlide(arguments.size, share)
         net.zero_grad()
         wall, processor = time.perf_counter(), time.process_time()
@@ -176,6 +179,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
         rows.append(
             {
                 "tissue_share": round(slide.tissue_share, 3),
+                "time": time_of,
                 "seconds": round(wall, 2),
                 "us_per_px": round(1e6 * wall / arguments.size**2, 3),
                 "same_pixels_as_crops_s": round(crop_wall, 2),
@@ -220,14 +224,14 @@ def markdown(figures: dict[str, object]) -> str:
         f"{figures['crop_px']} px take {figures['crop_step_s']} s each. Plan: {figures['plan']}. "
         f"Machine: {figures['machine']}.",
         "",
-        f"| tissue share | {'inference' if 'inference' in figures else 'update'}, s "
+        f"| tissue share | time | {'inference' if 'inference' in figures else 'update'}, s "
         "| us a pixel | same pixels in-core, s | ratio | ratio of CPU time "
         "| peak memory so far, GB |",
-        "|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in figures.get("updates") or figures["inference"]:  # type: ignore[attr-defined]
         lines.append(
-            f"| {row['tissue_share']} | {row['seconds']} | {row['us_per_px']} "
+            f"| {row['tissue_share']} | {row['time']} | {row['seconds']} | {row['us_per_px']} "
             f"| {row['same_pixels_as_crops_s']} | {row['ratio']} | {row['ratio_of_cpu_time']} "
             f"| {row['peak_rss_gb_so_far']} |"
         )
@@ -241,6 +245,7 @@ def main() -> None:
     parser.add_argument("--crop", type=int, default=1_000)
     parser.add_argument("--crops", type=int, default=6, help="in-core steps before and after")
     parser.add_argument("--share", type=float, nargs="+", default=[1.0, 0.33])
+    parser.add_argument("--times", type=int, default=2, help="updates of each slide")
     parser.add_argument("--memory", type=float, default=8.0, help="budget in GB")
     parser.add_argument("--disk", type=int, default=0, help="scratch space in GB")
     parser.add_argument("--dtype", choices=("bf16", "fp32"), default="bf16")

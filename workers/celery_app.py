@@ -23,7 +23,7 @@ from workers.loaded import LoadedPipelines
 from workers.run_job import run_job
 from workers.settings import Settings
 from wsi.errors import JobStoreUnavailableError
-from wsi.heap import set_malloc
+from wsi.heap import set_environment
 from wsi.jobs import CPU, SqlJobStore, WorkerRegistry, create_engine
 from wsi.jobs.bell import TASK_NAME, broker_settings, queue_on_broker
 from wsi.logs import set_up_logging
@@ -104,7 +104,7 @@ def serve(settings: Settings) -> None:
     ):
         os.environ[STOP_FILE] = str(Path(folder) / "stop")
         # Pool processes read their settings, and the C library its own, when they start.
-        set_malloc()
+        set_environment()
         os.environ.update(
             WSI_DEVICE=settings.device,
             WSI_WORKER_QUEUES=",".join(settings.queues),

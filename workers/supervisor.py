@@ -14,7 +14,7 @@ from workers.abilities import Presence, settled
 from workers.child import work
 from workers.settings import Settings
 from wsi.errors import JobStoreUnavailableError
-from wsi.heap import set_malloc
+from wsi.heap import set_environment
 from wsi.jobs import SqlJobStore, WorkerRegistry, create_engine
 
 _log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Supervisor:
         """Work until SIGTERM or SIGINT. Jobs at hand go back to the queue."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
-        set_malloc()
+        set_environment()
         try:
             self._settings, device = settled(self._settings)
             self._wait_for_database()

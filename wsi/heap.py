@@ -9,30 +9,36 @@ import functools
 import os
 import sys
 
-MALLOC = {
+_KERNELS = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+
+ENVIRONMENT = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(2**40),
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    _KERNELS: "16384",
 }
-"""Environment of a process that shall keep large blocks, in huge pages where the system has them.
-Read by the C library when the process starts."""
+"""Environment of a process that shall compute on a CPU: it keeps large blocks, in huge pages where
+the system has them, and the kernels that oneDNN makes for each shape. A slide's tiles have more
+shapes than the 1,024 kernels that oneDNN keeps by itself. Read when the process starts."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # from glibc's malloc.h
 
 
-def set_malloc() -> None:
-    """Put ``MALLOC`` into the environment of processes to come; what the operator has set stays."""
-    os.environ.update(MALLOC | os.environ)
+def set_environment() -> None:
+    """Give ``ENVIRONMENT`` to processes to come; what the operator has set stays."""
+    os.environ.update(ENVIRONMENT | os.environ)
 
 
 def tune_heap() -> bool:
-    """Let this process keep large freed blocks from now on (huge pages need ``MALLOC``).
+    """Let this process keep large freed blocks from now on (huge pages need ``ENVIRONMENT``).
 
-    Affects the whole process, so it is called where one begins to compute, never at import.
+    And oneDNN's kernels, where none has run yet. Affects the whole process, so it is called where
+    one begins to compute, never at import.
 
     Returns:
         Whether it took effect; other C libraries do not need or know it.
     """
+    os.environ.setdefault(_KERNELS, ENVIRONMENT[_KERNELS])
     try:
         mallopt = _c_library().mallopt
     except (OSError, AttributeError):

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from wsi.heap import MALLOC, set_malloc
+from wsi.heap import ENVIRONMENT, set_environment
 
 _TUNE = """
 from wsi.heap import trim_heap, tune_heap
@@ -21,10 +21,10 @@ print(full, kept, resident_host_bytes())
 
 
 def test_what_the_operator_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in MALLOC:
+    for name in ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=1")
-    set_malloc()
+    set_environment()
     assert os.environ["GLIBC_TUNABLES"] == "glibc.malloc.check=1"
     assert os.environ["MALLOC_MMAP_MAX_"] == "0"
 

@@ -4,8 +4,6 @@ All three stores keep cells in (N, H, W, C) order, so a tile is a few long runs 
 back as a channels_last tensor without a transpose.
 """
 
-import mmap
-import sys
 import tempfile
 import threading
 import weakref
@@ -19,16 +17,13 @@ import torch
 from torch import Tensor
 
 from wsi.errors import MemoryPlanError
+from wsi.memory.blocks import BlockBoundary
 from wsi.memory.source import Rect
 
 Place = Literal["device", "host", "disk"]
 
 BAND_BYTES = 2**26
 """What goes to or comes from a disk at once where a copy is needed."""
-
-
-_POPULATE_WRITE = 23
-"""Linux's MADV_POPULATE_WRITE, which Python does not name."""
 
 
 class Boundary(Protocol):
@@ -53,35 +48,25 @@ class Boundary(Protocol):
         """All of it: (N, C, H, W). May share the store's memory: the store is closed by this."""
         ...
 
+    def like(self) -> "Boundary":
+        """An empty one, for the gradient here."""
+        ...
+
     def close(self) -> None:
         """Give the memory or disk space back."""
         ...
 
 
 class MemoryBoundary:
-    """A boundary in the device's or the host's memory; new cells are zero.
-
-    On the host, cells that were never written take no memory where ``sparse``.
-    """
+    """A boundary in one tensor on any device; new cells are zero."""
 
     def __init__(
-        self,
-        shape: tuple[int, int, int, int],
-        dtype: torch.dtype,
-        device: torch.device,
-        *,
-        sparse: bool = False,
+        self, shape: tuple[int, int, int, int], dtype: torch.dtype, device: torch.device
     ) -> None:
         self.shape = shape
         self.dtype = dtype
         n, c, h, w = shape
-        self._pages: mmap.mmap | None = None
-        if device.type == "cpu":
-            cells, pages = anonymous_zeros(n * h * w * c, dtype, huge_pages=not sparse)
-            self._nhwc = cells.view(n, h, w, c)
-            self._pages = pages if sparse and sys.platform == "linux" else None
-        else:
-            self._nhwc = torch.zeros((n, h, w, c), dtype=dtype, device=device)
+        self._nhwc = torch.zeros((n, h, w, c), dtype=dtype, device=device)
 
     @classmethod
     def holding(cls, cells: Tensor) -> "MemoryBoundary":
@@ -90,7 +75,6 @@ class MemoryBoundary:
         n, c, h, w = cells.shape
         self.shape = (n, c, h, w)
         self.dtype = cells.dtype
-        self._pages = None
         self._nhwc = cells.permute(0, 2, 3, 1).contiguous()
         return self
 
@@ -106,36 +90,20 @@ class MemoryBoundary:
 
     def write(self, rect: Rect, cells: Tensor) -> None:
         """See ``Boundary``."""
-        self._fetch_pages(rect)
         self._nhwc[:, rect.y0 : rect.y1, rect.x0 : rect.x1].copy_(cells.permute(0, 2, 3, 1))
 
     def add(self, rect: Rect, cells: Tensor) -> None:
         """See ``Boundary``."""
-        self._fetch_pages(rect)
         cells = cells.permute(0, 2, 3, 1).to(self._nhwc.device)
         self._nhwc[:, rect.y0 : rect.y1, rect.x0 : rect.x1].add_(cells)
+
+    def like(self) -> "MemoryBoundary":
+        """See ``Boundary``."""
+        return MemoryBoundary(self.shape, self.dtype, self._nhwc.device)
 
     def close(self) -> None:
         """See ``Boundary``."""
         self._nhwc = torch.empty(0)
-        self._pages = None
-
-    def _fetch_pages(self, rect: Rect) -> None:
-        """Have memory put under a rectangle at once, where the system can.
-
-        Cell by cell each page costs a fault, and where it is read first, as adding does, two.
-        """
-        if self._pages is None:
-            return
-        n, c, h, w = self.shape
-        cell = c * self.dtype.itemsize
-        for row in (sample * h + y for sample in range(n) for y in range(rect.y0, rect.y1)):
-            start = (row * w + rect.x0) * cell // mmap.PAGESIZE * mmap.PAGESIZE
-            try:
-                self._pages.madvise(_POPULATE_WRITE, start, (row * w + rect.x1) * cell - start)
-            except OSError:  # Linux before 5.14: the pages come one by one
-                self._pages = None
-                return
 
 
 class DiskBoundary:
@@ -151,6 +119,7 @@ class DiskBoundary:
         self.shape = shape
         self.dtype = dtype
         n, c, h, w = shape
+        self._folder = folder
         self._cell_bytes = c * dtype.itemsize
         try:
             self._file = tempfile.TemporaryFile(  # noqa: SIM115 - lives as long as the store
@@ -225,6 +194,10 @@ class DiskBoundary:
         self.close()
         return cells
 
+    def like(self) -> "DiskBoundary":
+        """See ``Boundary``."""
+        return DiskBoundary(self.shape, self.dtype, self._folder)
+
     def close(self) -> None:
         """See ``Boundary``."""
         self._file.close()
@@ -234,28 +207,6 @@ def bytes_of(tensor: Tensor) -> memoryview:
     """The bytes of a contiguous tensor; bfloat16 has no numpy dtype, so it goes as bytes."""
     array: npt.NDArray[np.uint8] = tensor.view(torch.uint8).numpy().reshape(-1)
     return memoryview(array)  # type: ignore[arg-type]
-
-
-def anonymous_zeros(
-    elements: int, dtype: torch.dtype, *, huge_pages: bool = True
-) -> tuple[Tensor, mmap.mmap | None]:
-    """Zeros in pages of their own, which go back to the system as soon as the tensor dies.
-
-    From the C heap they would stay resident under the allocator settings that make torch fast on
-    a CPU (no trimming), and a later boundary could not reuse them in one piece. Huge pages cost
-    fewer faults; small ones leave more untouched where only some cells are written.
-
-    Returns:
-        The flat tensor, and the pages under it where the system has such.
-    """
-    length = max(1, elements * dtype.itemsize)
-    private = getattr(mmap, "MAP_PRIVATE", None)
-    if private is None:  # no anonymous private maps on this system (Windows)
-        return torch.zeros(elements, dtype=dtype), None
-    pages = mmap.mmap(-1, length, flags=private | mmap.MAP_ANONYMOUS)
-    if huge_pages and hasattr(mmap, "MADV_HUGEPAGE"):
-        pages.madvise(mmap.MADV_HUGEPAGE)
-    return torch.frombuffer(pages, dtype=dtype, count=elements), pages
 
 
 def on_device(place: Place, *, on_cuda: bool) -> bool:
@@ -269,11 +220,10 @@ def make_boundary(
     dtype: torch.dtype,
     device: torch.device,
     scratch: Path | None,
-    *,
-    sparse: bool = False,
 ) -> Boundary:
     """An empty (all zero) boundary of this shape (N, C, H, W) at this place."""
     if place == "disk":
         return DiskBoundary(shape, dtype, scratch)
-    where = device if place == "device" else torch.device("cpu")
-    return MemoryBoundary(shape, dtype, where, sparse=sparse)
+    if place == "host" or device.type == "cpu":
+        return BlockBoundary(shape, dtype)
+    return MemoryBoundary(shape, dtype, device)

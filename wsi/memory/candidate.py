@@ -5,21 +5,20 @@ from typing import Any
 
 import torch
 
-CPU_TILE_SLACK = 2.4
-"""Resident heap over counted bytes while a tile runs on a CPU, measured at 10,000 px with tiles of
-1,536 to 3,584 px: what convolutions' backward takes for itself, copies on the way to and from
-boundaries, holes that tiles of unlike sizes leave."""
+CPU_TILE_SLACK = 2.8
+"""Resident heap over counted bytes while tiles run on a CPU, measured at 10,000 px with tiles of
+1,150 to 1,800 px: twice for tiles of one shape, for what convolutions' backward takes for itself;
+the rest are holes that tiles of unlike sizes leave."""
 
-CPU_GRAPH_SLACK = 1.15
-"""The same of graphs that wait."""
+CPU_KEPT_SLACK = 1.15
+"""The same of what tiles keep from forward to backward."""
 
-CPU_USABLE = 0.85
-"""What an update on a CPU may use of its memory: kept graphs and what runs beside them leave holes
-in the heap, measured with tiles of unlike sizes over two updates."""
+CPU_USABLE = 0.88
+"""What an update on a CPU may use of its memory by this count."""
 
-CPU_TRIM_ABOVE = 0.9
-"""Share of a CPU's memory from which on free heap is given back before a tile: holes fill up, and
-what one more tile takes beside them must fit."""
+CPU_TRIM_ABOVE = 0.99
+"""Share of a CPU's memory from which on free memory is given back before a tile. It is fetched
+again at a price, so this is for what the count did not foresee."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

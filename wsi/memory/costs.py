@@ -11,7 +11,7 @@ import torch
 from wsi.errors import MemoryPlanError
 from wsi.memory.boundary import Place, on_device
 from wsi.memory.candidate import (
-    CPU_GRAPH_SLACK,
+    CPU_KEPT_SLACK,
     CPU_TILE_SLACK,
     CPU_TRIM_ABOVE,
     CPU_USABLE,
@@ -31,6 +31,19 @@ from wsi.memory.tiling import Group, GroupRunner, cut_stages
 TILE_SIDES = tuple(eighths * 2**power for power in range(5, 11) for eighths in (8, 10, 12, 14))
 """Image pixels a side, 256 to 14,336."""
 OFFLOAD_GROUP_BYTES = (2**30, 2**28, 2**26)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """Of a group's tiles, those that keep their narrow cells and those that keep their graph."""
+
+    narrow: float = 0.0
+    graphs: float = 0.0
+
+    def passes(self, profile: StageProfile) -> float:
+        """An update's arithmetic in one of its stages, in forward passes of the stage."""
+        spared = profile.narrow_flop / max(1, profile.flop)
+        return 4 - self.graphs - self.narrow * spared
 
 
 @dataclass(slots=True)
@@ -232,25 +245,27 @@ class CostModel:
             ranges = [(0, tail)]
         groups = tuple(self._choose_tile(a, b, working_bytes) for a, b in ranges)
         in_memory = on_device(place, on_cuda=self.budget.on_cuda)
-        kept = [self.boundary_bytes(group.stop) for group in groups]
-        stored = self._boundaries_peak(kept, tail)
-        graphs = [0.0] * len(groups)
+        boundaries = [self.boundary_bytes(group.stop) for group in groups]
+        stored = self._boundaries_peak(boundaries, tail)
+        kept = [Shares()] * len(groups)
         if self.training:
             ledger = self._ledger(groups, tail, in_memory)
-            self._keep_graphs(ledger, groups)
+            kept = self._keep(ledger, groups)
             groups = self._widen(ledger, groups)
-            graphs = [held.graphs for held in ledger.groups]
             peak = int((self.fixed_bytes + ledger.peak()) / self._usable)
         else:
             tiles = (self.tile_bytes(group) for group in groups)
             peak = self.fixed_bytes + max(*tiles, self._rest_bytes(tail))
             peak += stored if in_memory else 0
         rows: list[PlanRow] = []
-        for group, graph in zip(groups, graphs, strict=True):
-            tile, share = self.tile_bytes(group), graph / max(1, self._graph_bytes(group))
-            text = "whole" if group.tile_px is None else f"{group.tile_px} px"
+        for group, share in zip(groups, kept, strict=True):
+            tile, text = self.tile_bytes(group), "whole"
+            if group.tile_px is not None:
+                text = f"{group.tile_px} px"
             rows.extend(
-                PlanRow(p.label, "tiled", text, tile, self.seconds(p.flop * overhead, 4 - share))
+                PlanRow(
+                    p.label, "tiled", text, tile, self.seconds(p.flop * overhead, share.passes(p))
+                )
                 for p, overhead in zip(
                     self.profiles[group.first : group.stop], self.tile_overheads(group), strict=True
                 )
@@ -291,19 +306,21 @@ class CostModel:
             return str(error)
         return None
 
-    def _boundaries_peak(self, kept: list[int], tail: int) -> int:
+    def _boundaries_peak(self, boundaries: list[int], tail: int) -> int:
         """The most that the boundaries of groups take together, wherever they are kept."""
         if not self.training:
-            return max(a + b for a, b in pairwise([0, *kept]))
+            return max(a + b for a, b in pairwise([0, *boundaries]))
         rest = self.boundary_bytes(tail) if self.profiles[tail:] else 0
-        return int(Ledger([Held(boundary=bytes_) for bytes_ in kept], rest).peak())
+        return int(Ledger([Held(boundary=bytes_) for bytes_ in boundaries], rest).peak())
 
-    def _graph_bytes(self, group: Group) -> int:
-        """What the graphs of all tiles of a group hold."""
+    def _kept_bytes(self, group: Group) -> tuple[int, int]:
+        """What the narrow cells and what the graphs of all tiles of a group hold."""
         profiles = self.profiles[group.first : group.stop]
         overheads = self.tile_overheads(group)
-        own = sum(p.saved_bytes * share for p, share in zip(profiles, overheads, strict=True))
-        return int(own * (1.0 if self.budget.on_cuda else CPU_GRAPH_SLACK))
+        slack = 1.0 if self.budget.on_cuda else CPU_KEPT_SLACK
+        pairs = list(zip(profiles, overheads, strict=True))
+        narrow = slack * sum(p.narrow_bytes * share for p, share in pairs)
+        return int(narrow), int(slack * sum(p.saved_bytes * share for p, share in pairs))
 
     @property
     def _usable(self) -> float:
@@ -326,29 +343,42 @@ class CostModel:
             )
             for group in groups
         ]
-        return Ledger(held, self._rest_bytes(tail, top_counted=in_memory))
+        rest = self._rest_bytes(tail, top_counted=in_memory)
+        return Ledger(held, rest, apart=not self.budget.on_cuda)
 
-    def _keep_graphs(self, ledger: Ledger, groups: tuple[Group, ...]) -> None:
-        """Enter into the ledger the graphs that fit.
+    def _keep(self, ledger: Ledger, groups: tuple[Group, ...]) -> list[Shares]:
+        """Enter into the ledger what tiles may keep: narrow cells first, then graphs.
 
         The last groups' come first: they wait the longest, but are gone before the first groups'
         replay, which takes the most.
         """
+        sizes = [self._kept_bytes(group) for group in groups]
+        kept = [Shares() for _ in groups]
         for index in reversed(range(len(groups))):
-            held, own = ledger.groups[index], self._graph_bytes(groups[index])
-            held.graphs, held.all_kept = own, True
+            held, (narrow, _) = ledger.groups[index], sizes[index]
+            held.kept = max(0.0, min(narrow, ledger.room(index, self._limit)))
+            kept[index] = Shares(narrow=held.kept / max(1, narrow))
+        for index in reversed(range(len(groups))):
+            held, (narrow, graphs) = ledger.groups[index], sizes[index]
+            before = held.kept
+            held.kept, held.all_graphs = graphs, True
             if ledger.peak() <= self._limit:
+                kept[index] = Shares(graphs=1.0)
                 continue
-            held.graphs, held.all_kept = 0, False
-            held.graphs = max(0, min(own, ledger.room(index, self._limit)))
+            held.kept, held.all_graphs = before, False
+            if before == narrow:  # of all tiles: some become graphs
+                share = max(0.0, min(1.0, ledger.room(index, self._limit) / (graphs - narrow)))
+                held.kept += share * (graphs - narrow)
+                kept[index] = Shares(narrow=1 - share, graphs=share)
             break
+        return kept
 
     def _widen(self, ledger: Ledger, groups: tuple[Group, ...]) -> tuple[Group, ...]:
         """Larger tiles for the groups that have room as they run again, which is not at once."""
         wider = []
         for index, (group, held) in enumerate(zip(groups, ledger.groups, strict=True)):
-            if not held.graphs:
-                working = int(held.replay + self._limit - ledger.backward(index))
+            if not held.kept:
+                working = int(held.replay + ledger.spare(index, self._limit))
                 larger = self._choose_tile(group.first, group.stop, working)
                 if self.tile_bytes(larger) > held.replay:
                     group, held.replay = larger, self.tile_bytes(larger)

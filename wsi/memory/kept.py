@@ -1,41 +1,61 @@
-"""Graphs of tiles that wait from forward to backward."""
+"""What tiles keep from forward to backward: their graph, their narrow cells, or nothing."""
+
+from dataclasses import dataclass
+from enum import Enum
 
 from torch import Tensor
 
+from wsi.memory.narrow import NarrowCells
 from wsi.memory.source import Rect
 
 
-class KeptGraphs:
-    """Tiles whose graphs are kept from forward to backward, so that they need no replay.
+class Keep(Enum):
+    """What a tile keeps, beside its input and result at the boundaries."""
 
-    Backward begins where forward ended: tiles of the last groups are chosen first. Their graphs
-    are gone before the first groups, the largest, are replayed.
+    NOTHING = "nothing"
+    NARROW = "narrow cells"
+    GRAPH = "graph"
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A tile's input (a leaf) and what came of it."""
+
+    cells: Tensor
+    result: Tensor
+
+
+class KeptTiles:
+    """What was chosen to be kept, and what is.
+
+    Backward begins where forward ended: what tiles of the last groups keep is gone before the
+    first groups, the largest, run again.
 
     Attributes:
-        chosen: the tiles, by group and output rectangle.
+        chosen: by group and output rectangle; tiles that keep nothing are not there.
     """
 
     def __init__(self) -> None:
-        self.chosen: set[tuple[int, Rect]] = set()
-        self._graphs: dict[tuple[int, Rect], tuple[Tensor, Tensor]] = {}
+        self.chosen: dict[tuple[int, Rect], Keep] = {}
+        self._held: dict[tuple[int, Rect], Graph | NarrowCells] = {}
 
-    def wants(self, index: int, part: Rect) -> bool:
-        """Whether this part of a group was chosen."""
-        return (index, part) in self.chosen
+    def wants(self, index: int, part: Rect) -> Keep:
+        """What a part of a group was chosen to keep."""
+        return self.chosen.get((index, part), Keep.NOTHING)
 
-    def all_of(self, index: int, parts: list[Rect]) -> bool:
-        """Whether every part of a group was chosen: then its input is not read again."""
-        return all((index, part) in self.chosen for part in parts)
+    def all_graphs(self, index: int, parts: list[Rect]) -> bool:
+        """Whether every part of a group keeps its graph: then its input is not read again."""
+        return all(self.wants(index, part) is Keep.GRAPH for part in parts)
 
-    def put(self, index: int, part: Rect, cells: Tensor, result: Tensor) -> None:
-        """Keep a tile's input (a leaf) and what came of it, which has a graph."""
-        self._graphs[index, part] = cells, result
+    def put(self, index: int, part: Rect, held: Graph | NarrowCells) -> None:
+        """Keep what a tile was chosen to keep."""
+        self._held[index, part] = held
 
-    def take(self, index: int, part: Rect) -> tuple[Tensor, Tensor] | None:
-        """A tile's input and result, forgotten here; ``None`` where they were not kept."""
-        return self._graphs.pop((index, part), None)
+    def take(self, index: int, part: Rect) -> Graph | NarrowCells | None:
+        """What a tile kept, forgotten here."""
+        return self._held.pop((index, part), None)
 
     def drop(self, index: int) -> None:
         """Forget what is left of a group: tiles that no gradient reached."""
-        for key in [key for key in self._graphs if key[0] == index]:
-            del self._graphs[key]
+        for key in [key for key in self._held if key[0] == index]:
+            del self._held[key]

@@ -1,4 +1,4 @@
-"""What a tiled update holds at each moment, and how many graphs fit beside it."""
+"""What a tiled update holds at each moment, and how much its tiles may keep beside it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,64 +16,79 @@ class Held:
         replay: its largest tile, while that runs again.
         sending: its largest tile, while the gradient goes through a graph that was kept; the
             graph is not counted.
-        graphs: the graphs of its tiles that are kept from forward to backward.
-        all_kept: every tile's graph is kept: none runs again, and its input is given up early.
+        kept: what its tiles keep from forward to backward, narrow cells and graphs.
+        all_graphs: every tile's graph is kept: none runs again, and its input is given up early.
     """
 
     boundary: float
     replay: float = 0.0
     sending: float = 0.0
-    graphs: float = 0.0
-    all_kept: bool = False
+    kept: float = 0.0
+    all_graphs: bool = False
 
 
 @dataclass(slots=True)
 class Ledger:
     """The moments of an update that may hold the most.
 
-    They are the turn from forward to backward, when every boundary and every graph is there, and
-    each group's backward, when the groups after it are done. A group's forward holds no more than
-    its backward.
+    They are the turn from forward to backward, when every boundary and all that is kept are
+    there, and each group's backward, when the groups after it are done. A group's forward holds
+    no more than its backward.
 
     Attributes:
         groups: the tiled ones, first to last.
         rest: of the in-core stages after them, with the gradient at the last boundary.
+        apart: boundaries have memory of their own, which stays when they need less of it, as on
+            the host: the most that they take and the most of all else then add up.
     """
 
     groups: list[Held]
     rest: float = 0.0
+    apart: bool = False
 
     def peak(self) -> float:
-        """The most that is held at any moment."""
-        return max(self._turn(), *(self.backward(index) for index in range(len(self.groups))))
+        """The most that is held."""
+        return self._most(range(len(self.groups) + 1))
 
     def room(self, index: int, limit: float) -> float:
-        """Bytes that further graphs of a group may take; negative where ``limit`` is passed.
+        """Bytes that a group may keep besides; negative where ``limit`` is passed.
 
-        Its graphs are there from its forward to its backward: only those moments count.
+        What it keeps is there from its forward to its backward: only those moments count.
         """
-        later = (self.backward(at) for at in range(index, len(self.groups)))
-        return limit - max(self._turn(), *later)
+        return limit - self._most(range(index, len(self.groups) + 1))
+
+    def spare(self, index: int, limit: float) -> float:
+        """Bytes that a group's tiles may take besides, as they run again."""
+        return limit - self._most(range(index, index + 1))
 
     def backward(self, index: int) -> float:
         """What is held while the gradient goes through a group's tiles."""
+        return sum(self._moment(index))
+
+    def _most(self, moments: range) -> float:
+        held = [self._moment(index) for index in moments]
+        if not self.apart:
+            return max(boundaries + rest for boundaries, rest in held)
+        most = max(self._moment(index)[0] for index in range(len(self.groups) + 1))
+        return most + max(rest for _, rest in held)
+
+    def _moment(self, index: int) -> tuple[float, float]:
+        """Boundaries, and all else, as a group goes back; after the last one, at the turn."""
+        kept = sum(below.kept for below in self.groups[: index + 1])
+        if index == len(self.groups):
+            top = 0.0 if self.rest else self.groups[-1].boundary
+            return self._activations(index) + top, self.rest + kept
         group = self.groups[index]
         gradients = group.boundary + (self.groups[index - 1].boundary if index else 0.0)
-        graphs = sum(below.graphs for below in self.groups[: index + 1])
-        working = group.sending if group.all_kept else group.replay
-        return self._activations(index) + gradients + graphs + working
-
-    def _turn(self) -> float:
-        graphs = sum(group.graphs for group in self.groups)
-        top = self.rest or self.groups[-1].boundary
-        return self._activations(len(self.groups)) + top + graphs
+        working = group.sending if group.all_graphs else group.replay
+        return self._activations(index) + gradients, kept + working
 
     def _activations(self, stop: int) -> float:
         """Activations after the first ``stop`` groups, those given up left out."""
         return sum(
             group.boundary
             for index, group in enumerate(self.groups[:stop])
-            if index + 1 == len(self.groups) or not self.groups[index + 1].all_kept
+            if index + 1 == len(self.groups) or not self.groups[index + 1].all_graphs
         )
 
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from wsi.errors import ConfigError
+from wsi.memory.narrow import NarrowCells
 from wsi.memory.norms import NormKind, replace_norm
 from wsi.memory.pooling import Pooling, PoolingKind, make_pooling
 from wsi.memory.reach import Reach, chain, layers_of, reach_of
@@ -31,10 +32,18 @@ class Stage(nn.Module):
         self.reach = reach_of(body)
         self.ends_in_relu = isinstance(body, BasicBlock | Bottleneck)
 
-    def forward(self, cells: Tensor, unpadded: Axes = PADDED) -> Tensor:
-        """(N, C_in, H, W) -> (N, channels, h, w); ``unpadded`` for the inside of an image."""
-        if any(unpadded):
-            return run_unpadded(self.body, cells, unpadded)
+    def forward(
+        self, cells: Tensor, unpadded: Axes = PADDED, narrow: NarrowCells | None = None
+    ) -> Tensor:
+        """(N, C_in, H, W) -> (N, channels, h, w).
+
+        Args:
+            cells: the input.
+            unpadded: for the inside of an image.
+            narrow: see ``NarrowCells``.
+        """
+        if any(unpadded) or narrow is not None:
+            return run_unpadded(self.body, cells, unpadded, narrow)
         out: Tensor = self.body(cells)
         return out
 

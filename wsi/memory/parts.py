@@ -7,7 +7,7 @@ import numpy as np
 
 from wsi.memory.background import Mask, Twin, TwinGradient
 from wsi.memory.cover import cover
-from wsi.memory.kept import KeptGraphs
+from wsi.memory.kept import KeptTiles
 from wsi.memory.network import StagedNetwork
 from wsi.memory.source import ImageSource, Rect
 from wsi.memory.tiling import Group, GroupRunner
@@ -19,17 +19,16 @@ Parts = list[Rect]
 def tile_parts(runner: GroupRunner, tile_px: int | None, pure: Mask | None) -> Parts:
     """A group's tiles, or the parts that hold its cells with tissue.
 
-    The largest comes first: the smaller ones then fit into the memory that it leaves, where tiles
-    of rising size would leave holes in the heap.
+    The one that reads the most comes first: the others then fit into the memory that it leaves,
+    where tiles of rising size would leave holes in the heap.
 
     Args:
         runner: of the group.
         tile_px: side of a tile in image pixels.
         pure: cells of the output that see background alone (h, w); ``None`` where none is known.
     """
-    if pure is None:
-        return runner.out_tiles(tile_px)
-    return sorted(cover(runner, ~pure, tile_px), key=lambda part: -part.area)
+    parts = runner.out_tiles(tile_px) if pure is None else cover(runner, ~pure, tile_px)
+    return sorted(parts, key=lambda part: -runner.needed(part).area)
 
 
 def needed_cells(runner: GroupRunner, parts: Parts) -> Mask:
@@ -59,7 +58,7 @@ class Pass:
     total_flop: int
     done_flop: float = 0.0
     background: TwinGradient | None = None
-    kept: KeptGraphs = field(default_factory=KeptGraphs)
+    kept: KeptTiles = field(default_factory=KeptTiles)
     counters: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(
             (
@@ -67,6 +66,7 @@ class Pass:
                 "tiles_background",
                 "tiles_backward",
                 "tiles_kept",
+                "tiles_narrow",
                 "tiles_zero_gradient",
                 "cells_background",
                 "cells_background_gradient",
@@ -84,7 +84,7 @@ class Pass:
         return sum(bool(pure[tile.relative_to(0, 0)].all()) for tile in tiles)
 
     def held_cells(self, index: int) -> float:
-        """Numbers in the boundary after a group, without the background that nobody writes."""
+        """Numbers in the boundary after a group, without the background that nobody reads."""
         runner = self.runners[index]
         held = math.prod(runner.out_size)
         if self.twin is not None and index + 1 < len(self.groups):  # the head reads all of the last

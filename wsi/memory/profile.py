@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from wsi.memory.narrow import NarrowCells
 from wsi.memory.network import Stage, StagedNetwork
 from wsi.memory.norms import FrozenNormConv2d
+from wsi.memory.unpadded import PADDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,8 @@ class StageProfile:
         flop: floating-point operations of the forward pass.
         saved_bytes: what autograd keeps for backward, each storage once, parameters left out;
             the input is counted here and not in the stage before.
+        narrow_bytes: what its ``NarrowCells`` are, of the bytes above; 0 where it has none.
+        narrow_flop: the operations of the forward pass that they spare when it runs again.
         largest_elements: elements of the largest tensor inside the stage.
         live_bytes: most bytes alive at once in a forward pass that keeps nothing.
     """
@@ -37,6 +41,8 @@ class StageProfile:
     out_shape: tuple[int, int, int, int]
     flop: int
     saved_bytes: int
+    narrow_bytes: int
+    narrow_flop: int
     largest_elements: int
     live_bytes: int
 
@@ -144,6 +150,7 @@ def _profile(
         if index + 1 < len(meta.stages):
             # The next stage saves the same storage as its input: counted there.
             saved.pop(y.untyped_storage()._cdata, None)
+        narrow_bytes, narrow_flop = _narrow(stage, x)
         n, c, h, w = (int(v) for v in x.shape)
         n2, c2, h2, w2 = (int(v) for v in y.shape)
         profiles.append(
@@ -153,12 +160,29 @@ def _profile(
                 (n2, c2, h2, w2),
                 watch.flop,
                 sum(t.untyped_storage().nbytes() for t in saved.values()),
+                narrow_bytes,
+                narrow_flop,
                 max(watch.largest, x.numel()),
                 watch.live,
             )
         )
         x = y
     return profiles
+
+
+def _narrow(stage: Stage, x: Tensor) -> tuple[int, int]:
+    """Bytes of a stage's narrow cells and the operations that made them."""
+    narrow = NarrowCells()
+    with torch.no_grad():
+        with _Watch() as first:
+            stage(x, PADDED, narrow)
+        if not narrow.nbytes:
+            return 0, 0
+        held = narrow.nbytes
+        narrow.close()
+        with _Watch() as second:
+            stage(x, PADDED, narrow)
+    return held, first.flop - second.flop
 
 
 def graph_weight_bytes(stages: Iterable[Stage], dtype: torch.dtype) -> int:

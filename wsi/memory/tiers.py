@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from wsi.errors import MemoryPlanError
-from wsi.memory.boundary import anonymous_zeros, bytes_of
+from wsi.memory.blocks import anonymous_zeros
+from wsi.memory.boundary import bytes_of
 
 
 class Loading(Protocol):
@@ -172,7 +173,7 @@ class PinnedTier:
             raise MemoryPlanError(
                 f"offload: more than the allowed {self._limit / 1e9:.2f} GB of host memory"
             )
-        slab, _ = anonymous_zeros(nbytes, torch.uint8)
+        slab = anonymous_zeros(nbytes, torch.uint8)
         runtime = torch.cuda.cudart()  # type: ignore[no-untyped-call]
         code = runtime.cudaHostRegister(slab.data_ptr(), nbytes, 0)
         if int(code) != 0:

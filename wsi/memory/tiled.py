@@ -4,7 +4,8 @@ The stages are cut into groups. Going forward, a group runs tile by tile, each t
 that its layers reach over, and only the group's output is kept. Going backward, the tiles of a
 group run again, this time with a graph, and take the gradient of their own, disjoint part of the
 output; the gradients of overlapping inputs add up. Where memory is left, the last groups' tiles
-keep their graph from forward and need not run again, and the last stages may run in-core at once.
+keep their narrow cells from forward, which spare most of the second run, or their graph, which
+spares all of it, and the last stages may run in-core at once.
 (Activation recomputation: Chen et al., 2016; for tiles of a convolutional network:
 Pinckaers et al., 2020.)
 """
@@ -21,9 +22,11 @@ from torch.nn import functional as F
 
 from wsi.heap import trim_heap
 from wsi.memory.background import Mask, TwinGradient, make_twin, nonzero_cells
+from wsi.memory.blocks import SLABS
 from wsi.memory.boundary import Boundary, MemoryBoundary, Place, make_boundary
 from wsi.memory.choose import choose_kept
 from wsi.memory.cover import bounding
+from wsi.memory.kept import Graph, Keep
 from wsi.memory.meter import Meter, resident_host_bytes
 from wsi.memory.mode import (
     Inference,
@@ -35,6 +38,7 @@ from wsi.memory.mode import (
     evaluation,
     to_device,
 )
+from wsi.memory.narrow import NarrowCells
 from wsi.memory.network import StagedNetwork
 from wsi.memory.norms import folded_once, refuse_image_wide_norm
 from wsi.memory.parts import Pass, needed_cells, tile_parts
@@ -48,6 +52,10 @@ from wsi.memory.tiling import (
     default_groups,
     refuse_huge_tiles,
 )
+
+NARROW_ABOVE = 0.75
+"""Share of a tile that must have a gradient for its narrow cells to spare time: they serve the
+whole tile, where without them the part with a gradient alone runs again."""
 
 
 class Tiled:
@@ -67,11 +75,11 @@ class Tiled:
             boundaries: where activations and gradients between groups are kept.
             scratch: folder for boundaries on disk; ``None`` for the system's temporary folder.
             background: use what the source knows of constant background.
-            device_bytes: memory of the device for tiles, boundaries that are there and graphs.
-                What tiles and boundaries leave of it keeps graphs of tiles from forward, the last
-                groups' first, instead of running those tiles again. 0 keeps none.
-            resident_bytes: on a CPU, of the process: where more is resident, free heap is given
-                back to the system before a tile runs. 0 leaves that to the C library.
+            device_bytes: memory of the device for tiles, boundaries that are there and what is
+                kept. What tiles and boundaries leave of it keeps narrow cells and graphs of tiles
+                from forward, the last groups' first. 0 keeps none.
+            resident_bytes: on a CPU, of the process: where more is resident, free memory is given
+                back to the system before a tile runs. 0 keeps it.
         """
 
         groups: tuple[Group, ...] | None = None
@@ -131,7 +139,7 @@ class Tiled:
         else:
             head = PiecewiseHead(work.network, top, self.run)
             loss, logits = head.backward(loss_fn)
-            gradient = self._like(work, top)
+            gradient = top.like()
             head.gradient_into(gradient)
             top.close()
         mask: Mask | None = None
@@ -193,23 +201,22 @@ class Tiled:
         """The stages after the last group, which run in-core."""
         return list(work.network.stages[work.groups[-1].stop :])
 
-    def _boundary(
-        self, work: Pass, shape: tuple[int, int, int, int], dtype: torch.dtype
-    ) -> Boundary:
-        options, device = self.options, self.run.torch_device
-        sparse = work.twin is not None
-        with torch.inference_mode(False):  # results of ``infer`` are handed on without a copy
-            return make_boundary(
-                options.boundaries, shape, dtype, device, options.scratch, sparse=sparse
-            )
-
-    def _like(self, work: Pass, boundary: Boundary) -> Boundary:
-        return self._boundary(work, boundary.shape, boundary.dtype)
+    def _boundary(self, work: Pass, index: int) -> Boundary:
+        """An empty one for the output of a group."""
+        runner, run = work.runners[index], self.run
+        return make_boundary(
+            self.options.boundaries,
+            (work.source.batch, runner.stages[-1].channels, *runner.out_size),
+            run.compute_dtype(work.network),
+            run.torch_device,
+            self.options.scratch,
+        )
 
     def _tidy(self) -> None:
-        """Before a tile: drop the holes that others left in the heap, where memory is short."""
+        """Before a tile: give free memory back to the system, where it is short."""
         limit = self.options.resident_bytes
         if limit and self.run.torch_device.type == "cpu" and resident_host_bytes() > limit:
+            SLABS.release()
             trim_heap()
 
     def _tick(self, work: Pass, flop: float) -> None:
@@ -221,16 +228,13 @@ class Tiled:
     def _forward(self, work: Pass, *, keep: bool) -> list[Boundary]:
         """The groups' output boundaries; only the last one unless ``keep``."""
         boundaries: list[Boundary] = []
-        for index, runner in enumerate(work.runners):
+        for index in range(len(work.groups)):
             below = boundaries[-1] if boundaries else None
-            channels = runner.stages[-1].channels
-            dtype = self.run.compute_dtype(work.network)
-            shape = (work.source.batch, channels, *runner.out_size)
-            above = self._boundary(work, shape, dtype)
+            above = self._boundary(work, index)
             self._forward_group(work, index, below, above)
             if below is not None and not keep:
                 boundaries.pop().close()
-            elif below is not None and work.kept.all_of(index, work.parts[index]):
+            elif below is not None and work.kept.all_graphs(index, work.parts[index]):
                 below.close()  # the kept graphs have what they need of it
             boundaries.append(above)
         return boundaries
@@ -244,14 +248,18 @@ class Tiled:
         area = sum(part.area for part in parts)
         for out, cells in zip(parts, self._inputs(work, index, below, parts), strict=True):
             self._tidy()
-            kept = work.kept.wants(index, out)
-            cells.requires_grad_(kept and below is not None)
-            with torch.set_grad_enabled(kept), autocast(self.run):
-                result = runner.run(cells, out)
+            keep = work.kept.wants(index, out)
+            graph = keep is Keep.GRAPH
+            narrow = NarrowCells() if keep is Keep.NARROW else None
+            cells.requires_grad_(graph and below is not None)
+            with torch.set_grad_enabled(graph), autocast(self.run):
+                result = runner.run(cells, out, narrow)
             rows, columns = runner.inside(out).relative_to(0, 0)
             above.write(out, result.detach()[:, :, rows, columns])
-            if kept:
-                work.kept.put(index, out, cells, result)
+            if graph:
+                work.kept.put(index, out, Graph(cells, result))
+            elif narrow is not None:
+                work.kept.put(index, out, narrow)
             del cells, result
             work.counters["tiles_forward"] += 1
             self._tick(work, work.flops[index] * out.area / area)
@@ -344,7 +352,7 @@ class Tiled:
     ) -> tuple[Boundary, Mask]:
         """Replay one group; returns the gradient at its input and where that is not zero."""
         runner, stop = work.runners[index], work.groups[index].stop
-        result = gradient if below is None else self._like(work, below)
+        result = gradient if below is None else below.like()
         touched = np.zeros(runner.in_size if below is not None else (0, 0), dtype=bool)
         todo: list[tuple[Rect, Rect]] = []
         work.counters["tiles_zero_gradient"] += work.background_tiles(index)
@@ -373,23 +381,29 @@ class Tiled:
             work.counters["tiles_backward"] += 1
             self._tick(work, 3 * work.flops[index] * out.area / area)
 
-        replays = []
+        replays: list[tuple[Rect, NarrowCells | None]] = []
         for part, wanted in todo:
-            graph = work.kept.take(index, part)
-            if graph is None:
-                replays.append(wanted)
-            else:
-                send(part, *graph)
-                del graph
+            held = work.kept.take(index, part)
+            if isinstance(held, Graph):
+                send(part, held.cells, held.result)
                 work.counters["tiles_kept"] += 1
+            elif held is not None and wanted.area > NARROW_ABOVE * part.area:
+                replays.append((part, held))
+                work.counters["tiles_narrow"] += 1
+            else:
+                replays.append((wanted, None))
+            del held
         work.kept.drop(index)
-        for out, cells in zip(replays, self._inputs(work, index, below, replays), strict=True):
+        inputs = self._inputs(work, index, below, [out for out, _ in replays])
+        replays.reverse()
+        for cells in inputs:
+            out, narrow = replays.pop()
             self._tidy()
             cells.requires_grad_(below is not None)
             with torch.enable_grad(), autocast(self.run):
-                replayed = runner.run(cells, out)
+                replayed = runner.run(cells, out, narrow)
             send(out, cells, replayed)
-            del cells, replayed
+            del cells, replayed, narrow
         gradient.close()
         if below is not None:
             below.close()

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from wsi.errors import ConfigError, MemoryPlanError
 from wsi.memory.mode import MAX_ELEMENTS, Forward
+from wsi.memory.narrow import NarrowCells
 from wsi.memory.network import Stage, StagedNetwork
 from wsi.memory.profile import StageProfile
 from wsi.memory.reach import chain
@@ -110,9 +111,13 @@ def refuse_huge_tiles(
 
 
 def _edges(cells: int, tile: int) -> list[int]:
-    """Tile edges along an axis: as few tiles as ``tile`` allows, as equal as can be."""
+    """Tile edges along an axis: as few tiles as ``tile`` allows, all alike but for the last.
+
+    Tiles of one shape find the memory and the kernels that those before them left.
+    """
     count = max(1, -(-cells // tile))
-    return [index * cells // count for index in range(count + 1)]
+    side = -(-cells // count)
+    return [*range(0, cells, side), cells]
 
 
 def tiles(height: int, width: int, tile: int | None) -> list[Rect]:
@@ -184,13 +189,21 @@ class GroupRunner:
         x0, x1 = self._needed_along(1, out.x0, out.x1)
         return Rect(y0, x0, y1, x1)
 
-    def run(self, cells: Tensor, out: Rect) -> Tensor:
-        """What the stages make of ``needed(out)``; ``inside(out)`` is where ``out`` lies in it."""
+    def run(self, cells: Tensor, out: Rect, narrow: NarrowCells | None = None) -> Tensor:
+        """What the stages make of ``needed(out)``; ``inside(out)`` is where ``out`` lies in it.
+
+        Args:
+            cells: ``needed(out)`` of the group's input.
+            out: a rectangle of its output.
+            narrow: takes the tile's narrow cells in a first run, spares them in a second.
+        """
         if self._padding_forward is not None:
             return self._padding_forward(cells)
         axes = self._axes(out)
         for stage in self.stages:
-            cells = stage(cells, axes)
+            cells = stage(cells, axes, narrow)
+        if narrow is not None:
+            narrow.close()
         return cells
 
     def inside(self, out: Rect) -> Rect:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
+from wsi.memory.narrow import NarrowCells, has_narrow_cells
 from wsi.memory.norms import FrozenNormConv2d
 from wsi.memory.reach import layers_of, reach_of_paths
 
@@ -20,18 +21,19 @@ Axes = tuple[bool, bool]
 PADDED: Axes = (False, False)
 
 
-def run_unpadded(module: nn.Module, cells: Tensor, axes: Axes) -> Tensor:
+def run_unpadded(
+    module: nn.Module, cells: Tensor, axes: Axes, narrow: NarrowCells | None = None
+) -> Tensor:
     """A module's result (N, C, h, w) where padding is left out along some axes.
 
     Args:
         module: of the kinds that ``reach_of`` knows.
         cells: (N, C_in, H, W).
         axes: along which there is no padding; along the others it is the module's own.
+        narrow: takes a residual block's narrow cells in a first run and spares them in a second.
     """
     if isinstance(module, nn.Conv2d):
-        weight, bias = module.weight, module.bias
-        if isinstance(module, FrozenNormConv2d):
-            weight, bias = module.folded()
+        weight, bias = _folded(module)
         padding = _padding(module.padding, axes)
         return F.conv2d(cells, weight, bias, module.stride, padding, module.dilation, module.groups)
     if isinstance(module, nn.MaxPool2d):
@@ -42,8 +44,12 @@ def run_unpadded(module: nn.Module, cells: Tensor, axes: Axes) -> Tensor:
             cells = run_unpadded(child, cells, axes)
         return cells
     if isinstance(module, BasicBlock | Bottleneck):
-        return _run_block(module, cells, axes)
+        return _run_block(module, cells, axes, narrow)
     return cast(Tensor, module(cells))
+
+
+def _folded(conv: nn.Conv2d) -> tuple[Tensor, Tensor | None]:
+    return conv.folded() if isinstance(conv, FrozenNormConv2d) else (conv.weight, conv.bias)
 
 
 def _padding(padding: Any, axes: Axes) -> tuple[int, int]:
@@ -51,7 +57,9 @@ def _padding(padding: Any, axes: Axes) -> tuple[int, int]:
     return (0 if axes[0] else rows), (0 if axes[1] else columns)
 
 
-def _run_block(block: BasicBlock | Bottleneck, cells: Tensor, axes: Axes) -> Tensor:
+def _run_block(
+    block: BasicBlock | Bottleneck, cells: Tensor, axes: Axes, narrow: NarrowCells | None
+) -> Tensor:
     """What ``block.forward`` does, its shortcut cut to the cells that the convolutions leave."""
     path, shortcut = reach_of_paths(block)
     before, after = path.before - shortcut.before, path.after - shortcut.after
@@ -63,8 +71,15 @@ def _run_block(block: BasicBlock | Bottleneck, cells: Tensor, axes: Axes) -> Ten
     if block.downsample is not None:
         beside = run_unpadded(block.downsample, beside, axes)
     *first, (last, last_norm) = layers_of(block)
+    if narrow is not None and not has_narrow_cells(block):
+        narrow = None
     for conv, norm in first:
+        if narrow is not None and narrow.full:
+            cells = narrow.take(cells, conv, _folded(conv), _padding(conv.padding, axes))
+            continue
         cells = block.relu(norm(run_unpadded(conv, cells, axes)))
+        if narrow is not None:
+            narrow.put(cells)
     cells = last_norm(run_unpadded(last, cells, axes))
     cells += beside
     return cast(Tensor, block.relu(cells))

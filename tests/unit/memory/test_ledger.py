@@ -1,4 +1,4 @@
-"""What an update holds at each moment, and which graphs fit beside it."""
+"""What an update holds at each moment, and what its tiles may keep beside it."""
 
 import gc
 import weakref
@@ -39,7 +39,7 @@ def test_each_moment_holds_what_is_needed_then() -> None:
 
 def test_a_kept_graph_waits_until_its_group_goes_back() -> None:
     ledger = three_groups()
-    ledger.groups[1].graphs = 7
+    ledger.groups[1].kept = 7
     assert ledger.backward(2) == 48 + 7
     assert ledger.backward(1) == 60 + 7
     assert ledger.backward(0) == 56
@@ -49,7 +49,7 @@ def test_a_kept_graph_waits_until_its_group_goes_back() -> None:
 
 def test_a_group_that_keeps_all_its_graphs_gives_up_its_input_and_its_replay() -> None:
     ledger = three_groups()
-    ledger.groups[2].graphs, ledger.groups[2].all_kept = 9, True
+    ledger.groups[2].kept, ledger.groups[2].all_graphs = 9, True
     assert ledger.backward(2) == 16 + (4 + 8) + 9 + 5
     assert ledger.peak() == 60
 
@@ -105,3 +105,16 @@ def test_a_profile_is_made_once_for_a_size_and_what_learns() -> None:
     del net
     gc.collect()
     assert gone() is None
+
+
+def test_on_the_host_boundaries_have_memory_of_their_own() -> None:
+    ledger = three_groups()
+    ledger.apart = True
+    # The most of boundaries is there as group 1 goes back, the largest tile as group 0 does.
+    assert ledger.peak() == 40 + 40
+    ledger.groups[1].kept = 7
+    assert ledger.peak() == 40 + 40
+    ledger.groups[1].kept = 30
+    assert ledger.peak() == 40 + 30 + 20
+    assert ledger.room(1, 100) == 100 - 90
+    assert ledger.spare(0, 100) == 100 - 80

@@ -10,7 +10,7 @@ from torch import Tensor
 from tests.unit.memory.networks import image, loss, network, relative_error, step, undamped
 from wsi.errors import ConfigError, MemoryPlanError
 from wsi.memory import Group, RunOptions, TensorSource, make_mode, tiled
-from wsi.memory.boundary import MemoryBoundary
+from wsi.memory.blocks import BlockBoundary
 from wsi.memory.meter import resident_host_bytes
 from wsi.memory.source import Rect
 
@@ -252,7 +252,7 @@ def test_free_heap_is_given_back_before_a_tile_where_much_is_resident(
 
 @LINUX_ONLY
 def test_cells_of_the_background_that_nobody_reads_take_no_memory() -> None:
-    boundary = MemoryBoundary((1, 64, 2048, 512), torch.float32, torch.device("cpu"), sparse=True)
+    boundary = BlockBoundary((1, 64, 2048, 512), torch.float32)
     before = resident_host_bytes()
     boundary.write(Rect(0, 0, 64, 512), torch.ones(1, 64, 64, 512))
     assert resident_host_bytes() - before < 2048 * 512 * 64 * 4 / 4
