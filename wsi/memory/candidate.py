@@ -13,10 +13,10 @@ the rest are holes that tiles of unlike sizes leave."""
 CPU_KEPT_SLACK = 1.15
 """The same of what tiles keep from forward to backward."""
 
-CPU_USABLE = 0.88
+CPU_USABLE = 0.85
 """What an update on a CPU may use of its memory by this count."""
 
-CPU_TRIM_ABOVE = 0.99
+CPU_TRIM_ABOVE = 0.95
 """Share of a CPU's memory from which on free memory is given back before a tile. It is fetched
 again at a price, so this is for what the count did not foresee."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from wsi.errors import ConfigError
+from wsi.memory.meter import resident_host_bytes
 
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")  # version 2: one folder, the container's own
@@ -15,7 +16,7 @@ _CPU_PERIOD_US = 100_000
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _UNITS_2 = {"KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 _SHARE = 0.8
-"""What of the free memory a plan may use: the rest is for everything it does not count."""
+"""What of the memory that is to be had a plan may use: the rest is for what it does not count."""
 
 
 def parse_bytes(text: str) -> int:
@@ -37,12 +38,14 @@ def parse_bytes(text: str) -> int:
 
 
 def memory_budgets(device: torch.device) -> tuple[int | None, int]:
-    """Bytes to plan with on the device (``None`` for a CPU) and on the host.
+    """Bytes to plan with on the device (``None`` for a CPU) and for this process on the host.
+
+    What the process keeps from slide to slide, it has for the next one.
 
     Raises:
         ConfigError: the system does not say how much memory is free.
     """
-    host = int(free_memory() * _SHARE)
+    host = int((free_memory() + resident_host_bytes()) * _SHARE)
     if device.type != "cuda":
         return None, host
     free, _ = torch.cuda.mem_get_info(device)

@@ -39,6 +39,17 @@ def test_a_cpu_is_planned_with_a_part_of_what_is_free() -> None:
     assert scratch_budget() > 0
 
 
+def test_memory_that_the_process_keeps_is_there_for_the_next_slide(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def budget(free_gb: int, resident_gb: int) -> int:
+        monkeypatch.setattr(machine, "free_memory", lambda: free_gb * 10**9)
+        monkeypatch.setattr(machine, "resident_host_bytes", lambda: resident_gb * 10**9)
+        return memory_budgets(torch.device("cpu"))[1]
+
+    assert budget(10, 1) == budget(5, 6) < 11 * 10**9
+
+
 @pytest.mark.parametrize("text", [None, "MemTotal: 5 kB\n"])
 def test_a_system_that_does_not_say_what_is_free_asks_for_it(
     text: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
