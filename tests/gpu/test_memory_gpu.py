@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tests.unit.memory.networks import image, network, relative_error
-from wsi.memory import Group, RunOptions, StagedNetwork, TensorSource, make_mode
+from wsi.memory import Group, RunOptions, StagedNetwork, TensorSource, choose, make_mode
 
 pytestmark = [
     pytest.mark.gpu,
@@ -53,6 +53,20 @@ def test_tiled_gradients_on_cuda_are_those_of_in_core(pooling: str, boundaries: 
     assert relative_error(found, wanted) < 1e-10
     rest = _gradients("tiled", net, x, groups=(Group(0, 5, 96),), boundaries=boundaries)
     assert relative_error(rest, wanted) < 1e-10
+
+
+@pytest.mark.parametrize("kept", ["narrow cells", "graphs"])
+@pytest.mark.parametrize("depth", [18, 50])
+def test_what_tiles_keep_on_cuda_changes_no_gradient(
+    depth: int, kept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kept == "narrow cells":
+        monkeypatch.setattr(choose, "_choose_graphs", lambda *_: None)
+    net = network(depth)
+    x = image(257, 323)
+    wanted = _gradients("in_core", net, x)
+    found = _gradients("tiled", net, x, tile_px=96, device_bytes=10**12)
+    assert relative_error(found, wanted) < 1e-10
 
 
 def test_tiled_background_on_cuda_is_exact() -> None:

@@ -26,6 +26,11 @@ class Slabs:
     def __init__(self) -> None:
         self._free: list[Tensor] = []
 
+    @property
+    def free_bytes(self) -> int:
+        """What is kept and not in use."""
+        return len(self._free) * SLAB_BYTES
+
     def take(self) -> Tensor:
         """SLAB_BYTES bytes of any content."""
         try:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from wsi.errors import ConfigError
-from wsi.memory.meter import resident_host_bytes
+from wsi.memory.blocks import SLABS
 
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")  # version 2: one folder, the container's own
@@ -38,14 +38,14 @@ def parse_bytes(text: str) -> int:
 
 
 def memory_budgets(device: torch.device) -> tuple[int | None, int]:
-    """Bytes to plan with on the device (``None`` for a CPU) and for this process on the host.
+    """Bytes to plan with on the device (``None`` for a CPU) and on the host.
 
-    What the process keeps from slide to slide, it has for the next one.
+    Memory that this process keeps from slide to slide is there for the next one.
 
     Raises:
         ConfigError: the system does not say how much memory is free.
     """
-    host = int((free_memory() + resident_host_bytes()) * _SHARE)
+    host = int((free_memory() + SLABS.free_bytes) * _SHARE)
     if device.type != "cuda":
         return None, host
     free, _ = torch.cuda.mem_get_info(device)

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from wsi.cli import main
 from wsi.errors import ConfigError
 from wsi.memory import machine
+from wsi.memory.blocks import SLAB_BYTES, Slabs
 from wsi.memory.machine import memory_budgets, parse_bytes, scratch_budget
 
 
@@ -42,12 +43,14 @@ def test_a_cpu_is_planned_with_a_part_of_what_is_free() -> None:
 def test_memory_that_the_process_keeps_is_there_for_the_next_slide(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def budget(free_gb: int, resident_gb: int) -> int:
-        monkeypatch.setattr(machine, "free_memory", lambda: free_gb * 10**9)
-        monkeypatch.setattr(machine, "resident_host_bytes", lambda: resident_gb * 10**9)
-        return memory_budgets(torch.device("cpu"))[1]
-
-    assert budget(10, 1) == budget(5, 6) < 11 * 10**9
+    slabs = Slabs()
+    monkeypatch.setattr(machine, "SLABS", slabs)
+    monkeypatch.setattr(machine, "free_memory", lambda: 10 * SLAB_BYTES)
+    _, before = memory_budgets(torch.device("cpu"))
+    slabs.give([slabs.take(), slabs.take()])
+    monkeypatch.setattr(machine, "free_memory", lambda: 8 * SLAB_BYTES)
+    _, after = memory_budgets(torch.device("cpu"))
+    assert after == before < 10 * SLAB_BYTES
 
 
 @pytest.mark.parametrize("text", [None, "MemTotal: 5 kB\n"])
