@@ -207,6 +207,10 @@ def write_study(
     return written
 
 
+_LEAST_DRAWN = 0.05
+"""Costs are noted to a tenth; a logarithmic axis has no place for zero."""
+
+
 def accuracy_against_cost(found: Sequence[Resolution]) -> Figure:
     """AUC against seconds and against peak memory of a training, a point a resolution."""
     figure = Figure(figsize=(9.2, 4.2), layout="constrained")
@@ -221,9 +225,12 @@ def accuracy_against_cost(found: Sequence[Resolution]) -> Figure:
         ),
     )
     for axes, label, costs in panels:
-        axes.set(xlabel=label, xscale="log")
+        drawn = [max(cost, _LEAST_DRAWN) for cost in costs]
+        # Limits of its own: matplotlib finds none around a single cost that is a power of ten.
+        limits = (min(drawn) / 1.5, max(drawn) * 1.5)
+        axes.set(xlabel=label, xscale="log", xlim=limits)
         axes.grid(alpha=0.3)
-        for index, (one, cost) in enumerate(zip(found, costs, strict=True)):
+        for index, (one, cost) in enumerate(zip(found, drawn, strict=True)):
             if one.auc.value is None:
                 continue
             value = one.auc.value

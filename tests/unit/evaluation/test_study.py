@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from wsi.errors import DatasetError
-from wsi.evaluation.bootstrap import Bootstrap
+from wsi.evaluation.bootstrap import Bootstrap, Estimate
 from wsi.evaluation.study import (
     CELL_FILE,
     Cell,
+    Resolution,
+    accuracy_against_cost,
     read_cell,
     resolutions,
     write_cell,
@@ -94,3 +96,15 @@ def test_the_study_is_written_as_page_table_and_figures(tmp_path: Path) -> None:
     assert len(json.loads((tmp_path / "study.json").read_text())["resolutions"]) == 2
     lines = list(csv.DictReader((tmp_path / "study.csv").read_text().splitlines()))
     assert [(line["mpp"], line["auc"]) for line in lines] == [("2", "0.5"), ("8", "1.0")]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 1.0, 37.5])
+def test_a_single_resolution_is_drawn_whatever_it_cost(seconds: float) -> None:
+    one = Resolution(
+        mpp=8.0, seeds=(0,), slides=2, auc=Estimate(value=1.0), auc_low=None, auc_high=None,
+        seconds=seconds, peak_bytes=2**30, on_gpu=False, score_seconds=0.1, score_peak_bytes=2**30,
+    )  # fmt: skip
+    time_axes, memory_axes = accuracy_against_cost([one]).axes
+    for axes, cost in ((time_axes, max(seconds, 0.05)), (memory_axes, 1.0)):
+        low, high = axes.get_xlim()
+        assert 0 < low < cost < high
