@@ -259,9 +259,8 @@ class CostModel:
             peak += stored if in_memory else 0
         rows: list[PlanRow] = []
         for group, share in zip(groups, kept, strict=True):
-            tile, text = self.tile_bytes(group), "whole"
-            if group.tile_px is not None:
-                text = f"{group.tile_px} px"
+            tile = self.tile_bytes(group)
+            text = "whole" if group.tile_px is None else f"{group.tile_px} px"
             rows.extend(
                 PlanRow(
                     p.label, "tiled", text, tile, self.seconds(p.flop * overhead, share.passes(p))
@@ -366,7 +365,7 @@ class CostModel:
                 kept[index] = Shares(graphs=1.0)
                 continue
             held.kept, held.all_graphs = before, False
-            if before == narrow:  # of all tiles: some become graphs
+            if before == narrow < graphs:  # of all tiles: some become graphs
                 share = max(0.0, min(1.0, ledger.room(index, self._limit) / (graphs - narrow)))
                 held.kept += share * (graphs - narrow)
                 kept[index] = Shares(narrow=1 - share, graphs=share)
