@@ -15,7 +15,7 @@ ENVIRONMENT = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(2**40),
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-    _KERNELS: "16384",
+    _KERNELS: "8192",
 }
 """Environment of a process that shall compute on a CPU: it keeps large blocks, in huge pages where
 the system has them, and the kernels that oneDNN makes for each shape. A slide's tiles have more

@@ -1,13 +1,15 @@
-"""A boundary in the host's memory, block by block, in memory that the process keeps.
+"""Boundaries and narrow cells in the host's memory, block by block, in memory that stays.
 
-From the C heap it would leave holes between the tiles' tensors. Memory that goes back to the
+From the C heap they would leave holes between the tiles' tensors. Memory that goes back to the
 system is fetched again by the next update: on a virtual machine that returns free pages to its
-host, that costs two seconds a gigabyte. So blocks are cut from slabs that are used again.
+host, that costs two seconds a gigabyte. So all are cut into blocks of one size, which the process
+keeps and uses again.
 """
 
 import math
 import mmap
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -15,13 +17,13 @@ from torch import Tensor
 from wsi.memory.source import Rect
 
 BLOCK_BYTES = 2**20
-"""Of a whole block, about."""
 
-SLAB_BYTES = 2**25
+_BLOCKS_AT_ONCE = 32
+_SLAB_BYTES = _BLOCKS_AT_ONCE * BLOCK_BYTES
 
 
-class Slabs:
-    """Memory that boundaries take and give back; what is free stays with the process."""
+class Blocks:
+    """Blocks of memory that are taken and given back; those that are free stay."""
 
     def __init__(self) -> None:
         self._free: list[Tensor] = []
@@ -29,25 +31,41 @@ class Slabs:
     @property
     def free_bytes(self) -> int:
         """What is kept and not in use."""
-        return len(self._free) * SLAB_BYTES
+        return len(self._free) * BLOCK_BYTES
 
     def take(self) -> Tensor:
-        """SLAB_BYTES bytes of any content."""
-        try:
-            return self._free.pop()
-        except IndexError:
-            return anonymous_zeros(SLAB_BYTES, torch.uint8)
+        """BLOCK_BYTES bytes of any content."""
+        if not self._free:
+            with torch.inference_mode(False):  # they outlive the call that takes them first
+                slab = anonymous_zeros(_SLAB_BYTES, torch.uint8)
+                self._free.extend(reversed(slab.view(_BLOCKS_AT_ONCE, BLOCK_BYTES).unbind()))
+        return self._free.pop()
 
-    def give(self, slabs: list[Tensor]) -> None:
-        """Take slabs back; nobody may use them any more."""
-        self._free.extend(slabs)
+    def give(self, blocks: Iterable[Tensor]) -> None:
+        """Take blocks back; nobody may use them any more."""
+        self._free.extend(blocks)
 
-    def release(self) -> None:
-        """Return what is free to the system."""
-        self._free.clear()
+    def release(self, nbytes: int) -> int:
+        """Return free memory to the system, of slabs that are wholly free.
+
+        Args:
+            nbytes: how much, at least, where there is as much.
+
+        Returns:
+            How much it was.
+        """
+        free = Counter(_slab(block) for block in self._free)
+        whole = [slab for slab, count in free.items() if count == _BLOCKS_AT_ONCE]
+        given = set(whole[: -(-nbytes // _SLAB_BYTES)])
+        self._free = [block for block in self._free if _slab(block) not in given]
+        return len(given) * _SLAB_BYTES
 
 
-SLABS = Slabs()
+def _slab(block: Tensor) -> int:
+    return block.untyped_storage().data_ptr()
+
+
+BLOCKS = Blocks()
 """Of this process, as its heap is."""
 
 
@@ -59,9 +77,9 @@ class BlockBoundary:
         self.dtype = dtype
         n, c, _, _ = shape
         self._side = max(1, math.isqrt(BLOCK_BYTES // (n * c * dtype.itemsize)))
-        self._blocks: dict[Rect, Tensor] = {}  # (N, height, width, C)
-        self._slabs: list[Tensor] = []
-        self._left = 0  # bytes of the last slab
+        self._memory: dict[Rect, Tensor] = {}  # bytes
+        self._blocks: dict[Rect, Tensor] = {}  # the same as (N, height, width, C)
+        self._reads_left: Counter[Rect] | None = None
 
     def read(self, rect: Rect) -> Tensor:
         """See ``Boundary``."""
@@ -73,7 +91,17 @@ class BlockBoundary:
                 into.zero_()
             else:
                 into.copy_(block[_slices(common, place)])
+            if self._reads_left is not None:
+                self._reads_left[place] -= 1
+                if not self._reads_left[place]:
+                    self._give(place)
         return out.permute(0, 3, 1, 2)
+
+    def last_reads(self, rects: Iterable[Rect]) -> None:
+        """See ``Boundary``."""
+        self._reads_left = Counter(place for rect in rects for place, _ in self._under(rect))
+        for place in self._memory.keys() - self._reads_left.keys():
+            self._give(place)
 
     def write(self, rect: Rect, cells: Tensor) -> None:
         """See ``Boundary``."""
@@ -103,9 +131,11 @@ class BlockBoundary:
 
     def close(self) -> None:
         """See ``Boundary``."""
-        self._blocks.clear()
-        SLABS.give(self._slabs)
-        self._slabs, self._left = [], 0
+        for place in list(self._memory):
+            self._give(place)
+
+    def __del__(self) -> None:
+        self.close()
 
     def _under(self, rect: Rect) -> Iterator[tuple[Rect, Rect]]:
         """The blocks under a rectangle, each with the part of it that the rectangle covers."""
@@ -119,22 +149,79 @@ class BlockBoundary:
     def _block(self, place: Rect) -> Tensor:
         if place not in self._blocks:
             n, c, _, _ = self.shape
-            memory = self._cut(n * c * place.area * self.dtype.itemsize).view(self.dtype)
-            self._blocks[place] = memory.view(n, place.height, place.width, c).zero_()
+            nbytes = n * c * place.area * self.dtype.itemsize
+            # A single cell may be larger than a block: it has memory of its own.
+            fits = nbytes <= BLOCK_BYTES
+            memory = BLOCKS.take() if fits else torch.empty(nbytes, dtype=torch.uint8)
+            self._memory[place] = memory
+            cells = memory[:nbytes].view(self.dtype)
+            self._blocks[place] = cells.view(n, place.height, place.width, c).zero_()
         return self._blocks[place]
 
-    def _cut(self, nbytes: int) -> Tensor:
-        """A piece of a slab; of its own memory where it is larger than one."""
-        aligned = -(-nbytes // 64) * 64
-        if aligned > SLAB_BYTES:
-            return torch.empty(nbytes, dtype=torch.uint8)
-        if aligned > self._left:
-            with torch.inference_mode(False):  # a slab is not this call's alone
-                self._slabs.append(SLABS.take())
-            self._left = SLAB_BYTES
-        start = SLAB_BYTES - self._left
-        self._left -= aligned
-        return self._slabs[-1][start : start + nbytes]
+    def _give(self, place: Rect) -> None:
+        self._blocks.pop(place, None)
+        memory = self._memory.pop(place, None)
+        if memory is not None and memory.nbytes == BLOCK_BYTES:
+            BLOCKS.give([memory])
+
+
+class Packed:
+    """Tensors one after the other in blocks, taken out in the order in which they went in."""
+
+    def __init__(self) -> None:
+        self._blocks: deque[Tensor] = deque()
+        self._tensors: deque[Tensor] = deque()  # on torch's meta device: no data
+        self._start = 0  # bytes of the first block that were taken out
+        self._stop = BLOCK_BYTES  # bytes of the last block that are in use
+
+    @property
+    def nbytes(self) -> int:
+        """What is held."""
+        return sum(tensor.nbytes for tensor in self._tensors)
+
+    def put(self, tensor: Tensor) -> None:
+        """Copy a tensor without holes, in any order of its axes, in here."""
+        self._tensors.append(torch.empty_like(tensor, device="meta"))
+        left = _bytes(tensor)
+        while len(left):
+            if self._stop == BLOCK_BYTES:
+                self._blocks.append(BLOCKS.take())
+                self._stop = 0
+            count = min(len(left), BLOCK_BYTES - self._stop)
+            self._blocks[-1][self._stop : self._stop + count].copy_(left[:count])
+            self._stop += count
+            left = left[count:]
+
+    def take(self) -> Tensor:
+        """The tensor that went in first of those that are left."""
+        tensor = torch.empty_like(self._tensors.popleft(), device="cpu")
+        left = _bytes(tensor)
+        while len(left):
+            count = min(len(left), BLOCK_BYTES - self._start)
+            left[:count].copy_(self._blocks[0][self._start : self._start + count])
+            self._start += count
+            left = left[count:]
+            if self._start == BLOCK_BYTES:
+                BLOCKS.give([self._blocks.popleft()])
+                self._start = 0
+        if not self._tensors:
+            self.close()
+        return tensor
+
+    def close(self) -> None:
+        """Give the blocks back."""
+        BLOCKS.give(self._blocks)
+        self._blocks.clear()
+        self._tensors.clear()
+        self._start, self._stop = 0, BLOCK_BYTES
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _bytes(tensor: Tensor) -> Tensor:
+    """A dense tensor's bytes in the order in which they lie."""
+    return tensor.detach().as_strided((tensor.numel(),), (1,)).view(torch.uint8)
 
 
 def _slices(part: Rect, of: Rect) -> tuple[slice, slice, slice]:

@@ -7,7 +7,7 @@ back as a channels_last tensor without a transpose.
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -42,6 +42,10 @@ class Boundary(Protocol):
 
     def add(self, rect: Rect, cells: Tensor) -> None:
         """Add ``cells`` to the rectangle."""
+        ...
+
+    def last_reads(self, rects: Iterable[Rect]) -> None:
+        """These are all that is still to be read, each once: the rest may be given back."""
         ...
 
     def whole(self) -> Tensor:
@@ -96,6 +100,9 @@ class MemoryBoundary:
         """See ``Boundary``."""
         cells = cells.permute(0, 2, 3, 1).to(self._nhwc.device)
         self._nhwc[:, rect.y0 : rect.y1, rect.x0 : rect.x1].add_(cells)
+
+    def last_reads(self, rects: Iterable[Rect]) -> None:
+        """See ``Boundary``: kept until it is closed."""
 
     def like(self) -> "MemoryBoundary":
         """See ``Boundary``."""
@@ -193,6 +200,9 @@ class DiskBoundary:
         cells = self.read(Rect(0, 0, self.shape[2], self.shape[3]))
         self.close()
         return cells
+
+    def last_reads(self, rects: Iterable[Rect]) -> None:
+        """See ``Boundary``: kept until it is closed."""
 
     def like(self) -> "DiskBoundary":
         """See ``Boundary``."""

@@ -5,18 +5,31 @@ from typing import Any
 
 import torch
 
-CPU_TILE_SLACK = 2.8
-"""Resident heap over counted bytes while tiles run on a CPU, measured at 10,000 px with tiles of
-1,150 to 1,800 px: twice for tiles of one shape, for what convolutions' backward takes for itself;
-the rest are holes that tiles of unlike sizes leave."""
+from wsi.memory.profile import StageProfile
 
-CPU_KEPT_SLACK = 1.15
-"""The same of what tiles keep from forward to backward."""
+CPU_TILE_SLACK = 1.35
+"""Resident heap over what tiles save for backward, on a CPU: tiles of unlike sizes leave holes."""
 
-CPU_USABLE = 0.85
+CPU_WORKING_SLACK = 5.0
+"""Resident heap over the rest that a tile needs as it goes back: convolutions take memory for
+themselves."""
+
+CPU_FORWARD_SLACK = 2.4
+"""The same as it goes forward alone."""
+
+CPU_GRAPH_SLACK = 1.6
+"""The same of graphs that tiles keep: those that follow find too little room between them."""
+
+CPU_BLOCK_SLACK = 1.05
+"""Blocks over the bytes of boundaries and narrow cells in them: the last of each is not full."""
+
+CPU_KERNEL_BYTES = 350_000_000
+"""Of the kernels that oneDNN makes for each shape, in an update of a slide with background."""
+
+CPU_USABLE = 0.9
 """What an update on a CPU may use of its memory by this count."""
 
-CPU_TRIM_ABOVE = 0.95
+CPU_TRIM_ABOVE = 1.0
 """Share of a CPU's memory from which on free memory is given back before a tile. It is fetched
 again at a price, so this is for what the count did not foresee."""
 
@@ -62,6 +75,19 @@ class Budget:
     def on_cuda(self) -> bool:
         """Whether a CUDA device computes."""
         return self.device_bytes is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """Of a group's tiles, those that keep their narrow cells and those that keep their graph."""
+
+    narrow: float = 0.0
+    graphs: float = 0.0
+
+    def passes(self, profile: StageProfile) -> float:
+        """An update's arithmetic in one of its stages, in forward passes of the stage."""
+        spared = profile.narrow_flop / max(1, profile.flop)
+        return 4 - self.graphs - self.narrow * spared
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,17 @@
 """What each tile of a slide keeps from forward to backward: as much as memory allows."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from wsi.memory.boundary import Place, on_device
-from wsi.memory.candidate import CPU_KEPT_SLACK, CPU_TILE_SLACK
+from wsi.memory.candidate import (
+    CPU_BLOCK_SLACK,
+    CPU_GRAPH_SLACK,
+    CPU_TILE_SLACK,
+    CPU_WORKING_SLACK,
+)
 from wsi.memory.kept import Keep
 from wsi.memory.ledger import Held, Ledger, rest_bytes, working_bytes
 from wsi.memory.mode import RunOptions
@@ -28,19 +34,23 @@ class _Sizes:
         return CPU_TILE_SLACK if self.on_cpu else 1.0
 
     @property
-    def _kept_slack(self) -> float:
-        return CPU_KEPT_SLACK if self.on_cpu else 1.0
+    def _graph_slack(self) -> float:
+        return CPU_GRAPH_SLACK if self.on_cpu else 1.0
+
+    @property
+    def _block_slack(self) -> float:
+        return CPU_BLOCK_SLACK if self.on_cpu else 1.0
 
     def graph(self, index: int, part: Rect) -> float:
         """What the graph of a group's part holds."""
         weights = graph_weight_bytes(self.work.runners[index].stages, self.dtype)
-        return self._kept_slack * (self._saved(index, part) + weights)
+        return self._graph_slack * (self._saved(index, part) + weights)
 
-    def narrow(self, index: int, part: Rect) -> float:
-        """What the narrow cells of a group's part hold."""
+    def narrow(self, index: int, part: Rect) -> list[float]:
+        """What the narrow cells of a group's part hold, stage by stage."""
         shares = self.work.runners[index].worked(part)
         own = zip(self.stages[index], shares, strict=True)
-        return self._kept_slack * sum(p.narrow_bytes * share for p, share in own)
+        return [self._block_slack * p.narrow_bytes * share for p, share in own]
 
     def replay(self, index: int, part: Rect) -> float:
         """What a part takes as it runs again."""
@@ -53,7 +63,8 @@ class _Sizes:
     def sending(self, index: int, part: Rect) -> float:
         """What a part takes beside its graph, if that was kept."""
         share = self.work.runners[index].worked(part)[0]
-        return self._tile_slack * share * working_bytes(self.stages[index], graph=False)
+        slack = CPU_WORKING_SLACK if self.on_cpu else 1.0
+        return slack * share * working_bytes(self.stages[index], graph=False)
 
     def _saved(self, index: int, part: Rect) -> float:
         """What the stages save of a part for backward."""
@@ -74,14 +85,14 @@ class _Sizes:
             cells = self.work.held_cells(index) if counted else 0.0
             held.append(
                 Held(
-                    boundary=cells * self.dtype.itemsize,
+                    boundary=self._block_slack * cells * self.dtype.itemsize,
                     replay=max((self.replay(index, part) for part in parts), default=0.0),
                     sending=max((self.sending(index, part) for part in parts), default=0.0),
                 )
             )
         top = self.stages[-1][-1].out_elements * self.dtype.itemsize
         rest_held = rest_bytes(rest, top, graph=True, top_counted=counted)
-        return Ledger(held, rest_held, apart=self.on_cpu)
+        return Ledger(held, rest_held, in_blocks=self.on_cpu)
 
 
 def choose_kept(
@@ -93,10 +104,11 @@ def choose_kept(
     boundaries: Place,
     first: int,
 ) -> None:
-    """Choose from the last group backwards, the largest tiles first, those that fit.
+    """Choose narrow cells, the stages first that spare the most for a byte, then graphs.
 
-    Narrow cells come first: a byte of them spares three times the arithmetic of a graph's byte.
-    What memory then is left turns tiles' narrow cells into graphs.
+    A byte of narrow cells spares three times the arithmetic of a graph's byte; the last stages'
+    are the smallest for what they spare. What memory then is left turns tiles' narrow cells into
+    graphs, the last groups' and the largest tiles' first.
 
     Args:
         work: the update; its ``kept`` is filled in.
@@ -112,40 +124,64 @@ def choose_kept(
     sizes = _Sizes(work, stages, dtype, on_cpu)
     counted = on_device(boundaries, on_cuda=not on_cpu)
     ledger = sizes.ledger(counted=counted, rest=profiles[work.groups[-1].stop :])
-    for index in reversed(range(first, len(work.groups))):
-        _choose_narrow(sizes, ledger, limit, index)
+    _choose_narrow(sizes, ledger, limit, first)
     for index in reversed(range(first, len(work.groups))):
         _choose_graphs(sizes, ledger, limit, index)
 
 
-def _choose_narrow(sizes: _Sizes, ledger: Ledger, limit: int, index: int) -> None:
-    held, chosen = ledger.groups[index], sizes.work.kept.chosen
-    for part in sizes.work.parts[index]:
-        more = sizes.narrow(index, part)
-        if 0 < more <= ledger.room(index, limit):
-            held.kept += more
-            chosen[index, part] = Keep.NARROW
+def _choose_narrow(sizes: _Sizes, ledger: Ledger, limit: int, first: int) -> None:
+    work, groups = sizes.work, range(first, len(sizes.stages))
+    narrow = {(i, part): sizes.narrow(i, part) for i in groups for part in work.parts[i]}
+    for index, stage in by_worth({index: sizes.stages[index] for index in groups}):
+        held = ledger.groups[index]
+        for part in work.parts[index]:
+            more = narrow[index, part][stage]
+            if more <= ledger.room(index, limit):
+                held.narrow += more
+                work.kept.keep_narrow(index, part, stage)
+
+
+def by_worth(groups: Mapping[int, Sequence[StageProfile]]) -> list[tuple[int, int]]:
+    """Groups' stages that have narrow cells, those first that spare the most for a byte.
+
+    Args:
+        groups: stages by the number of the group.
+
+    Returns:
+        Numbers of group and stage, the latter counted from the group's first.
+    """
+    worth = {
+        (index, number): stage.narrow_flop / stage.narrow_bytes
+        for index, stages in groups.items()
+        for number, stage in enumerate(stages)
+        if stage.narrow_bytes
+    }
+    return sorted(worth, key=lambda key: (-worth[key], -key[0], -key[1]))
 
 
 def _choose_graphs(sizes: _Sizes, ledger: Ledger, limit: int, index: int) -> None:
     work = sizes.work
     parts, held, chosen = work.parts[index], ledger.groups[index], work.kept.chosen
-    narrow = held.kept
-    held.kept, held.all_graphs = sum(sizes.graph(index, part) for part in parts), True
+    narrow = held.narrow
+    held.graphs, held.narrow = sum(sizes.graph(index, part) for part in parts), 0.0
+    held.all_graphs = True
     if ledger.peak() <= limit:
         chosen.update({(index, part): Keep.GRAPH for part in parts})
         return
-    held.kept, held.all_graphs = narrow, False
+    held.graphs, held.narrow, held.all_graphs = 0.0, narrow, False
+    if ledger.in_blocks:
+        return  # a few graphs between tiles that run leave the heap in holes
     passed_over = 0.0  # the replay of the largest of them
     for part, smaller in zip(parts, [*parts[1:], None], strict=True):
-        more = sizes.graph(index, part)
-        if work.kept.wants(index, part) is Keep.NARROW:
-            more -= sizes.narrow(index, part)
-        before = held.replay
+        before = held.graphs, held.narrow, held.replay
+        kept = work.kept.narrow.get((index, part), set())
+        narrow_bytes = sizes.narrow(index, part)
+        held.narrow -= sum(narrow_bytes[stage] for stage in kept)
         held.replay = max(passed_over, sizes.replay(index, smaller) if smaller else 0.0)
-        if more <= ledger.room(index, limit):
-            held.kept += more
+        more = sizes.graph(index, part)
+        if more <= ledger.room(index, limit, graphs=True):
+            held.graphs += more
             chosen[index, part] = Keep.GRAPH
         else:
-            held.replay = before
+            held.graphs, held.narrow, held.replay = before
             passed_over = max(passed_over, sizes.replay(index, part))

@@ -11,15 +11,21 @@ import torch
 from wsi.errors import MemoryPlanError
 from wsi.memory.boundary import Place, on_device
 from wsi.memory.candidate import (
-    CPU_KEPT_SLACK,
+    CPU_BLOCK_SLACK,
+    CPU_FORWARD_SLACK,
+    CPU_GRAPH_SLACK,
+    CPU_KERNEL_BYTES,
     CPU_TILE_SLACK,
     CPU_TRIM_ABOVE,
     CPU_USABLE,
+    CPU_WORKING_SLACK,
     Budget,
     Candidate,
     PlanRow,
+    Shares,
     Speed,
 )
+from wsi.memory.choose import by_worth
 from wsi.memory.ledger import Held, Ledger, rest_bytes, working_bytes
 from wsi.memory.mode import MAX_ELEMENTS
 from wsi.memory.network import StagedNetwork
@@ -31,19 +37,6 @@ from wsi.memory.tiling import Group, GroupRunner, cut_stages
 TILE_SIDES = tuple(eighths * 2**power for power in range(5, 11) for eighths in (8, 10, 12, 14))
 """Image pixels a side, 256 to 14,336."""
 OFFLOAD_GROUP_BYTES = (2**30, 2**28, 2**26)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shares:
-    """Of a group's tiles, those that keep their narrow cells and those that keep their graph."""
-
-    narrow: float = 0.0
-    graphs: float = 0.0
-
-    def passes(self, profile: StageProfile) -> float:
-        """An update's arithmetic in one of its stages, in forward passes of the stage."""
-        spared = profile.narrow_flop / max(1, profile.flop)
-        return 4 - self.graphs - self.narrow * spared
 
 
 @dataclass(slots=True)
@@ -70,10 +63,14 @@ class CostModel:
         if self.training:
             count = sum(p.numel() for p in self.network.parameters())
             self.fixed_bytes += self.state_per_parameter * count
+            self.fixed_bytes += 0 if self.budget.on_cuda else CPU_KERNEL_BYTES
 
     @property
-    def _tile_slack(self) -> float:
-        return 1.0 if self.budget.on_cuda else CPU_TILE_SLACK
+    def _tile_slacks(self) -> tuple[float, float]:
+        """Memory over bytes: of what a tile saves for backward, and of what else it needs."""
+        if self.budget.on_cuda:
+            return 1.0, 1.0
+        return CPU_TILE_SLACK, CPU_WORKING_SLACK if self.training else CPU_FORWARD_SLACK
 
     @property
     def image_bytes(self) -> int:
@@ -186,15 +183,16 @@ class CostModel:
     def tile_bytes(self, group: Group, *, kept: bool = False) -> int:
         """Peak of one tile's replay on the device, or beside its graph if that was ``kept``."""
         profiles = self.profiles[group.first : group.stop]
-        graph = self.training and not kept
-        if group.tile_px is None:
-            return int(working_bytes(profiles, graph=graph) * self._tile_slack)
-        sides = self._tile_sides(group)
-        shares = [math.prod(side) / math.prod(self.size) for side in sides]
-        saved = sum(p.saved_bytes * share for p, share in zip(profiles, shares, strict=True))
-        working = (saved if graph else 0) + shares[0] * working_bytes(profiles, graph=False)
-        tile = int(working * self._tile_slack)
-        if group.first or kept:
+        sides, shares = [self.size], [1.0] * len(profiles)
+        if group.tile_px is not None:
+            sides = self._tile_sides(group)
+            shares = [math.prod(side) / math.prod(self.size) for side in sides]
+        saved, working = self._tile_slacks
+        tile = int(working * shares[0] * working_bytes(profiles, graph=False))
+        if self.training and not kept:
+            own = zip(profiles, shares, strict=True)
+            tile += int(saved * sum(p.saved_bytes * share for p, share in own))
+        if group.first or kept or group.tile_px is None:
             return tile
         pixels = self.batch * math.prod(sides[0]) * 3 * self.network.dtype.itemsize
         return tile + TILES_READ * pixels
@@ -247,7 +245,7 @@ class CostModel:
         in_memory = on_device(place, on_cuda=self.budget.on_cuda)
         boundaries = [self.boundary_bytes(group.stop) for group in groups]
         stored = self._boundaries_peak(boundaries, tail)
-        kept = [Shares()] * len(groups)
+        kept = [[Shares()] * (group.stop - group.first) for group in groups]
         if self.training:
             ledger = self._ledger(groups, tail, in_memory)
             kept = self._keep(ledger, groups)
@@ -258,17 +256,13 @@ class CostModel:
             peak = self.fixed_bytes + max(*tiles, self._rest_bytes(tail))
             peak += stored if in_memory else 0
         rows: list[PlanRow] = []
-        for group, share in zip(groups, kept, strict=True):
+        for group, shares in zip(groups, kept, strict=True):
             tile = self.tile_bytes(group)
             text = "whole" if group.tile_px is None else f"{group.tile_px} px"
-            rows.extend(
-                PlanRow(
-                    p.label, "tiled", text, tile, self.seconds(p.flop * overhead, share.passes(p))
-                )
-                for p, overhead in zip(
-                    self.profiles[group.first : group.stop], self.tile_overheads(group), strict=True
-                )
-            )
+            overheads = self.tile_overheads(group)
+            for p, more, share in zip(self._profiles_of(group), overheads, shares, strict=True):
+                seconds = self.seconds(p.flop * more, share.passes(p))
+                rows.append(PlanRow(p.label, "tiled", text, tile, seconds))
         rows.extend(
             PlanRow(p.label, "in-core", "whole", self.kept(p), self.seconds(p.flop, 3))
             for p in self.profiles[tail:]
@@ -312,14 +306,19 @@ class CostModel:
         rest = self.boundary_bytes(tail) if self.profiles[tail:] else 0
         return int(Ledger([Held(boundary=bytes_) for bytes_ in boundaries], rest).peak())
 
-    def _kept_bytes(self, group: Group) -> tuple[int, int]:
-        """What the narrow cells and what the graphs of all tiles of a group hold."""
-        profiles = self.profiles[group.first : group.stop]
-        overheads = self.tile_overheads(group)
-        slack = 1.0 if self.budget.on_cuda else CPU_KEPT_SLACK
-        pairs = list(zip(profiles, overheads, strict=True))
-        narrow = slack * sum(p.narrow_bytes * share for p, share in pairs)
-        return int(narrow), int(slack * sum(p.saved_bytes * share for p, share in pairs))
+    def _profiles_of(self, group: Group) -> list[StageProfile]:
+        return self.profiles[group.first : group.stop]
+
+    def _kept_bytes(self, group: Group) -> tuple[list[float], float]:
+        """What the narrow cells, by stage, and what the graphs of all tiles of a group hold."""
+        graph_slack = 1.0 if self.budget.on_cuda else CPU_GRAPH_SLACK
+        pairs = list(zip(self._profiles_of(group), self.tile_overheads(group), strict=True))
+        narrow = [self._block_slack * p.narrow_bytes * share for p, share in pairs]
+        return narrow, graph_slack * sum(p.saved_bytes * share for p, share in pairs)
+
+    @property
+    def _block_slack(self) -> float:
+        return 1.0 if self.budget.on_cuda else CPU_BLOCK_SLACK
 
     @property
     def _usable(self) -> float:
@@ -336,39 +335,37 @@ class CostModel:
         """What an update holds that keeps no graph; ``in_memory``: boundaries on the device."""
         held = [
             Held(
-                boundary=self.boundary_bytes(group.stop) if in_memory else 0,
+                boundary=self._block_slack * self.boundary_bytes(group.stop) if in_memory else 0,
                 replay=self.tile_bytes(group),
                 sending=self.tile_bytes(group, kept=True),
             )
             for group in groups
         ]
         rest = self._rest_bytes(tail, top_counted=in_memory)
-        return Ledger(held, rest, apart=not self.budget.on_cuda)
+        return Ledger(held, rest, in_blocks=not self.budget.on_cuda)
 
-    def _keep(self, ledger: Ledger, groups: tuple[Group, ...]) -> list[Shares]:
-        """Enter into the ledger what tiles may keep: narrow cells first, then graphs.
-
-        The last groups' come first: they wait the longest, but are gone before the first groups'
-        replay, which takes the most.
-        """
+    def _keep(self, ledger: Ledger, groups: tuple[Group, ...]) -> list[list[Shares]]:
+        """By group and stage what tiles keep, as ``choose_kept`` does; the ledger takes it in."""
         sizes = [self._kept_bytes(group) for group in groups]
-        kept = [Shares() for _ in groups]
-        for index in reversed(range(len(groups))):
+        kept = [[Shares() for _ in narrow] for narrow, _ in sizes]
+        for index, stage in by_worth(dict(enumerate(map(self._profiles_of, groups)))):
             held, (narrow, _) = ledger.groups[index], sizes[index]
-            held.kept = max(0.0, min(narrow, ledger.room(index, self._limit)))
-            kept[index] = Shares(narrow=held.kept / max(1, narrow))
+            more = max(0.0, min(narrow[stage], ledger.room(index, self._limit)))
+            held.narrow += more
+            kept[index][stage] = Shares(narrow=more / max(1, narrow[stage]))
         for index in reversed(range(len(groups))):
             held, (narrow, graphs) = ledger.groups[index], sizes[index]
-            before = held.kept
-            held.kept, held.all_graphs = graphs, True
+            before = held.narrow
+            held.narrow, held.graphs, held.all_graphs = 0.0, graphs, True
             if ledger.peak() <= self._limit:
-                kept[index] = Shares(graphs=1.0)
+                kept[index] = [Shares(graphs=1.0)] * len(narrow)
                 continue
-            held.kept, held.all_graphs = before, False
-            if before == narrow < graphs:  # of all tiles: some become graphs
-                share = max(0.0, min(1.0, ledger.room(index, self._limit) / (graphs - narrow)))
-                held.kept += share * (graphs - narrow)
-                kept[index] = Shares(narrow=1 - share, graphs=share)
+            held.narrow, held.graphs, held.all_graphs = before, 0.0, False
+            if sum(narrow) <= before < graphs and not ledger.in_blocks:  # some become graphs
+                room = ledger.room(index, self._limit, graphs=True)
+                share = max(0.0, min(1.0, room / graphs))
+                held.narrow, held.graphs = (1 - share) * before, share * graphs
+                kept[index] = [Shares(narrow=1 - share, graphs=share)] * len(narrow)
             break
         return kept
 
@@ -376,7 +373,7 @@ class CostModel:
         """Larger tiles for the groups that have room as they run again, which is not at once."""
         wider = []
         for index, (group, held) in enumerate(zip(groups, ledger.groups, strict=True)):
-            if not held.kept:
+            if not held.narrow + held.graphs:
                 working = int(held.replay + ledger.spare(index, self._limit))
                 larger = self._choose_tile(group.first, group.stop, working)
                 if self.tile_bytes(larger) > held.replay:

@@ -33,15 +33,27 @@ class KeptTiles:
 
     Attributes:
         chosen: by group and output rectangle; tiles that keep nothing are not there.
+        narrow: the stages whose narrow cells tiles keep that keep some, counted from the group's
+            first.
     """
 
     def __init__(self) -> None:
         self.chosen: dict[tuple[int, Rect], Keep] = {}
+        self.narrow: dict[tuple[int, Rect], set[int]] = {}
         self._held: dict[tuple[int, Rect], Graph | NarrowCells] = {}
 
     def wants(self, index: int, part: Rect) -> Keep:
         """What a part of a group was chosen to keep."""
         return self.chosen.get((index, part), Keep.NOTHING)
+
+    def keep_narrow(self, index: int, part: Rect, stage: int) -> None:
+        """Choose a stage's narrow cells of a part of a group to be kept."""
+        self.chosen[index, part] = Keep.NARROW
+        self.narrow.setdefault((index, part), set()).add(stage)
+
+    def narrow_cells(self, index: int, part: Rect) -> NarrowCells:
+        """Empty ones for what a part was chosen to keep."""
+        return NarrowCells(frozenset(self.narrow[index, part]))
 
     def all_graphs(self, index: int, parts: list[Rect]) -> bool:
         """Whether every part of a group keeps its graph: then its input is not read again."""

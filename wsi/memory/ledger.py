@@ -16,14 +16,16 @@ class Held:
         replay: its largest tile, while that runs again.
         sending: its largest tile, while the gradient goes through a graph that was kept; the
             graph is not counted.
-        kept: what its tiles keep from forward to backward, narrow cells and graphs.
+        narrow: narrow cells that its tiles keep from forward to backward.
+        graphs: graphs that its tiles keep so.
         all_graphs: every tile's graph is kept: none runs again, and its input is given up early.
     """
 
     boundary: float
     replay: float = 0.0
     sending: float = 0.0
-    kept: float = 0.0
+    narrow: float = 0.0
+    graphs: float = 0.0
     all_graphs: bool = False
 
 
@@ -38,50 +40,67 @@ class Ledger:
     Attributes:
         groups: the tiled ones, first to last.
         rest: of the in-core stages after them, with the gradient at the last boundary.
-        apart: boundaries have memory of their own, which stays when they need less of it, as on
-            the host: the most that they take and the most of all else then add up.
+        in_blocks: boundaries and narrow cells lie in blocks of their own, which stay when fewer
+            are needed, as on the host: the most that they take and the most of all else then add
+            up. Activations give up block by block what has been read, to the gradient beside them.
     """
 
     groups: list[Held]
     rest: float = 0.0
-    apart: bool = False
+    in_blocks: bool = False
 
     def peak(self) -> float:
         """The most that is held."""
-        return self._most(range(len(self.groups) + 1))
+        held = self._moments()
+        if not self.in_blocks:
+            return max(blocks + heap for blocks, heap in held)
+        return max(blocks for blocks, _ in held) + max(heap for _, heap in held)
 
-    def room(self, index: int, limit: float) -> float:
+    def room(self, index: int, limit: float, *, graphs: bool = False) -> float:
         """Bytes that a group may keep besides; negative where ``limit`` is passed.
 
         What it keeps is there from its forward to its backward: only those moments count.
+
+        Args:
+            index: of the group.
+            limit: of all that is held.
+            graphs: whether it would keep graphs; else narrow cells.
         """
-        return limit - self._most(range(index, len(self.groups) + 1))
+        held = self._moments()
+        if not self.in_blocks:
+            return limit - max(blocks + heap for blocks, heap in held[index:])
+        if graphs:
+            return limit - max(blocks for blocks, _ in held) - max(heap for _, heap in held[index:])
+        return limit - max(heap for _, heap in held) - max(blocks for blocks, _ in held[index:])
 
     def spare(self, index: int, limit: float) -> float:
         """Bytes that a group's tiles may take besides, as they run again."""
-        return limit - self._most(range(index, index + 1))
+        blocks, heap = self._moment(index)
+        if self.in_blocks:
+            blocks = max(blocks for blocks, _ in self._moments())
+        return limit - blocks - heap
 
     def backward(self, index: int) -> float:
         """What is held while the gradient goes through a group's tiles."""
         return sum(self._moment(index))
 
-    def _most(self, moments: range) -> float:
-        held = [self._moment(index) for index in moments]
-        if not self.apart:
-            return max(boundaries + rest for boundaries, rest in held)
-        most = max(self._moment(index)[0] for index in range(len(self.groups) + 1))
-        return most + max(rest for _, rest in held)
+    def _moments(self) -> list[tuple[float, float]]:
+        return [self._moment(index) for index in range(len(self.groups) + 1)]
 
     def _moment(self, index: int) -> tuple[float, float]:
-        """Boundaries, and all else, as a group goes back; after the last one, at the turn."""
-        kept = sum(below.kept for below in self.groups[: index + 1])
+        """What may lie in blocks, and all else, as a group goes back; the turn after the last."""
+        there = self.groups[: index + 1]
+        narrow = sum(group.narrow for group in there)
+        graphs = sum(group.graphs for group in there)
         if index == len(self.groups):
-            top = 0.0 if self.rest else self.groups[-1].boundary
-            return self._activations(index) + top, self.rest + kept
+            top = 0.0 if self.rest or self.in_blocks else self.groups[-1].boundary
+            return self._activations(index) + top + narrow, self.rest + graphs
         group = self.groups[index]
-        gradients = group.boundary + (self.groups[index - 1].boundary if index else 0.0)
+        gradients = group.boundary
+        if index and (group.all_graphs or not self.in_blocks):
+            gradients += self.groups[index - 1].boundary
         working = group.sending if group.all_graphs else group.replay
-        return self._activations(index) + gradients, kept + working
+        return self._activations(index) + gradients + narrow, working + graphs
 
     def _activations(self, stop: int) -> float:
         """Activations after the first ``stop`` groups, those given up left out."""

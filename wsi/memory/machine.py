@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from wsi.errors import ConfigError
-from wsi.memory.blocks import SLABS
+from wsi.memory.blocks import BLOCKS
 
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")  # version 2: one folder, the container's own
@@ -45,7 +45,7 @@ def memory_budgets(device: torch.device) -> tuple[int | None, int]:
     Raises:
         ConfigError: the system does not say how much memory is free.
     """
-    host = int((free_memory() + SLABS.free_bytes) * _SHARE)
+    host = int((free_memory() + BLOCKS.free_bytes) * _SHARE)
     if device.type != "cuda":
         return None, host
     free, _ = torch.cuda.mem_get_info(device)

@@ -8,12 +8,11 @@ Korthikanti et al., 2022.)
 """
 
 from collections import deque
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
+from wsi.memory.blocks import Packed
 from wsi.memory.reach import layers_of
 
 
@@ -26,16 +25,29 @@ def has_narrow_cells(block: BasicBlock | Bottleneck) -> bool:
 
 
 class NarrowCells:
-    """Filled as a tile runs without a graph, and used up as it runs again with one."""
+    """Filled as a tile runs without a graph, and used up as it runs again with one.
 
-    def __init__(self) -> None:
-        self._cells: deque[Tensor] = deque()
+    On the host they are copied into blocks: between a tile's own tensors they would leave holes.
+
+    Args:
+        stages: of the tile's group that keep theirs, counted from its first; ``None`` for all.
+    """
+
+    def __init__(self, stages: frozenset[int] | None = None) -> None:
+        self._stages = stages
+        self._cells: deque[Tensor] | Packed = deque()
         self._full = False
 
     @property
     def nbytes(self) -> int:
         """What is held."""
+        if isinstance(self._cells, Packed):
+            return self._cells.nbytes
         return sum(cells.nbytes for cells in self._cells)
+
+    def of_stage(self, stage: int) -> "NarrowCells | None":
+        """These, if a stage of the group keeps its own."""
+        return self if self._stages is None or stage in self._stages else None
 
     @property
     def full(self) -> bool:
@@ -48,54 +60,13 @@ class NarrowCells:
 
     def put(self, cells: Tensor) -> None:
         """Keep what a convolution and its ReLU gave."""
-        self._cells.append(cells)
+        if cells.device.type == "cpu" and not self._cells:
+            self._cells = Packed()
+        if isinstance(self._cells, Packed):
+            self._cells.put(cells)
+        else:
+            self._cells.append(cells)
 
-    def take(
-        self, cells: Tensor, conv: nn.Conv2d, folded: tuple[Tensor, Tensor | None], padding: Any
-    ) -> Tensor:
-        """What ``put`` kept of this convolution and its ReLU, with a graph as if they had run.
-
-        Args:
-            cells: the convolution's input (N, C, H, W).
-            conv: the convolution, for its stride and the like.
-            folded: its weight and bias.
-            padding: rows and columns of zeros that it ran with.
-        """
-        known = self._cells.popleft()
-        given = [tensor.to(known.dtype) for tensor in (cells, *folded) if tensor is not None]
-        geometry = list(conv.stride), list(padding), list(conv.dilation), conv.groups
-        out: Tensor = _Known.apply(known, geometry, *given)
-        return out
-
-
-class _Known(torch.autograd.Function):
-    """Convolution and ReLU whose result is known: only backward computes."""
-
-    @staticmethod
-    def forward(ctx: Any, known: Tensor, geometry: Any, *given: Tensor) -> Tensor:
-        cells, weight, *bias = given
-        result = known.detach()
-        ctx.save_for_backward(cells, weight, result)
-        ctx.geometry = geometry
-        ctx.bias_sizes = [weight.shape[0]] if bias else None
-        return result
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        cells, weight, result = ctx.saved_tensors
-        stride, padding, dilation, groups = ctx.geometry
-        needed = [*ctx.needs_input_grad[2:], False][:3]
-        gradients = torch.ops.aten.convolution_backward(
-            torch.ops.aten.threshold_backward(gradient, result, 0),
-            cells,
-            weight,
-            ctx.bias_sizes,
-            stride,
-            padding,
-            dilation,
-            False,
-            [0, 0],
-            groups,
-            needed,
-        )
-        return None, None, *gradients[: len(ctx.needs_input_grad) - 2]
+    def take(self) -> Tensor:
+        """What ``put`` kept, first of those that are left."""
+        return self._cells.take() if isinstance(self._cells, Packed) else self._cells.popleft()

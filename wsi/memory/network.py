@@ -11,7 +11,7 @@ from wsi.memory.narrow import NarrowCells
 from wsi.memory.norms import NormKind, replace_norm
 from wsi.memory.pooling import Pooling, PoolingKind, make_pooling
 from wsi.memory.reach import Reach, chain, layers_of, reach_of
-from wsi.memory.unpadded import PADDED, Axes, run_unpadded
+from wsi.memory.unpadded import Axes, run_unpadded
 
 
 class Stage(nn.Module):
@@ -33,16 +33,16 @@ class Stage(nn.Module):
         self.ends_in_relu = isinstance(body, BasicBlock | Bottleneck)
 
     def forward(
-        self, cells: Tensor, unpadded: Axes = PADDED, narrow: NarrowCells | None = None
+        self, cells: Tensor, unpadded: Axes | None = None, narrow: NarrowCells | None = None
     ) -> Tensor:
         """(N, C_in, H, W) -> (N, channels, h, w).
 
         Args:
             cells: the input.
-            unpadded: for the inside of an image.
-            narrow: see ``NarrowCells``.
+            unpadded: of a tile, whether padding is left out along rows and along columns.
+            narrow: see ``NarrowCells``; of a tile only.
         """
-        if any(unpadded) or narrow is not None:
+        if unpadded is not None:
             return run_unpadded(self.body, cells, unpadded, narrow)
         out: Tensor = self.body(cells)
         return out

@@ -10,8 +10,8 @@ from wsi.memory.mode import LossFunction, RunOptions
 from wsi.memory.network import StagedNetwork
 from wsi.memory.source import Rect
 
-PIECE_ELEMENTS = 2**25
-"""Elements of a piece: 128 MiB in float32."""
+PIECE_ELEMENTS = 2**22
+"""Elements of a piece: 16 MiB in float32."""
 
 
 def row_pieces(boundary: Boundary, elements: int = PIECE_ELEMENTS) -> Iterator[Rect]:
@@ -74,7 +74,7 @@ class PiecewiseHead:
         return loss.item(), logits.detach().cpu()
 
     def gradient_into(self, gradient: Boundary) -> None:
-        """Write the embedding's gradient; adds to the pooling's own gradients.
+        """Write the embedding's gradient in its place; adds to the pooling's own gradients.
 
         Where the last stage ends in a ReLU that gave zero, the gradient would end there: it is
         left out here already. So with max-pooling a channel that is zero everywhere, which all
@@ -82,6 +82,7 @@ class PiecewiseHead:
         """
         assert self._gradient_of_sums is not None
         ends_in_relu = self._network.stage_list[-1].ends_in_relu
+        self._embedding.last_reads(row_pieces(self._embedding))
         for rect, piece in self._pieces():
             piece.requires_grad_()
             sums = self._network.pooling.sums(piece, self._shift)

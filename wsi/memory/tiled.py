@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsi.heap import trim_heap
-from wsi.memory.background import Mask, TwinGradient, make_twin, nonzero_cells
-from wsi.memory.blocks import SLABS
+from wsi.memory.background import Mask, nonzero_cells
+from wsi.memory.blocks import BLOCKS
 from wsi.memory.boundary import Boundary, MemoryBoundary, Place, make_boundary
 from wsi.memory.choose import choose_kept
 from wsi.memory.cover import bounding
@@ -34,28 +34,27 @@ from wsi.memory.mode import (
     RunOptions,
     StepResult,
     autocast,
-    check_image,
     evaluation,
     to_device,
 )
 from wsi.memory.narrow import NarrowCells
 from wsi.memory.network import StagedNetwork
 from wsi.memory.norms import folded_once, refuse_image_wide_norm
-from wsi.memory.parts import Pass, needed_cells, tile_parts
+from wsi.memory.parts import Pass, needed_cells
 from wsi.memory.pieces import PiecewiseHead, row_pieces
-from wsi.memory.profile import profile_network
+from wsi.memory.prepare import prepare
 from wsi.memory.source import ImageSource, Rect, read_ahead
-from wsi.memory.tiling import (
-    Group,
-    GroupRunner,
-    check_groups,
-    default_groups,
-    refuse_huge_tiles,
-)
+from wsi.memory.tiling import Group
 
 NARROW_ABOVE = 0.75
 """Share of a tile that must have a gradient for its narrow cells to spare time: they serve the
 whole tile, where without them the part with a gradient alone runs again."""
+
+SPARE_BYTES = 2**28
+"""Of memory that is given back beyond what is over the limit, so that it is not at once again."""
+
+DENSE_ABOVE = 0.5
+"""Share of an output's cells with a gradient above which all of its input is taken to have one."""
 
 
 class Tiled:
@@ -156,43 +155,23 @@ class Tiled:
     # -- preparation
 
     def _prepare(self, network: StagedNetwork, source: ImageSource, *, step: bool) -> Pass:
-        check_image(network, source)
-        refuse_image_wide_norm(network)
-        profiles = profile_network(
-            network, source.size, batch=source.batch, dtype=self.run.autocast
+        options = self.options
+        work, profiles = prepare(
+            network,
+            source,
+            self.run,
+            groups=options.groups,
+            tile_px=options.tile_px,
+            background=options.background,
+            step=step,
         )
-        groups = self.options.groups
-        if groups is None:
-            groups = default_groups(network, profiles, self.options.tile_px)
-        check_groups(network, groups)
-        refuse_huge_tiles(network, groups, source, profiles)
-        runners, size, stride = [], source.size, 1
-        for group in groups:
-            stages = network.stage_list[group.first : group.stop]
-            engine = None if step else self.run.through
-            runner = GroupRunner(stages, size, stride, engine and engine(stages))
-            runners.append(runner)
-            size, stride = runner.out_size, runner.stride_px
-        twin = None
-        if self.options.background:
-            twin = make_twin(network, source, self.run, [group.stop for group in groups])
-        parts = [
-            tile_parts(runner, group.tile_px, None if twin is None else twin.pure[group.stop])
-            for runner, group in zip(runners, groups, strict=True)
-        ]
-        flops = [sum(p.flop for p in profiles[g.first : g.stop]) for g in groups]
-        tail = sum(p.flop for p in profiles[groups[-1].stop :])
-        total = (4 * sum(flops) + 3 * tail) if step else sum(flops) + tail
-        work = Pass(network, source, groups, runners, parts, twin, flops, tail, total)
-        if step and twin is not None:
-            work.background = TwinGradient(twin)
-        if step and self.options.device_bytes:
+        if step and options.device_bytes:
             choose_kept(
                 work,
                 profiles,
                 self.run,
-                limit=self.options.device_bytes,
-                boundaries=self.options.boundaries,
+                limit=options.device_bytes,
+                boundaries=options.boundaries,
                 first=self._first_trainable(work),
             )
         return work
@@ -215,8 +194,10 @@ class Tiled:
     def _tidy(self) -> None:
         """Before a tile: give free memory back to the system, where it is short."""
         limit = self.options.resident_bytes
-        if limit and self.run.torch_device.type == "cpu" and resident_host_bytes() > limit:
-            SLABS.release()
+        if not limit or self.run.torch_device.type != "cpu":
+            return
+        over = resident_host_bytes() - limit
+        if over > 0 and BLOCKS.release(over + SPARE_BYTES) < over:
             trim_heap()
 
     def _tick(self, work: Pass, flop: float) -> None:
@@ -250,7 +231,7 @@ class Tiled:
             self._tidy()
             keep = work.kept.wants(index, out)
             graph = keep is Keep.GRAPH
-            narrow = NarrowCells() if keep is Keep.NARROW else None
+            narrow = work.kept.narrow_cells(index, out) if keep is Keep.NARROW else None
             cells.requires_grad_(graph and below is not None)
             with torch.set_grad_enabled(graph), autocast(self.run):
                 result = runner.run(cells, out, narrow)
@@ -371,29 +352,41 @@ class Tiled:
                 incoming.masked_fill_(pure.to(incoming.device), 0)
             at, (height, width) = runner.inside(out), replayed.shape[2:]
             halo = (at.x0, width - at.x1, at.y0, height - at.y1)
-            # Had the result been sliced, its gradient would arrive in NCHW order: slow below.
-            torch.autograd.backward(replayed, F.pad(incoming, halo))
+            if any(halo):
+                # Had the result been sliced, its gradient would arrive in NCHW order: slow below.
+                incoming = F.pad(incoming, halo)
+            torch.autograd.backward(replayed, incoming)
             if below is not None:
                 assert cells.grad is not None
                 rect = runner.needed(out)
                 result.add(rect, cells.grad)
-                touched[rect.relative_to(0, 0)] |= nonzero_cells(cells.grad)
+                dense = mask[out.relative_to(0, 0)].mean() > DENSE_ABOVE
+                touched[rect.relative_to(0, 0)] |= dense or nonzero_cells(cells.grad)
             work.counters["tiles_backward"] += 1
             self._tick(work, 3 * work.flops[index] * out.area / area)
 
+        graphs: list[tuple[Rect, Graph]] = []
         replays: list[tuple[Rect, NarrowCells | None]] = []
         for part, wanted in todo:
             held = work.kept.take(index, part)
             if isinstance(held, Graph):
-                send(part, held.cells, held.result)
-                work.counters["tiles_kept"] += 1
+                graphs.append((part, held))
             elif held is not None and wanted.area > NARROW_ABOVE * part.area:
                 replays.append((part, held))
-                work.counters["tiles_narrow"] += 1
             else:
                 replays.append((wanted, None))
             del held
         work.kept.drop(index)
+        work.counters["tiles_kept"] += len(graphs)
+        work.counters["tiles_narrow"] += sum(narrow is not None for _, narrow in replays)
+        gradient.last_reads([out for out, _ in graphs] + [out for out, _ in replays])
+        if below is not None:
+            below.last_reads([runner.needed(out) for out, _ in replays])
+        graphs.reverse()
+        while graphs:
+            out, graph = graphs.pop()
+            send(out, graph.cells, graph.result)
+            del graph
         inputs = self._inputs(work, index, below, [out for out, _ in replays])
         replays.reverse()
         for cells in inputs:

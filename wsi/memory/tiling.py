@@ -200,8 +200,8 @@ class GroupRunner:
         if self._padding_forward is not None:
             return self._padding_forward(cells)
         axes = self._axes(out)
-        for stage in self.stages:
-            cells = stage(cells, axes, narrow)
+        for index, stage in enumerate(self.stages):
+            cells = stage(cells, axes, narrow and narrow.of_stage(index))
         if narrow is not None:
             narrow.close()
         return cells

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
+from wsi.memory.fused import Folded, conv_relu
 from wsi.memory.narrow import NarrowCells, has_narrow_cells
 from wsi.memory.norms import FrozenNormConv2d
 from wsi.memory.reach import layers_of, reach_of_paths
@@ -48,7 +49,7 @@ def run_unpadded(
     return cast(Tensor, module(cells))
 
 
-def _folded(conv: nn.Conv2d) -> tuple[Tensor, Tensor | None]:
+def _folded(conv: nn.Conv2d) -> Folded:
     return conv.folded() if isinstance(conv, FrozenNormConv2d) else (conv.weight, conv.bias)
 
 
@@ -74,14 +75,33 @@ def _run_block(
     if narrow is not None and not has_narrow_cells(block):
         narrow = None
     for conv, norm in first:
-        if narrow is not None and narrow.full:
-            cells = narrow.take(cells, conv, _folded(conv), _padding(conv.padding, axes))
-            continue
-        cells = block.relu(norm(run_unpadded(conv, cells, axes)))
-        if narrow is not None:
+        known = narrow.take() if narrow is not None and narrow.full else None
+        cells = _conv_norm_relu(block, conv, norm, cells, axes, known=known)
+        if narrow is not None and known is None:
             narrow.put(cells)
-    cells = last_norm(run_unpadded(last, cells, axes))
-    cells += beside
+    into = block.downsample is not None
+    return _conv_norm_relu(block, last, last_norm, cells, axes, beside=beside, into=into)
+
+
+def _conv_norm_relu(
+    block: BasicBlock | Bottleneck,
+    conv: nn.Conv2d,
+    norm: nn.Module,
+    cells: Tensor,
+    axes: Axes,
+    *,
+    beside: Tensor | None = None,
+    into: bool = False,
+    known: Tensor | None = None,
+) -> Tensor:
+    """ReLU of a convolution's normalized result, as ``conv_relu`` does where one follows."""
+    if isinstance(norm, nn.Identity):
+        padding = _padding(conv.padding, axes)
+        folded = _folded(conv)
+        return conv_relu(cells, conv, folded, padding, beside=beside, into=into, known=known)
+    cells = norm(run_unpadded(conv, cells, axes))
+    if beside is not None:
+        cells += beside
     return cast(Tensor, block.relu(cells))
 
 

@@ -39,7 +39,7 @@ def test_each_moment_holds_what_is_needed_then() -> None:
 
 def test_a_kept_graph_waits_until_its_group_goes_back() -> None:
     ledger = three_groups()
-    ledger.groups[1].kept = 7
+    ledger.groups[1].graphs = 7
     assert ledger.backward(2) == 48 + 7
     assert ledger.backward(1) == 60 + 7
     assert ledger.backward(0) == 56
@@ -49,7 +49,7 @@ def test_a_kept_graph_waits_until_its_group_goes_back() -> None:
 
 def test_a_group_that_keeps_all_its_graphs_gives_up_its_input_and_its_replay() -> None:
     ledger = three_groups()
-    ledger.groups[2].kept, ledger.groups[2].all_graphs = 9, True
+    ledger.groups[2].graphs, ledger.groups[2].all_graphs = 9, True
     assert ledger.backward(2) == 16 + (4 + 8) + 9 + 5
     assert ledger.peak() == 60
 
@@ -107,14 +107,26 @@ def test_a_profile_is_made_once_for_a_size_and_what_learns() -> None:
     assert gone() is None
 
 
-def test_on_the_host_boundaries_have_memory_of_their_own() -> None:
+def test_in_blocks_the_most_of_boundaries_and_the_most_of_tiles_add_up() -> None:
     ledger = three_groups()
-    ledger.apart = True
-    # The most of boundaries is there as group 1 goes back, the largest tile as group 0 does.
-    assert ledger.peak() == 40 + 40
-    ledger.groups[1].kept = 7
-    assert ledger.peak() == 40 + 40
-    ledger.groups[1].kept = 30
-    assert ledger.peak() == 40 + 30 + 20
-    assert ledger.room(1, 100) == 100 - 90
-    assert ledger.spare(0, 100) == 100 - 80
+    ledger.in_blocks = True
+    # Activations give way to the gradient beside them: 16 + 8 + 4 at the turn is the most.
+    assert ledger.backward(1) == 16 + 8 + 20
+    assert ledger.peak() == 28 + 40
+    ledger.groups[1].narrow = 7
+    assert ledger.peak() == 28 + 7 + 40
+    assert ledger.room(1, 100) == ledger.spare(0, 100) == 100 - 75
+    assert ledger.spare(2, 100) == 100 - 35 - 12
+    # Graphs lie in the heap, which has room until the first group's tiles run again.
+    ledger.groups[2].graphs = 28
+    assert ledger.peak() == 28 + 7 + 40
+    assert ledger.room(2, 100, graphs=True) == 100 - 35 - 40
+    ledger.groups[2].graphs = 30
+    assert ledger.peak() == 28 + 7 + 42
+
+
+def test_a_group_that_keeps_all_its_graphs_has_no_activations_to_give_way() -> None:
+    ledger = three_groups()
+    ledger.in_blocks = True
+    ledger.groups[2].graphs, ledger.groups[2].all_graphs = 9, True
+    assert ledger.backward(2) == 16 + (4 + 8) + 9 + 5

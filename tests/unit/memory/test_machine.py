@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from wsi.cli import main
 from wsi.errors import ConfigError
 from wsi.memory import machine
-from wsi.memory.blocks import SLAB_BYTES, Slabs
+from wsi.memory.blocks import Blocks
 from wsi.memory.machine import memory_budgets, parse_bytes, scratch_budget
 
 
@@ -43,14 +43,14 @@ def test_a_cpu_is_planned_with_a_part_of_what_is_free() -> None:
 def test_memory_that_the_process_keeps_is_there_for_the_next_slide(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    slabs = Slabs()
-    monkeypatch.setattr(machine, "SLABS", slabs)
-    monkeypatch.setattr(machine, "free_memory", lambda: 10 * SLAB_BYTES)
+    blocks, free = Blocks(), 10 * 2**30
+    monkeypatch.setattr(machine, "BLOCKS", blocks)
+    monkeypatch.setattr(machine, "free_memory", lambda: free)
     _, before = memory_budgets(torch.device("cpu"))
-    slabs.give([slabs.take(), slabs.take()])
-    monkeypatch.setattr(machine, "free_memory", lambda: 8 * SLAB_BYTES)
+    blocks.give([blocks.take(), blocks.take()])
+    monkeypatch.setattr(machine, "free_memory", lambda: free - blocks.free_bytes)
     _, after = memory_budgets(torch.device("cpu"))
-    assert after == before < 10 * SLAB_BYTES
+    assert after == before < free
 
 
 @pytest.mark.parametrize("text", [None, "MemTotal: 5 kB\n"])
