@@ -210,7 +210,8 @@ class Packed:
 
     def close(self) -> None:
         """Give the blocks back."""
-        BLOCKS.give(self._blocks)
+        if self._blocks:
+            BLOCKS.give(self._blocks)
         self._blocks.clear()
         self._tensors.clear()
         self._start, self._stop = 0, BLOCK_BYTES
