@@ -7,31 +7,45 @@ import torch
 
 from wsi.memory.profile import StageProfile
 
-CPU_TILE_SLACK = 1.35
-"""Resident heap over what tiles save for backward, on a CPU: tiles of unlike sizes leave holes."""
 
-CPU_WORKING_SLACK = 5.0
-"""Resident heap over the rest that a tile needs as it goes back: convolutions take memory for
-themselves."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slack:
+    """Memory over the bytes that are counted, all of it as counted on a GPU.
 
-CPU_FORWARD_SLACK = 2.4
-"""The same as it goes forward alone."""
+    Attributes:
+        tile: of what a tile saves for backward: tiles of unlike sizes leave holes in a heap.
+        working: of the rest that it needs as it goes back: convolutions take memory for themselves.
+        forward: of the same as it goes forward alone.
+        graphs: of those that tiles keep: tiles that follow find too little room between them.
+        blocks: of boundaries and narrow cells in them: the last of each is not full.
+        kernel_bytes: of those that oneDNN makes for each shape, in an update of a slide with
+            background.
+        usable: share of the memory that an update may use by this count.
+    """
 
-CPU_GRAPH_SLACK = 1.6
-"""The same of graphs that tiles keep: those that follow find too little room between them."""
+    tile: float = 1.0
+    working: float = 1.0
+    forward: float = 1.0
+    graphs: float = 1.0
+    blocks: float = 1.0
+    kernel_bytes: int = 0
+    usable: float = 1.0
 
-CPU_BLOCK_SLACK = 1.05
-"""Blocks over the bytes of boundaries and narrow cells in them: the last of each is not full."""
+    @classmethod
+    def of(cls, *, on_cuda: bool) -> "Slack":
+        """On a GPU, or as measured on a CPU."""
+        return cls() if on_cuda else _ON_CPU
 
-CPU_KERNEL_BYTES = 350_000_000
-"""Of the kernels that oneDNN makes for each shape, in an update of a slide with background."""
 
-CPU_USABLE = 0.9
-"""What an update on a CPU may use of its memory by this count."""
-
-CPU_TRIM_ABOVE = 1.0
-"""Share of a CPU's memory from which on free memory is given back before a tile. It is fetched
-again at a price, so this is for what the count did not foresee."""
+_ON_CPU = Slack(
+    tile=1.35,
+    working=5.0,
+    forward=2.4,
+    graphs=1.6,
+    blocks=1.05,
+    kernel_bytes=350_000_000,
+    usable=0.9,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,12 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from wsi.memory.boundary import Place, on_device
-from wsi.memory.candidate import (
-    CPU_BLOCK_SLACK,
-    CPU_GRAPH_SLACK,
-    CPU_TILE_SLACK,
-    CPU_WORKING_SLACK,
-)
+from wsi.memory.candidate import Slack
 from wsi.memory.kept import Keep
 from wsi.memory.ledger import Held, Ledger, rest_bytes, working_bytes
 from wsi.memory.mode import RunOptions
@@ -30,31 +25,23 @@ class _Sizes:
     on_cpu: bool
 
     @property
-    def _tile_slack(self) -> float:
-        return CPU_TILE_SLACK if self.on_cpu else 1.0
-
-    @property
-    def _graph_slack(self) -> float:
-        return CPU_GRAPH_SLACK if self.on_cpu else 1.0
-
-    @property
-    def _block_slack(self) -> float:
-        return CPU_BLOCK_SLACK if self.on_cpu else 1.0
+    def _slack(self) -> Slack:
+        return Slack.of(on_cuda=not self.on_cpu)
 
     def graph(self, index: int, part: Rect) -> float:
         """What the graph of a group's part holds."""
         weights = graph_weight_bytes(self.work.runners[index].stages, self.dtype)
-        return self._graph_slack * (self._saved(index, part) + weights)
+        return self._slack.graphs * (self._saved(index, part) + weights)
 
     def narrow(self, index: int, part: Rect) -> list[float]:
         """What the narrow cells of a group's part hold, stage by stage."""
         shares = self.work.runners[index].worked(part)
         own = zip(self.stages[index], shares, strict=True)
-        return [self._block_slack * p.narrow_bytes * share for p, share in own]
+        return [self._slack.blocks * p.narrow_bytes * share for p, share in own]
 
     def replay(self, index: int, part: Rect) -> float:
         """What a part takes as it runs again."""
-        working = self._tile_slack * self._saved(index, part) + self.sending(index, part)
+        working = self._slack.tile * self._saved(index, part) + self.sending(index, part)
         if index:
             return working
         pixels = self.work.runners[index].needed(part).area * self.work.source.batch * 3
@@ -63,8 +50,7 @@ class _Sizes:
     def sending(self, index: int, part: Rect) -> float:
         """What a part takes beside its graph, if that was kept."""
         share = self.work.runners[index].worked(part)[0]
-        slack = CPU_WORKING_SLACK if self.on_cpu else 1.0
-        return slack * share * working_bytes(self.stages[index], graph=False)
+        return self._slack.working * share * working_bytes(self.stages[index], graph=False)
 
     def _saved(self, index: int, part: Rect) -> float:
         """What the stages save of a part for backward."""
@@ -85,7 +71,7 @@ class _Sizes:
             cells = self.work.held_cells(index) if counted else 0.0
             held.append(
                 Held(
-                    boundary=self._block_slack * cells * self.dtype.itemsize,
+                    boundary=self._slack.blocks * cells * self.dtype.itemsize,
                     replay=max((self.replay(index, part) for part in parts), default=0.0),
                     sending=max((self.sending(index, part) for part in parts), default=0.0),
                 )

@@ -11,18 +11,11 @@ import torch
 from wsi.errors import MemoryPlanError
 from wsi.memory.boundary import Place, on_device
 from wsi.memory.candidate import (
-    CPU_BLOCK_SLACK,
-    CPU_FORWARD_SLACK,
-    CPU_GRAPH_SLACK,
-    CPU_KERNEL_BYTES,
-    CPU_TILE_SLACK,
-    CPU_TRIM_ABOVE,
-    CPU_USABLE,
-    CPU_WORKING_SLACK,
     Budget,
     Candidate,
     PlanRow,
     Shares,
+    Slack,
     Speed,
 )
 from wsi.memory.choose import by_worth
@@ -63,14 +56,11 @@ class CostModel:
         if self.training:
             count = sum(p.numel() for p in self.network.parameters())
             self.fixed_bytes += self.state_per_parameter * count
-            self.fixed_bytes += 0 if self.budget.on_cuda else CPU_KERNEL_BYTES
+            self.fixed_bytes += self._slack.kernel_bytes
 
     @property
-    def _tile_slacks(self) -> tuple[float, float]:
-        """Memory over bytes: of what a tile saves for backward, and of what else it needs."""
-        if self.budget.on_cuda:
-            return 1.0, 1.0
-        return CPU_TILE_SLACK, CPU_WORKING_SLACK if self.training else CPU_FORWARD_SLACK
+    def _slack(self) -> Slack:
+        return Slack.of(on_cuda=self.budget.on_cuda)
 
     @property
     def image_bytes(self) -> int:
@@ -182,16 +172,16 @@ class CostModel:
 
     def tile_bytes(self, group: Group, *, kept: bool = False) -> int:
         """Peak of one tile's replay on the device, or beside its graph if that was ``kept``."""
-        profiles = self.profiles[group.first : group.stop]
+        profiles = self._profiles_of(group)
         sides, shares = [self.size], [1.0] * len(profiles)
         if group.tile_px is not None:
             sides = self._tile_sides(group)
             shares = [math.prod(side) / math.prod(self.size) for side in sides]
-        saved, working = self._tile_slacks
+        working = self._slack.working if self.training else self._slack.forward
         tile = int(working * shares[0] * working_bytes(profiles, graph=False))
         if self.training and not kept:
             own = zip(profiles, shares, strict=True)
-            tile += int(saved * sum(p.saved_bytes * share for p, share in own))
+            tile += int(self._slack.tile * sum(p.saved_bytes * share for p, share in own))
         if group.first or kept or group.tile_px is None:
             return tile
         pixels = self.batch * math.prod(sides[0]) * 3 * self.network.dtype.itemsize
@@ -220,7 +210,7 @@ class CostModel:
         return best
 
     def _group_huge(self, group: Group) -> bool:
-        largest = max(p.largest_elements for p in self.profiles[group.first : group.stop])
+        largest = max(p.largest_elements for p in self._profiles_of(group))
         side = group.tile_px
         reach = self.network.reach
         halo = reach.before + reach.after
@@ -250,7 +240,7 @@ class CostModel:
             ledger = self._ledger(groups, tail, in_memory)
             kept = self._keep(ledger, groups)
             groups = self._widen(ledger, groups)
-            peak = int((self.fixed_bytes + ledger.peak()) / self._usable)
+            peak = int((self.fixed_bytes + ledger.peak()) / self._slack.usable)
         else:
             tiles = (self.tile_bytes(group) for group in groups)
             peak = self.fixed_bytes + max(*tiles, self._rest_bytes(tail))
@@ -277,9 +267,7 @@ class CostModel:
             "groups": groups,
             "boundaries": place,
             "device_bytes": max(0, self._limit),
-            "resident_bytes": 0
-            if self.budget.on_cuda
-            else int(CPU_TRIM_ABOVE * self.budget.host_bytes),
+            "resident_bytes": 0 if self.budget.on_cuda else self.budget.host_bytes,
         }
         return Candidate(
             "tiled",
@@ -311,31 +299,22 @@ class CostModel:
 
     def _kept_bytes(self, group: Group) -> tuple[list[float], float]:
         """What the narrow cells, by stage, and what the graphs of all tiles of a group hold."""
-        graph_slack = 1.0 if self.budget.on_cuda else CPU_GRAPH_SLACK
         pairs = list(zip(self._profiles_of(group), self.tile_overheads(group), strict=True))
-        narrow = [self._block_slack * p.narrow_bytes * share for p, share in pairs]
-        return narrow, graph_slack * sum(p.saved_bytes * share for p, share in pairs)
-
-    @property
-    def _block_slack(self) -> float:
-        return 1.0 if self.budget.on_cuda else CPU_BLOCK_SLACK
-
-    @property
-    def _usable(self) -> float:
-        return 1.0 if self.budget.on_cuda else CPU_USABLE
+        narrow = [self._slack.blocks * p.narrow_bytes * share for p, share in pairs]
+        return narrow, self._slack.graphs * sum(p.saved_bytes * share for p, share in pairs)
 
     @property
     def _limit(self) -> int:
         """Of what an update may hold in boundaries, tiles and graphs on the device."""
         budget = self.budget.device_bytes
         whole = self.budget.host_bytes if budget is None else budget
-        return int(whole * self._usable) - self.fixed_bytes
+        return int(whole * self._slack.usable) - self.fixed_bytes
 
     def _ledger(self, groups: tuple[Group, ...], tail: int, in_memory: bool) -> Ledger:
         """What an update holds that keeps no graph; ``in_memory``: boundaries on the device."""
         held = [
             Held(
-                boundary=self._block_slack * self.boundary_bytes(group.stop) if in_memory else 0,
+                boundary=self._slack.blocks * self.boundary_bytes(group.stop) if in_memory else 0,
                 replay=self.tile_bytes(group),
                 sending=self.tile_bytes(group, kept=True),
             )
