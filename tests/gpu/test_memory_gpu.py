@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tests.unit.memory.networks import image, network, relative_error
-from wsi.memory import Group, RunOptions, StagedNetwork, TensorSource, choose, make_mode
+from wsi.memory import Group, RunOptions, StagedNetwork, TensorSource, choose, fused, make_mode
 
 pytestmark = [
     pytest.mark.gpu,
@@ -93,6 +93,16 @@ def test_offload_on_cuda_is_exact(norm: str, group_bytes: int) -> None:
     assert relative_error(found, wanted) < 1e-10
 
 
+@pytest.mark.parametrize("norm", ["frozen", "batch"])
+def test_what_stays_on_the_device_changes_no_gradient(norm: str) -> None:
+    net = network(18, norm=norm).train()  # type: ignore[arg-type]
+    x = image(257, 323, 2)
+    wanted = _gradients("in_core", net, x)
+    options = {"group_bytes": 10**6, "min_bytes": 100_000}
+    found = _gradients("offload", net, x, stay_bytes=10**7, **options)
+    assert relative_error(found, wanted) < 1e-10
+
+
 @pytest.mark.parametrize("prefetch", [True, False])
 def test_offload_never_races_its_streams(prefetch: bool) -> None:
     # Many steps through one reused slab, with kernels of very different lengths and other work on
@@ -126,6 +136,53 @@ def test_offload_needs_less_device_memory_than_in_core() -> None:
         result = make_mode(mode, run, **options).step(net, source, _loss)
         peaks.append(result.measured.peak_device_bytes)
     assert peaks[1] < 0.6 * peaks[0]
+
+
+@pytest.mark.parametrize("shortcut", [True, False])
+@pytest.mark.parametrize(("kernel", "padding", "stride"), [(1, 0, 1), (3, 1, 1), (3, 0, 2)])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_fused_convolutions_are_those_of_single_operations(
+    dtype: torch.dtype, kernel: int, padding: int, stride: int, shortcut: bool
+) -> None:
+    torch.manual_seed(0)
+    conv = torch.nn.Conv2d(64, 96, kernel, stride, padding, device="cuda", dtype=dtype)
+    cells = torch.randn(2, 64, 61, 47, device="cuda", dtype=dtype)
+    cells = cells.to(memory_format=torch.channels_last)
+    assert fused._fuses_in_cudnn(cells, conv.weight, 1)
+    # What is beside is the inside of something larger, as a residual block's shortcut is.
+    beside = torch.randn(2, 96, 70, 70, device="cuda", dtype=dtype)
+    beside = beside.to(memory_format=torch.channels_last)
+    wide = torch.nn.functional.conv2d(
+        cells.double(), conv.weight.double(), conv.bias.double(), stride, padding
+    )
+    beside = beside[:, :, 2 : 2 + wide.shape[2], 3 : 3 + wide.shape[3]]
+    wanted = torch.relu(wide + beside.double() if shortcut else wide)
+    junk = torch.full((2**26,), float("nan"), device="cuda")  # what results are made in
+    del junk
+    other = beside if shortcut else None
+    pads = (padding, padding)
+    found = fused.conv_relu(cells, conv, (conv.weight, conv.bias), pads, beside=other)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    difference = (found.double() - wanted).norm() / wanted.norm()
+    assert difference < 4e-3
+    found.sum().backward()  # type: ignore[no-untyped-call]
+    ones = (wanted > 0).double()
+    grad = torch.ops.aten.convolution_backward(
+        ones,
+        cells.double(),
+        conv.weight.double(),
+        [96],
+        [stride, stride],
+        list(pads),
+        [1, 1],
+        False,
+        [0, 0],
+        1,
+        [False, True, True],
+    )
+    for parameter, exact in ((conv.weight, grad[1]), (conv.bias, grad[2])):
+        assert parameter.grad is not None
+        assert (parameter.grad.double() - exact).norm() / exact.norm() < 1e-2
 
 
 def test_bf16_on_cuda_stays_near_double() -> None:

@@ -233,7 +233,8 @@ def measured_speed(network: "StagedNetwork", device: str) -> "Speed":
 
     dtype = fast_dtype(torch.device(device))
     autocast = None if dtype == torch.float32 else dtype
-    return calibrate(network, RunOptions(device=device, autocast=autocast), side=_CALIBRATION_PX)
+    side = _CALIBRATION_PX if device == "cpu" else None
+    return calibrate(network, RunOptions(device=device, autocast=autocast), side)
 
 
 def predictions(network: "StagedNetwork", device: str, speed: "Speed") -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Activations and gradients at group boundaries: too large for the device, kept where they fit.
 
-All three stores keep cells in (N, H, W, C) order, so a tile is a few long runs of bytes and reads
+All stores keep cells in (N, H, W, C) order, so a tile is a few long runs of bytes and reads
 back as a channels_last tensor without a transpose.
 """
 
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from wsi.errors import MemoryPlanError
 from wsi.memory.blocks import BlockBoundary
+from wsi.memory.pinned import PinnedBoundary
 from wsi.memory.source import Rect
 
 Place = Literal["device", "host", "disk"]
@@ -234,6 +235,7 @@ def make_boundary(
     """An empty (all zero) boundary of this shape (N, C, H, W) at this place."""
     if place == "disk":
         return DiskBoundary(shape, dtype, scratch)
-    if place == "host" or device.type == "cpu":
+    if device.type == "cpu":
         return BlockBoundary(shape, dtype)
-    return MemoryBoundary(shape, dtype, device)
+    kind = PinnedBoundary if place == "host" else MemoryBoundary
+    return kind(shape, dtype, device)

@@ -30,6 +30,10 @@ from wsi.memory.tiling import Group, GroupRunner, cut_stages
 TILE_SIDES = tuple(eighths * 2**power for power in range(5, 11) for eighths in (8, 10, 12, 14))
 """Image pixels a side, 256 to 14,336."""
 OFFLOAD_GROUP_BYTES = (2**30, 2**28, 2**26)
+OFFLOAD_WORKING = 1.5
+"""Of the largest operation's bytes, what is alive beside the groups: as measured on a GPU."""
+OFFLOAD_FILLS = 0.8
+"""Of the device's memory, what offload fills: tensors of many sizes leave holes."""
 
 
 @dataclass(slots=True)
@@ -103,33 +107,29 @@ class CostModel:
         return Candidate("in_core", {}, rows, peak, host, 0, total, self._too_large())
 
     def offload(self, group_bytes: int) -> Candidate:
-        """Saved activations in host memory, or on disk on a CPU."""
+        """Saved activations in host memory, or on disk on a CPU: those that find no room."""
         cuda = self.budget.on_cuda
         saved = sum(p.saved_bytes for p in self.profiles)
         link = self.speed.link_bytes_per_s if cuda else self.speed.disk_bytes_per_s
-        rows = []
+        working = int(OFFLOAD_WORKING * max(p.live_bytes for p in self.profiles))
+        moving = self.fixed_bytes + self.image_bytes + min(3 * group_bytes, saved) + working
+        room = int(OFFLOAD_FILLS * (self.budget.device_bytes or self.budget.host_bytes)) - moving
+        stay = min(saved, max(0, room))
+        rows, left = [], saved - stay
         for p in self.profiles:
+            away = min(left, p.saved_bytes)
+            left -= away
             # Copies run beside the compute, in forward and backward each.
-            forward = max(self.seconds(p.flop, 1), p.saved_bytes / link)
-            backward = max(self.seconds(p.flop, 2), p.saved_bytes / link)
-            rows.append(
-                PlanRow(
-                    p.label,
-                    "offload",
-                    "whole",
-                    min(p.saved_bytes, 3 * group_bytes),
-                    forward + backward,
-                )
-            )
-        largest = max(p.live_bytes for p in self.profiles)
-        # A storage larger than a group is a group of its own.
-        groups = 3 * max(group_bytes, largest // 2)
-        peak = self.fixed_bytes + self.image_bytes + min(groups, saved) + 2 * largest
-        host, disk = (saved + self.image_bytes, 0) if cuda else (0, saved)
-        options: dict[str, Any] = {"group_bytes": group_bytes}
+            forward = max(self.seconds(p.flop, 1), away / link)
+            backward = max(self.seconds(p.flop, 2), away / link)
+            here = min(away, 3 * group_bytes) + p.saved_bytes - away
+            rows.append(PlanRow(p.label, "offload", "whole", here, forward + backward))
+        away = saved - stay
+        host, disk = (away + self.image_bytes, 0) if cuda else (0, away)
+        options: dict[str, Any] = {"group_bytes": group_bytes, "stay_bytes": stay}
         total = sum(row.seconds for row in rows)
         return Candidate(
-            "offload", options, tuple(rows), peak, host, disk, total, self._too_large()
+            "offload", options, tuple(rows), moving + stay, host, disk, total, self._too_large()
         )
 
     def unified(self) -> Candidate:
@@ -154,7 +154,8 @@ class CostModel:
         for stage in self.network.stage_list[: group.first]:
             size = (stage.reach.out_size(size[0]), stage.reach.out_size(size[1]))
         stages = self.network.stage_list[group.first : group.stop]
-        return GroupRunner(stages, size, self._stride(group.first))
+        unpadded = not self.budget.on_cuda
+        return GroupRunner(stages, size, self._stride(group.first), unpadded=unpadded)
 
     def tile_overheads(self, group: Group) -> list[float]:
         """For each stage, the cells it works on for each cell of its input, halo included."""

@@ -3,11 +3,13 @@
 Going forward, every tensor that autograd saves starts on its way out at once, each storage once;
 saved tensors form groups of a given number of bytes, and a group's device memory is free again as
 soon as the next group is full. Going backward, a group comes back while the one after it computes.
+What is saved last is wanted first: as much of it as the device has room for never leaves.
 Nothing is computed twice, so BatchNorm in train mode is exact and updates its running statistics
 once. (Eager outward swapping, group execution and prefetch as in Chen et al., 2021, there by
 unified memory.)
 """
 
+import math
 import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from wsi.errors import ConfigError
 from wsi.memory.in_core import InCore
@@ -57,7 +60,6 @@ class _Group:
     records: list["weakref.ref[_Record]"] = field(default_factory=list)
     # Kept until the copies are done, so that nothing else takes the memory.
     sources: list[Tensor] = field(default_factory=list)
-    keys: list[tuple[int, int]] = field(default_factory=list)
     nbytes: int = 0
     mark: Mark | None = None
 
@@ -66,15 +68,24 @@ class Swapper:
     """The hooks for ``torch.autograd.graph.saved_tensors_hooks``; one a step."""
 
     def __init__(
-        self, tier: Tier, keep: set[int], *, group_bytes: int, min_bytes: int, prefetch: bool
+        self,
+        tier: Tier,
+        keep: set[int],
+        *,
+        away_bytes: float,
+        group_bytes: int,
+        min_bytes: int,
+        prefetch: bool,
     ) -> None:
         self._tier = tier
         self._keep = keep
+        self._away_bytes = away_bytes
         self._group_bytes = group_bytes
         self._min_bytes = min_bytes
         self._prefetch = prefetch
         self._groups = [_Group()]
-        self._seen: dict[tuple[int, int], _Record] = {}
+        # While a weak reference to a storage lives, no other storage gets its number.
+        self._seen: dict[tuple[int, int], tuple[StorageWeakRef, _Record]] = {}
         self._offset = 0
         self.counters = {"stored": 0, "stored_bytes": 0, "shared": 0, "loaded": 0, "groups": 1}
 
@@ -83,42 +94,39 @@ class Swapper:
         storage = tensor.untyped_storage()
         if storage.nbytes() < self._min_bytes or storage.data_ptr() in self._keep:
             return tensor
+        weak = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
         # The version tells a storage from itself before it was changed in place.
-        key = (storage.data_ptr(), tensor._version)
-        record = self._seen.get(key)
-        if record is None:
-            record = self._store(tensor, key)
-        else:
+        key = (weak.cdata, tensor._version)
+        if key in self._seen:
+            _, record = self._seen[key]
             self.counters["shared"] += 1
+        elif self._offset < self._away_bytes:
+            record = self._store(storage, tensor.device)
+            self._seen[key] = weak, record
+        else:
+            return tensor
         return _Packed(
             record, tensor.dtype, tensor.shape, tensor.stride(), int(tensor.storage_offset())
         )
 
-    def _store(self, tensor: Tensor, key: tuple[int, int]) -> _Record:
-        storage = tensor.untyped_storage()
+    def _store(self, storage: torch.UntypedStorage, device: torch.device) -> _Record:
         nbytes = storage.nbytes()
         group = self._groups[-1]
         if group.nbytes and group.nbytes + nbytes > self._group_bytes:
             group = self._next_group()
-        data = torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(storage)
+        data = torch.empty(0, dtype=torch.uint8, device=device).set_(storage)
         record = _Record(len(self._groups) - 1, self._offset, nbytes)
         self._tier.store(self._offset, data)
         self._offset += -(-nbytes // ALIGNMENT) * ALIGNMENT
         group.records.append(weakref.ref(record))
         group.sources.append(data)
-        group.keys.append(key)
         group.nbytes += nbytes
-        self._seen[key] = record
         self.counters["stored"] += 1
         self.counters["stored_bytes"] += nbytes
         return record
 
     def _next_group(self) -> _Group:
-        """Close the group being filled and give back the memory of the one before it.
-
-        A storage at the seam is saved by both groups; keeping the last full one's storages until
-        the next is full lets the second find it.
-        """
+        """Close the group being filled; the one before it had its time to leave."""
         self._groups[-1].mark = self._tier.mark()
         if len(self._groups) > 1:
             self._release(self._groups[-2])
@@ -130,15 +138,13 @@ class Swapper:
         if group.mark is not None:
             group.mark.wait()
         group.sources.clear()
-        for key in group.keys:
-            self._seen.pop(key, None)
-        group.keys.clear()
 
     def end_of_forward(self) -> None:
         """No more is saved: let go of the last groups too."""
         self._groups[-1].mark = self._tier.mark()
         for group in self._groups[-2:]:
             self._release(group)
+        self._seen.clear()
 
     def unpack(self, packed: Tensor | _Packed) -> Tensor:
         """Called by autograd when backward needs a saved tensor."""
@@ -179,6 +185,7 @@ class Offload(InCore):
             tier: "host" is pinned memory beside a CUDA device, "disk" a temporary file;
                 ``None`` is host on CUDA and disk on a CPU.
             group_bytes: working set of a group. At most three groups are on the device at once.
+            stay_bytes: of what is saved, this much stays on the device.
             min_bytes: smaller tensors stay.
             prefetch: bring the next group back while one computes.
             host_limit_bytes: most host memory to pin; ``None`` for no limit.
@@ -187,6 +194,7 @@ class Offload(InCore):
 
         tier: Literal["host", "disk"] | None = None
         group_bytes: int = 2**30
+        stay_bytes: int = 0
         min_bytes: int = 2**20
         prefetch: bool = True
         host_limit_bytes: int | None = None
@@ -229,11 +237,14 @@ class Offload(InCore):
         profiles = profile_network(
             network, source.size, batch=source.batch, dtype=self.run.autocast
         )
-        tier.reserve(int(sum(p.saved_bytes for p in profiles) * PREDICTION_MARGIN))
+        saved = sum(p.saved_bytes for p in profiles)
+        away = max(0, saved - self.settings.stay_bytes) if self.settings.stay_bytes else math.inf
+        tier.reserve(int(min(saved, away) * PREDICTION_MARGIN))
         keep = {t.untyped_storage().data_ptr() for t in [*network.parameters(), *network.buffers()]}
         swapper = Swapper(
             tier,
             keep,
+            away_bytes=away,
             group_bytes=self.settings.group_bytes,
             min_bytes=self.settings.min_bytes,
             prefetch=self.settings.prefetch,

@@ -50,7 +50,8 @@ def prepare(
     for group in groups:
         stages = network.stage_list[group.first : group.stop]
         engine = None if step else run.through
-        runner = GroupRunner(stages, size, stride, engine and engine(stages))
+        on_cpu = run.torch_device.type == "cpu"
+        runner = GroupRunner(stages, size, stride, engine and engine(stages), unpadded=on_cpu)
         runners.append(runner)
         size, stride = runner.out_size, runner.stride_px
     twin = None

@@ -45,6 +45,7 @@ from wsi.memory.pieces import PiecewiseHead, row_pieces
 from wsi.memory.prepare import prepare
 from wsi.memory.source import ImageSource, Rect, read_ahead
 from wsi.memory.tiling import Group
+from wsi.memory.unpadded import PADDED
 
 NARROW_ABOVE = 0.75
 """Share of a tile that must have a gradient for its narrow cells to spare time: they serve the
@@ -107,7 +108,7 @@ class Tiled:
                 cells = top.whole().to(self.run.torch_device)
                 with autocast(self.run):
                     for stage in self._tail(work):
-                        cells = stage(cells)
+                        cells = stage(cells, PADDED)
                 top = MemoryBoundary.holding(cells)
                 del cells
             logits = PiecewiseHead(network, top, self.run).logits()
@@ -283,7 +284,7 @@ class Tiled:
         with autocast(self.run):
             embedding = cells
             for stage in self._tail(work):
-                embedding = stage(embedding)
+                embedding = stage(embedding, PADDED)
         logits = work.network.classify(embedding)
         del embedding
         loss = loss_fn(logits)

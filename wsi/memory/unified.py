@@ -90,7 +90,8 @@ class Unified(Offload):
     def _in_pool(self) -> Any:
         if self._pool is None:
             self._pool = managed_pool(self._limit)
-        return torch.cuda.use_mem_pool(self._pool, self.run.torch_device)
+        device = self.run.torch_device  # "cuda", without a number, is the current one
+        return torch.cuda.use_mem_pool(self._pool, None if device.index is None else device)
 
     def infer(
         self, network: StagedNetwork, source: ImageSource, *, keep_embedding: bool = True

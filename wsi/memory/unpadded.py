@@ -34,16 +34,12 @@ def run_unpadded(
         narrow: takes a residual block's narrow cells in a first run and spares them in a second.
     """
     if isinstance(module, nn.Conv2d):
-        weight, bias = _folded(module)
-        padding = _padding(module.padding, axes)
-        return F.conv2d(cells, weight, bias, module.stride, padding, module.dilation, module.groups)
+        return _convolve(module, cells, axes, _folded(module))
     if isinstance(module, nn.MaxPool2d):
         padding = _padding(module.padding, axes)
         return F.max_pool2d(cells, module.kernel_size, module.stride, padding, module.dilation)
     if isinstance(module, nn.Sequential):
-        for child in module:
-            cells = run_unpadded(child, cells, axes)
-        return cells
+        return _run_chain(list(module), cells, axes)
     if isinstance(module, BasicBlock | Bottleneck):
         return _run_block(module, cells, axes, narrow)
     return cast(Tensor, module(cells))
@@ -53,9 +49,39 @@ def _folded(conv: nn.Conv2d) -> Folded:
     return conv.folded() if isinstance(conv, FrozenNormConv2d) else (conv.weight, conv.bias)
 
 
+def _convolve(conv: nn.Conv2d, cells: Tensor, axes: Axes, folded: Folded) -> Tensor:
+    padding = _padding(conv.padding, axes)
+    return F.conv2d(cells, *folded, conv.stride, padding, conv.dilation, conv.groups)
+
+
 def _padding(padding: Any, axes: Axes) -> tuple[int, int]:
     rows, columns = padding if isinstance(padding, tuple) else (padding, padding)
     return (0 if axes[0] else rows), (0 if axes[1] else columns)
+
+
+def _run_chain(layers: list[nn.Module], cells: Tensor, axes: Axes) -> Tensor:
+    while layers:
+        match layers:
+            case [nn.Conv2d() as conv, nn.Identity(), nn.ReLU(), nn.MaxPool2d() as pool, *layers]:
+                cells = _conv_pool_relu(conv, pool, cells, axes)
+            case [layer, *layers]:
+                cells = run_unpadded(layer, cells, axes)
+    return cells
+
+
+def _conv_pool_relu(conv: nn.Conv2d, pool: nn.MaxPool2d, cells: Tensor, axes: Axes) -> Tensor:
+    """Convolution, max-pooling, then ReLU, which so has a quarter of the cells to pass over.
+
+    ReLU keeps order, and so does a bias: the values are those of ReLU before pooling.
+    """
+    weight, bias = _folded(conv)
+    late = bias is not None and cells.is_cuda  # torch adds it there in a pass of its own
+    cells = _convolve(conv, cells, axes, (weight, None if late else bias))
+    cells = run_unpadded(pool, cells, axes)
+    if late:
+        assert bias is not None
+        cells = cells.add_(bias.to(cells.dtype)[:, None, None])
+    return F.relu_(cells)
 
 
 def _run_block(
@@ -69,8 +95,9 @@ def _run_block(
         for length, unpadded in zip(cells.shape[2:], axes, strict=True)
     )
     cells, beside = _Fork.apply(cells, rows, columns)
+    shift = None
     if block.downsample is not None:
-        beside = run_unpadded(block.downsample, beside, axes)
+        beside, shift = _run_shortcut(block.downsample, beside, axes)
     *first, (last, last_norm) = layers_of(block)
     if narrow is not None and not has_narrow_cells(block):
         narrow = None
@@ -80,7 +107,18 @@ def _run_block(
         if narrow is not None and known is None:
             narrow.put(cells)
     into = block.downsample is not None
-    return _conv_norm_relu(block, last, last_norm, cells, axes, beside=beside, into=into)
+    return _conv_norm_relu(
+        block, last, last_norm, cells, axes, beside=beside, shift=shift, into=into
+    )
+
+
+def _run_shortcut(shortcut: nn.Module, cells: Tensor, axes: Axes) -> tuple[Tensor, Tensor | None]:
+    """The shortcut's result, and a bias (C,) that is left for the convolution it is added to."""
+    match list(shortcut.children()):
+        case [nn.Conv2d() as conv, nn.Identity()]:
+            weight, bias = _folded(conv)
+            return _convolve(conv, cells, axes, (weight, None)), bias
+    return run_unpadded(shortcut, cells, axes), None
 
 
 def _conv_norm_relu(
@@ -91,14 +129,19 @@ def _conv_norm_relu(
     axes: Axes,
     *,
     beside: Tensor | None = None,
+    shift: Tensor | None = None,
     into: bool = False,
     known: Tensor | None = None,
 ) -> Tensor:
     """ReLU of a convolution's normalized result, as ``conv_relu`` does where one follows."""
     if isinstance(norm, nn.Identity):
         padding = _padding(conv.padding, axes)
-        folded = _folded(conv)
+        weight, bias = _folded(conv)
+        if shift is not None:
+            bias = shift if bias is None else bias + shift
+        folded = weight, bias
         return conv_relu(cells, conv, folded, padding, beside=beside, into=into, known=known)
+    assert shift is None
     cells = norm(run_unpadded(conv, cells, axes))
     if beside is not None:
         cells += beside

@@ -65,10 +65,11 @@ def test_grouping_and_prefetch_change_no_bit(prefetch: bool) -> None:
             assert all(torch.equal(found[name], wanted[name]) for name in wanted)
 
 
-def test_a_storage_saved_twice_moves_once() -> None:
+@pytest.mark.parametrize("group_bytes", [1, 10**6])
+def test_a_storage_saved_twice_moves_once(group_bytes: int) -> None:
     net = network(18, norm="batch").train()
     found, _, _ = step(
-        "offload", net, TensorSource(image(96, 96)), group_bytes=10**6, min_bytes=20_000
+        "offload", net, TensorSource(image(96, 96)), group_bytes=group_bytes, min_bytes=20_000
     )
     counters = found.measured.counters
     sizes: dict[int, int] = {}
@@ -86,6 +87,23 @@ def test_a_storage_saved_twice_moves_once() -> None:
     once = [n for p, n in sizes.items() if p not in parameters and n >= 20_000]
     assert counters["shared"] > 5
     assert counters["stored_bytes"] == sum(once)
+
+
+@pytest.mark.parametrize("norm", ["frozen", "batch"])
+def test_what_is_saved_last_stays_where_there_is_room(norm: str) -> None:
+    net = network(18, norm=norm).train()  # type: ignore[arg-type]
+    source = TensorSource(image(257, 323))
+    _, wanted, _ = step("in_core", net, source)
+    options = {"group_bytes": 10**6, "min_bytes": 100_000}
+    all_away, _, _ = step("offload", net, source, **options)
+    stored = [all_away.measured.counters["stored_bytes"]]
+    for stay in (stored[0] // 2, 10**12):
+        result, found, _ = step("offload", net, source, stay_bytes=stay, **options)
+        assert relative_error(found, wanted) < 1e-10
+        assert result.measured.counters["loaded"] == result.measured.counters["stored"]
+        stored.append(result.measured.counters["stored_bytes"])
+    assert 0.4 * stored[0] < stored[1] < 0.7 * stored[0]
+    assert stored[2] == 0
 
 
 def test_steps_reuse_the_tier_and_accumulate() -> None:
