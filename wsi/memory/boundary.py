@@ -70,6 +70,7 @@ class MemoryBoundary:
     ) -> None:
         self.shape = shape
         self.dtype = dtype
+        self._device = device
         n, c, h, w = shape
         self._nhwc = torch.zeros((n, h, w, c), dtype=dtype, device=device)
 
@@ -80,6 +81,7 @@ class MemoryBoundary:
         n, c, h, w = cells.shape
         self.shape = (n, c, h, w)
         self.dtype = cells.dtype
+        self._device = cells.device
         self._nhwc = cells.permute(0, 2, 3, 1).contiguous()
         return self
 
@@ -99,7 +101,7 @@ class MemoryBoundary:
 
     def add(self, rect: Rect, cells: Tensor) -> None:
         """See ``Boundary``."""
-        cells = cells.permute(0, 2, 3, 1).to(self._nhwc.device)
+        cells = cells.permute(0, 2, 3, 1).to(self._device)
         self._nhwc[:, rect.y0 : rect.y1, rect.x0 : rect.x1].add_(cells)
 
     def last_reads(self, rects: Iterable[Rect]) -> None:
@@ -107,7 +109,7 @@ class MemoryBoundary:
 
     def like(self) -> "MemoryBoundary":
         """See ``Boundary``."""
-        return MemoryBoundary(self.shape, self.dtype, self._nhwc.device)
+        return MemoryBoundary(self.shape, self.dtype, self._device)
 
     def close(self) -> None:
         """See ``Boundary``."""

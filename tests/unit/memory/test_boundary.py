@@ -56,3 +56,9 @@ def test_it_is_a_tensor_read_and_written_by_rectangles(
     assert not empty.read(Rect(0, 0, 61, 47)).any()
     empty.close()
     assert torch.equal(store.whole(), plain)
+
+
+def test_a_gradient_lies_where_its_closed_boundary_lay() -> None:
+    store = MemoryBoundary((1, 8, 5, 7), torch.float32, torch.device("meta"))
+    store.close()
+    assert store.like().read(Rect(0, 0, 5, 7)).device.type == "meta"
