@@ -114,7 +114,7 @@ def _compute(
         if beside is None:
             return torch.cudnn_convolution_relu(cells, weight, bias, *order)
         return torch.cudnn_convolution_add_relu(cells, weight, beside, 1.0, bias, *order)
-    if not _fuses(cells):
+    if not _fuses_in_onednn(cells):
         result = F.conv2d(cells, weight, bias, stride, padding, dilation, groups)
         return F.relu_(result if beside is None else result.add_(beside))
     tail = (padding, stride, dilation, groups)
@@ -146,7 +146,7 @@ def _fuses_in_cudnn(cells: Tensor, weight: Tensor, groups: int) -> bool:
     return torch.cuda.get_device_capability(cells.device) >= (8, 0)
 
 
-def _fuses(cells: Tensor) -> bool:
+def _fuses_in_onednn(cells: Tensor) -> bool:
     """Whether torch's build has oneDNN's fused convolutions for such cells."""
     if cells.device.type != "cpu" or not torch.backends.mkldnn.enabled:
         return False

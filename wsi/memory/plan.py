@@ -148,25 +148,26 @@ def plan(
     )
 
 
-CALIBRATION_PX = {"cpu": 768, "cuda": 3072}
-"""Side of the image that speed is measured on; kernels on a GPU outlast their launches by far."""
+CALIBRATION_PX, CALIBRATION_PX_CUDA = 768, 3072
+"""Side of the image that speed is measured on: on a GPU, kernels shall outlast their launches."""
 
 
 def calibrate(network: StagedNetwork, run: RunOptions, side: int | None = None) -> Speed:
     """Measure the machine's speed by in-core steps of a copy of ``network`` on ``side`` px.
 
     Only the arithmetic is measured; link and disk keep their assumed rates. Without a ``side`` it
-    is ``CALIBRATION_PX``, or what a quarter of a CUDA device's free memory holds.
+    is ``CALIBRATION_PX``; on a CUDA device ``CALIBRATION_PX_CUDA``, or what a quarter of its free
+    memory holds.
     """
     copied = copy.deepcopy(network)
-    if side is None:
-        side = CALIBRATION_PX[run.torch_device.type]
-        if run.torch_device.type == "cuda":
-            free, _ = torch.cuda.mem_get_info(run.torch_device)
-            profiles = profile_network(network, (side, side), dtype=run.autocast)
-            need = sum(p.saved_bytes for p in profiles)
-            side = max(32, int(side * min(1.0, free / 4 / need) ** 0.5))
-    source = TensorSource(torch.zeros(1, 3, side, side))
+    if side is None and run.torch_device.type == "cuda":
+        side = CALIBRATION_PX_CUDA
+        free, _ = torch.cuda.mem_get_info(run.torch_device)
+        profiles = profile_network(network, (side, side), dtype=run.autocast)
+        need = sum(p.saved_bytes for p in profiles)
+        side = max(32, int(side * min(1.0, free / 4 / need) ** 0.5))
+    side = side or CALIBRATION_PX
+    source = TensorSource(torch.zeros(1, 3, side, side, device=run.torch_device))
     mode = make_mode("in_core", dataclasses.replace(run, progress=None))
     flop = 3 * sum(p.flop for p in profile_network(network, (side, side), dtype=run.autocast))
     seconds = [
