@@ -16,6 +16,7 @@ class Slack:
         tile: of what a tile saves for backward: tiles of unlike sizes leave holes in a heap.
         working: of the rest that it needs as it goes back: convolutions take memory for themselves.
         forward: of the same as it goes forward alone.
+        offload: times the bytes of the largest operation, what there is beside offload's groups.
         graphs: of those that tiles keep: tiles that follow find too little room between them.
         blocks: of boundaries and narrow cells in them: the last of each is not full.
         kernel_bytes: of those that oneDNN makes for each shape, in an update of a slide with
@@ -26,6 +27,7 @@ class Slack:
     tile: float = 1.0
     working: float = 1.0
     forward: float = 1.0
+    offload: float = 1.5
     graphs: float = 1.0
     blocks: float = 1.0
     kernel_bytes: int = 0
@@ -41,6 +43,7 @@ _ON_CPU = Slack(
     tile=1.35,
     working=5.0,
     forward=2.4,
+    offload=9.0,
     graphs=1.6,
     blocks=1.05,
     kernel_bytes=350_000_000,

@@ -30,8 +30,6 @@ from wsi.memory.tiling import Group, GroupRunner, cut_stages
 TILE_SIDES = tuple(eighths * 2**power for power in range(5, 11) for eighths in (8, 10, 12, 14))
 """Image pixels a side, 256 to 14,336."""
 OFFLOAD_GROUP_BYTES = (2**30, 2**28, 2**26)
-OFFLOAD_WORKING = 1.5
-"""Of the largest operation's bytes, what is alive beside the groups: as measured on a GPU."""
 OFFLOAD_FILLS = 0.8
 """Of the device's memory, what offload fills: tensors of many sizes leave holes."""
 
@@ -111,10 +109,10 @@ class CostModel:
         cuda = self.budget.on_cuda
         saved = sum(p.saved_bytes for p in self.profiles)
         link = self.speed.link_bytes_per_s if cuda else self.speed.disk_bytes_per_s
-        working = int(OFFLOAD_WORKING * max(p.live_bytes for p in self.profiles))
+        working = int(self._slack.offload * max(p.live_bytes for p in self.profiles))
         moving = self.fixed_bytes + self.image_bytes + min(3 * group_bytes, saved) + working
-        room = int(OFFLOAD_FILLS * (self.budget.device_bytes or self.budget.host_bytes)) - moving
-        stay = min(saved, max(0, room))
+        room = OFFLOAD_FILLS * (self.budget.device_bytes or 0) - moving  # a CPU's heap has none
+        stay = min(saved, max(0, int(room)))
         rows, left = [], saved - stay
         for p in self.profiles:
             away = min(left, p.saved_bytes)
