@@ -113,7 +113,8 @@ class CostModel:
         moving = self.fixed_bytes + self.image_bytes + min(3 * group_bytes, saved) + working
         room = OFFLOAD_FILLS * (self.budget.device_bytes or 0) - moving  # a CPU's heap has none
         stay = min(saved, max(0, int(room)))
-        rows, left = [], saved - stay
+        leaving = saved - stay
+        rows, left = [], leaving
         for p in self.profiles:
             away = min(left, p.saved_bytes)
             left -= away
@@ -122,8 +123,7 @@ class CostModel:
             backward = max(self.seconds(p.flop, 2), away / link)
             here = min(away, 3 * group_bytes) + p.saved_bytes - away
             rows.append(PlanRow(p.label, "offload", "whole", here, forward + backward))
-        away = saved - stay
-        host, disk = (away + self.image_bytes, 0) if cuda else (0, away)
+        host, disk = (leaving + self.image_bytes, 0) if cuda else (0, leaving)
         options: dict[str, Any] = {"group_bytes": group_bytes, "stay_bytes": stay}
         total = sum(row.seconds for row in rows)
         return Candidate(

@@ -2,7 +2,6 @@
 
 import gc
 
-import numpy as np
 import pytest
 import torch
 
@@ -17,36 +16,6 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Blocks:
     alone = Blocks()
     monkeypatch.setattr(blocks, "BLOCKS", alone)
     return alone
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-@pytest.mark.parametrize("shape", [(1, 64, 211, 130), (2, 300, 37, 90), (1, 3, 5, 7)])
-def test_rectangles_are_read_as_a_plain_tensor_would_hold_them(
-    shape: tuple[int, int, int, int], dtype: torch.dtype, memory: Blocks
-) -> None:
-    rng = np.random.default_rng(0)
-    boundary, plain = BlockBoundary(shape, dtype), torch.zeros(shape, dtype=dtype)
-    n, c, h, w = shape
-
-    def rectangle() -> Rect:
-        y, x = rng.integers(h), rng.integers(w)
-        return Rect(int(y), int(x), int(rng.integers(y, h)) + 1, int(rng.integers(x, w)) + 1)
-
-    for turn in range(40):
-        rect = rectangle()
-        rows, columns = rect.relative_to(0, 0)
-        cells = torch.randn(n, c, rect.height, rect.width, dtype=torch.float64).to(dtype)
-        if turn % 3:
-            boundary.add(rect, cells)
-            plain[:, :, rows, columns] += cells
-        else:
-            boundary.write(rect, cells)
-            plain[:, :, rows, columns] = cells
-        rect = rectangle()
-        got = boundary.read(rect)
-        assert got.is_contiguous(memory_format=torch.channels_last)
-        assert torch.equal(got, plain[(slice(None), slice(None), *rect.relative_to(0, 0))])
-    assert torch.equal(boundary.whole(), plain)
 
 
 def test_memory_that_one_boundary_gave_back_is_zero_for_the_next(memory: Blocks) -> None:

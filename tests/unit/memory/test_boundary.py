@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from wsi.memory import boundary, pinned
-from wsi.memory.blocks import BlockBoundary
+from wsi.memory import blocks, boundary, pinned
+from wsi.memory.blocks import BlockBoundary, Blocks
 from wsi.memory.boundary import Boundary, DiskBoundary, MemoryBoundary
 from wsi.memory.pinned import PinnedBoundary
 from wsi.memory.source import Rect
@@ -21,6 +22,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     # Rectangles reach over several bands.
     monkeypatch.setattr(pinned, "BAND_BYTES", 40_000)
     monkeypatch.setattr(boundary, "BAND_BYTES", 40_000)
+    monkeypatch.setattr(blocks, "BLOCKS", Blocks())
     made: dict[str, Make] = {
         "memory": lambda shape, dtype: MemoryBoundary(shape, dtype, CPU),
         "blocks": BlockBoundary,
@@ -31,29 +33,36 @@ def make(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-@pytest.mark.parametrize("batch", [1, 2])
-def test_it_is_a_tensor_read_and_written_by_rectangles(
-    make: Make, batch: int, dtype: torch.dtype
+@pytest.mark.parametrize(
+    "shape", [(1, 64, 211, 130), (2, 300, 37, 90), (1, 3, 5, 7), (1, 24, 61, 47), (2, 24, 61, 47)]
+)
+def test_rectangles_are_read_as_a_plain_tensor_would_hold_them(
+    make: Make, shape: tuple[int, int, int, int], dtype: torch.dtype
 ) -> None:
-    shape = (batch, 24, 61, 47)
+    rng = np.random.default_rng(0)
     store, plain = make(shape, dtype), torch.zeros(shape, dtype=dtype)
-    generator = torch.Generator().manual_seed(0)
-    for round_ in range(30):
-        y0, x0 = (int(torch.randint(0, side, (), generator=generator)) for side in shape[2:])
-        rect = Rect(y0, x0, min(61, y0 + 7 * round_ % 40 + 1), min(47, x0 + 5 * round_ % 30 + 1))
+    n, c, h, w = shape
+
+    def rectangle() -> Rect:
+        y, x = rng.integers(h), rng.integers(w)
+        return Rect(int(y), int(x), int(rng.integers(y, h)) + 1, int(rng.integers(x, w)) + 1)
+
+    for turn in range(40):
+        rect = rectangle()
         rows, columns = rect.relative_to(0, 0)
-        cells = torch.randn(*shape[:2], rect.height, rect.width, generator=generator).to(dtype)
-        if round_ % 2:
+        cells = torch.randn(n, c, rect.height, rect.width, dtype=torch.float64).to(dtype)
+        if turn % 3:
             store.add(rect, cells)
             plain[:, :, rows, columns] += cells
         else:
             store.write(rect, cells)
             plain[:, :, rows, columns] = cells
-        found = store.read(rect)
-        assert found.is_contiguous(memory_format=torch.channels_last)
-        assert torch.equal(found, plain[:, :, rows, columns])
+        for asked in (rect, rectangle()):
+            got = store.read(asked)
+            assert got.is_contiguous(memory_format=torch.channels_last)
+            assert torch.equal(got, plain[(slice(None), slice(None), *asked.relative_to(0, 0))])
     empty = store.like()
-    assert not empty.read(Rect(0, 0, 61, 47)).any()
+    assert not empty.read(Rect(0, 0, h, w)).any()
     empty.close()
     assert torch.equal(store.whole(), plain)
 
