@@ -78,6 +78,7 @@ class Case:
         norm: of the network.
         limit: of the device memory that torch may reserve, in bytes; ``None`` for all of it.
         predicted_s, predicted_bytes: by the plan, where it made the options.
+        refused: by the plan, and why; then nothing runs.
     """
 
     name: str
@@ -88,6 +89,12 @@ class Case:
     limit: int | None = None
     predicted_s: float | None = None
     predicted_bytes: int | None = None
+    refused: str | None = None
+
+
+def first_line(error: Exception) -> str:
+    """An error as a cell of the table."""
+    return str(error).splitlines()[0][:160]
 
 
 def cases(arguments: argparse.Namespace) -> list[Case]:
@@ -103,20 +110,24 @@ def cases(arguments: argparse.Namespace) -> list[Case]:
         limit = int(gigabytes * 1e9) if cuda else None
         image_bytes = 3 * size**2 * 2
         budget = None if limit is None else limit - image_bytes
-        chosen = plan(
-            network("meta", norm),
-            (size, size),
-            budget,
-            HOST_BYTES,
-            disk_budget=0 if cuda else HOST_BYTES,
-            dtype=torch.bfloat16,
-            mode=mode,
-            speed=speed,
-        )
+        name = f"{mode}, planned for {gigabytes:g} GB"
+        name += ", train-mode BN" if norm == "batch" else ""
+        try:
+            chosen = plan(
+                network("meta", norm),
+                (size, size),
+                budget,
+                HOST_BYTES,
+                disk_budget=0 if cuda else HOST_BYTES,
+                dtype=torch.bfloat16,
+                mode=mode,
+                speed=speed,
+            )
+        except WsiError as error:
+            return Case(name, size, mode, norm=norm, refused=first_line(error))
         print(chosen.table(), flush=True)
         return Case(
-            f"{mode}, planned for {gigabytes:g} GB"
-            + (", train-mode BN" if norm == "batch" else ""),
+            name,
             size,
             mode,
             chosen.options,
@@ -176,7 +187,7 @@ def memory_limit(nbytes: int | None) -> Iterator[None]:
 
 
 class Modes:
-    """One mode of each name: what one pinned or reserved for a row serves the next."""
+    """The mode of the row before; offload's serves the next, with the memory that it pinned."""
 
     def __init__(self, run: RunOptions) -> None:
         self._run = run
@@ -204,6 +215,8 @@ def measure(case: Case, modes: Modes, device: str, seconds: float) -> dict[str, 
     """One row; ``seconds`` is the time left for timed updates."""
     row = {key: value for key, value in asdict(case).items() if value is not None}
     row["options"] = {key: str(value) for key, value in case.options.items()}
+    if case.refused is not None:
+        return row
     cuda = device != "cpu"
     try:
         with memory_limit(case.limit):
@@ -224,7 +237,7 @@ def measure(case: Case, modes: Modes, device: str, seconds: float) -> dict[str, 
             row["counters"] = measured.counters
     except (WsiError, torch.cuda.OutOfMemoryError) as error:
         # A mode that does not fit this card is a result of the benchmark, not its failure.
-        row["refused"] = str(error).splitlines()[0][:160]
+        row["refused"] = first_line(error)
         return row
     finally:
         if cuda:
