@@ -15,6 +15,7 @@ from wsi.memory.tiling import GroupRunner
 
 _SQUARES_A_TILE = 6
 _SQUARES_AT_ONCE = 24
+_PARTS_AT_ONCE = 8
 _COST_OF_A_TILE = 0.02
 
 Ints = npt.NDArray[np.int64]
@@ -57,11 +58,17 @@ def cover(runner: GroupRunner, wanted: Mask, tile_px: int | None) -> list[Rect]:
         side = max(1, tile_px // runner.stride_px)
         square, limit = max(1, side // _SQUARES_A_TILE), float(_read(runner.reach, side) ** 2)
     part = square * _SQUARES_AT_ONCE
-    found = []
+    parts = []
     for y, x in product(range(0, wanted.shape[0], part), range(0, wanted.shape[1], part)):
         inside = wanted[y : y + part, x : x + part]
         if inside.any():
-            found += _Splits(runner, inside, (y, x), square, limit).best()
+            shape = tuple(math.ceil(min(side, part) / square) for side in wanted.shape)
+            parts.append(_squares(inside, (y, x), square, shape))
+    found = []
+    for first in range(0, len(parts), _PARTS_AT_ONCE):
+        some = parts[first : first + _PARTS_AT_ONCE]
+        splits = _Splits(runner, np.stack(some), square, limit)
+        found += [rect for index in range(len(some)) for rect in splits.best(index)]
     return found
 
 
@@ -94,26 +101,25 @@ class _Boxes:
 
 
 class _Splits:
-    """The best split of every rectangle of squares of one part of a boundary.
+    """The best split of every rectangle of squares of some parts of a boundary.
 
     Tables are kept by the rectangles' height and width in squares; each has an entry for every
-    place (row, column) where such a rectangle fits.
+    part and every place (row, column) in it where such a rectangle fits.
+
+    Args:
+        runner: of the group.
+        boxes: around the wanted cells of each square: (parts, 4, rows, columns).
+        square: side of a square in cells.
+        limit: most cells that a rectangle reads.
     """
 
-    def __init__(
-        self,
-        runner: GroupRunner,
-        wanted: Mask,
-        corner: tuple[int, int],
-        square: int,
-        limit: float,
-    ) -> None:
+    def __init__(self, runner: GroupRunner, boxes: Ints, square: int, limit: float) -> None:
         self._runner = runner
         self._halo_worked = runner.halo_worked
         self._limit = limit
         self._fixed = _COST_OF_A_TILE * _read(runner.reach, square * _SQUARES_A_TILE) ** 2
-        self._rows, self._columns = (math.ceil(side / square) for side in wanted.shape)
-        self._boxes = {(1, 1): _squares(wanted, corner, square)}
+        self._rows, self._columns = boxes.shape[2:]
+        self._boxes = {(1, 1): _Boxes(*boxes.swapaxes(0, 1))}
         self._cost: dict[tuple[int, int], Floats] = {}
         self._cut: dict[tuple[int, int], Ints] = {}  # rows above it, or minus columns left of it
         for h, w in product(range(1, self._rows + 1), range(1, self._columns + 1)):
@@ -122,10 +128,11 @@ class _Splits:
     def _solve(self, h: int, w: int) -> None:
         rows, columns = self._rows - h + 1, self._columns - w + 1
         if w > 1:
-            left, right = np.s_[:, :columns], np.s_[:, w - 1 :]
+            left, right = np.s_[..., :columns], np.s_[..., w - 1 :]
             boxes = self._boxes[h, w - 1].around(self._boxes[h, 1], left, right)
         elif h > 1:
-            boxes = self._boxes[h - 1, 1].around(self._boxes[1, 1], np.s_[:rows], np.s_[h - 1 :])
+            above, below = np.s_[:, :rows], np.s_[:, h - 1 :]
+            boxes = self._boxes[h - 1, 1].around(self._boxes[1, 1], above, below)
         else:
             boxes = self._boxes[1, 1]
         rows_read, rows_worked = self._lengths(boxes.y0, boxes.y1, 0)
@@ -135,13 +142,13 @@ class _Splits:
         cost = np.where(boxes.empty, 0, np.where(too_large, np.inf, work))
         cut = np.zeros_like(boxes.y0)
         for at in range(1, h):
-            split = self._cost[at, w][:rows] + self._cost[h - at, w][at:]
-            cut = np.where(split < cost, at, cut)
-            cost = np.minimum(split, cost)
+            split = self._cost[at, w][:, :rows] + self._cost[h - at, w][:, at:]
+            cut[split < cost] = at
+            np.minimum(split, cost, out=cost)
         for at in range(1, w):
-            split = self._cost[h, at][:, :columns] + self._cost[h, w - at][:, at:]
-            cut = np.where(split < cost, -at, cut)
-            cost = np.minimum(split, cost)
+            split = self._cost[h, at][..., :columns] + self._cost[h, w - at][..., at:]
+            cut[split < cost] = -at
+            np.minimum(split, cost, out=cost)
         self._boxes[h, w], self._cost[h, w], self._cut[h, w] = boxes, cost, cut
 
     def _lengths(self, first: Ints, stop: Ints, axis: int) -> tuple[Ints, Floats]:
@@ -156,34 +163,34 @@ class _Splits:
         own = (stop - first) * reach.stride
         return read, own + self._halo_worked * (read - own)
 
-    def best(self) -> list[Rect]:
-        """The rectangles of the best split of the whole part."""
+    def best(self, part: int) -> list[Rect]:
+        """The rectangles of the best split of a whole part."""
         found, todo = [], [(0, 0, self._rows, self._columns)]
         while todo:
             y, x, h, w = todo.pop()
-            cut = int(self._cut[h, w][y, x])
+            cut = int(self._cut[h, w][part, y, x])
             boxes = self._boxes[h, w]
             if cut > 0:
                 todo += [(y, x, cut, w), (y + cut, x, h - cut, w)]
             elif cut < 0:
                 todo += [(y, x, h, -cut), (y, x - cut, h, w + cut)]
-            elif not boxes.empty[y, x]:
+            elif not boxes.empty[part, y, x]:
                 edges = (boxes.y0, boxes.x0, boxes.y1, boxes.x1)
-                found.append(Rect(*(int(edge[y, x]) for edge in edges)))
+                found.append(Rect(*(int(edge[part, y, x]) for edge in edges)))
         return found
 
 
-def _squares(wanted: Mask, corner: tuple[int, int], square: int) -> _Boxes:
-    """The box of each square, in cells of the boundary."""
-    shape = tuple(math.ceil(side / square) for side in wanted.shape)
+def _squares(wanted: Mask, corner: tuple[int, int], square: int, shape: tuple[int, ...]) -> Ints:
+    """The box (y0, x0, y1, x1) of each square, in cells of the boundary: (4, *shape)."""
     far = 2**40  # beyond every cell, and its place in the image still an int64
-    boxes = _Boxes(*(np.full(shape, edge, dtype=np.int64) for edge in (far, far, -1, -1)))
-    for row, column in product(range(shape[0]), range(shape[1])):
+    boxes = np.empty((4, *shape), dtype=np.int64)
+    boxes[:2], boxes[2:] = far, -1
+    for row, column in product(*(range(math.ceil(side / square)) for side in wanted.shape)):
         y, x = row * square, column * square
         cells = wanted[y : y + square, x : x + square]
         box = bounding(cells, Rect(y, x, y + cells.shape[0], x + cells.shape[1]))
         if box is not None:
-            at = row, column
-            boxes.y0[at], boxes.y1[at] = box.y0 + corner[0], box.y1 + corner[0]
-            boxes.x0[at], boxes.x1[at] = box.x0 + corner[1], box.x1 + corner[1]
+            top, left = corner
+            at = (box.y0 + top, box.x0 + left, box.y1 + top, box.x1 + left)
+            boxes[:, row, column] = at
     return boxes
