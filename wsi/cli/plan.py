@@ -14,6 +14,13 @@ _SIDE = click.IntRange(min=32, max=1_000_000)
 @click.option("--device-memory", help="Of the GPU, such as 16GB; without it a CPU is planned for.")
 @click.option("--host-memory", help="Of the machine, such as 64GB.  [default: what is free]")
 @click.option("--disk", help="Scratch space, such as 500GB.  [default: none]")
+@click.option(
+    "--tissue",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Share of the slide that is tissue; glass is computed once.",
+)
 @click.option("--inference", is_flag=True, help="Plan scoring instead of training.")
 @click.option(
     "--architecture",
@@ -43,6 +50,7 @@ def plan(
     device_memory: str | None,
     host_memory: str | None,
     disk: str | None,
+    tissue: float,
     inference: bool,
     architecture: str,
     norm: str,
@@ -81,5 +89,6 @@ def plan(
         mode=mode,
         training=not inference,
         state_per_parameter=OPTIMIZER_STATE[optimizer],
+        tissue=tissue,
     )
     click.echo(planned.table())

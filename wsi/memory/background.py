@@ -81,6 +81,19 @@ def twin_size(reach: Reach, size: int) -> int:
     return enough + (size - enough) % reach.stride
 
 
+def twin_shape(reach: Reach, size: tuple[int, int]) -> tuple[int, int] | None:
+    """The twin's height and width; ``None`` where the image is not much larger than the twin.
+
+    Args:
+        reach: from the image to the last boundary with tiles before it.
+        size: of the image.
+    """
+    height, width = (twin_size(reach, side) for side in size)
+    if height > size[0] or width > size[1] or 2 * height * width > size[0] * size[1]:
+        return None
+    return height, width
+
+
 def twin_cells(reach: Reach, size: int, twin: int) -> Indices:
     """For each cell along an axis of the image, the twin's cell of the same kind."""
     cells, twins = reach.out_size(size), reach.out_size(twin)
@@ -138,11 +151,11 @@ def make_twin(
         return None
     height, width = source.size
     reaches = _reaches(network)
-    last = reaches[max(stops)]
     # Every boundary's strides divide the last one's, so one twin serves them all.
-    twin_h, twin_w = twin_size(last, height), twin_size(last, width)
-    if 2 * twin_h * twin_w > height * width or twin_h > height or twin_w > width:
+    shape = twin_shape(reaches[max(stops)], source.size)
+    if shape is None:
         return None
+    twin_h, twin_w = shape
     pure = {stop: pure_cells(grid, reaches[stop], source.size) for stop in stops}
     if not pure[max(stops)].any():
         return None

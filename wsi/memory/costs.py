@@ -1,6 +1,7 @@
 """What each memory mode would need and take for a network at a size: the plan's arithmetic."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 
 from wsi.errors import MemoryPlanError
+from wsi.memory.background import twin_shape
 from wsi.memory.boundary import Place, on_device
 from wsi.memory.candidate import (
     Budget,
@@ -24,11 +26,16 @@ from wsi.memory.mode import MAX_ELEMENTS
 from wsi.memory.network import StagedNetwork
 from wsi.memory.norms import refuse_image_wide_norm
 from wsi.memory.profile import StageProfile
+from wsi.memory.reach import chain
 from wsi.memory.source import TILES_READ
-from wsi.memory.tiling import Group, GroupRunner, cut_stages
+from wsi.memory.tiling import Group, GroupRunner
 
 TILE_SIDES = tuple(eighths * 2**power for power in range(5, 11) for eighths in (8, 10, 12, 14))
 """Image pixels a side, 256 to 14,336."""
+PIECES_OF_TISSUE = 3
+"""That a slide is taken to have, round ones, where the share of tissue is all that is known."""
+AROUND_TISSUE = 1.05
+"""Cells in tiles' rectangles for each that sees tissue."""
 OFFLOAD_GROUP_BYTES = (2**30, 2**28, 2**26)
 OFFLOAD_FILLS = 0.8
 """Of the device's memory, what offload fills: tensors of many sizes leave holes."""
@@ -47,6 +54,7 @@ class CostModel:
     profiles: list[StageProfile]
     training: bool = True
     state_per_parameter: int = 0
+    tissue: float = 1.0
     fixed_bytes: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -217,20 +225,17 @@ class CostModel:
         return largest * share > MAX_ELEMENTS
 
     def tiled(
-        self, working_bytes: int, tail: int, place: Place, *, merged: bool = False
+        self, ranges: Sequence[tuple[int, int]], working_bytes: int, place: Place
     ) -> Candidate:
-        """Groups of tiles up to stage ``tail``, in-core from there.
+        """Groups of tiles, and in-core from there.
 
         Args:
+            ranges: the groups' stages [first, stop).
             working_bytes: most that one tile's replay may take.
-            tail: first stage that runs in-core; the number of stages for none.
             place: of the boundaries.
-            merged: one group of all tiled stages: more halo, no boundary inside.
         """
-        ranges = [(a, b) for a, b in cut_stages(self.network) if b <= tail]
-        if merged:
-            ranges = [(0, tail)]
         groups = tuple(self._choose_tile(a, b, working_bytes) for a, b in ranges)
+        tail = groups[-1].stop
         in_memory = on_device(place, on_cuda=self.budget.on_cuda)
         boundaries = [self.boundary_bytes(group.stop) for group in groups]
         stored = self._boundaries_peak(boundaries, tail)
@@ -249,15 +254,17 @@ class CostModel:
             tile = self.tile_bytes(group)
             text = "whole" if group.tile_px is None else f"{group.tile_px} px"
             overheads = self.tile_overheads(group)
+            tissue = self._share_of_tissue(group.stop, tail)
             for p, more, share in zip(self._profiles_of(group), overheads, shares, strict=True):
-                seconds = self.seconds(p.flop * more, share.passes(p))
+                work = min(more, tissue * more**2)  # smaller than tiles, with more halo
+                seconds = self.seconds(work * p.flop, share.passes(p))
                 rows.append(PlanRow(p.label, "tiled", text, tile, seconds))
         rows.extend(
             PlanRow(p.label, "in-core", "whole", self.kept(p), self.seconds(p.flop, 3))
             for p in self.profiles[tail:]
         )
         moves = (4 if self.training else 2) * sum(
-            self.boundary_bytes(g.stop) for g in groups
+            self._share_of_tissue(g.stop, tail) * self.boundary_bytes(g.stop) for g in groups
         )  # write, read, and gradients
         transfer = moves / self.speed.disk_bytes_per_s if place == "disk" else 0.0
         if place == "host" and self.budget.on_cuda:
@@ -278,6 +285,16 @@ class CostModel:
             sum(row.seconds for row in rows) + transfer,
             self._norm_refusal() or self._too_large(tail),
         )
+
+    def _share_of_tissue(self, stop: int, tail: int) -> float:
+        """Of the boundary after ``stop`` stages, the cells that tiles make: they see tissue."""
+        stages = self.network.stage_list
+        if twin_shape(chain([stage.reach for stage in stages[:tail]]), self.size) is None:
+            return 1.0
+        reach = chain([stage.reach for stage in stages[:stop]])
+        piece = math.sqrt(self.tissue / PIECES_OF_TISSUE)
+        piece += (reach.before + reach.after) / math.sqrt(math.prod(self.size))
+        return min(1.0, AROUND_TISSUE * PIECES_OF_TISSUE * piece**2)
 
     def _norm_refusal(self) -> str | None:
         try:

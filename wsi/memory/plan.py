@@ -15,7 +15,7 @@ from wsi.memory.mode import MODES, Measured, MemoryMode, RunOptions, make_mode
 from wsi.memory.network import StagedNetwork
 from wsi.memory.profile import profile_network
 from wsi.memory.source import TensorSource
-from wsi.memory.tiling import cut_stages
+from wsi.memory.tiling import LONGEST_RUN, cut_stages
 
 OPTIMIZER_STATE = {"adamw": 8, "sgd": 4}
 """Bytes a parameter: two float32 moments (Loshchilov and Hutter, 2019); one of momentum."""
@@ -38,6 +38,7 @@ class MemoryPlan:
         seconds: predicted time of an update, or of a slide's inference.
         budget: what it was made for.
         training: whether updates are planned, or inference.
+        tissue: share of the image that is tissue, which the time was predicted for.
     """
 
     mode: str
@@ -51,6 +52,7 @@ class MemoryPlan:
     seconds: float
     budget: Budget
     training: bool = True
+    tissue: float = 1.0
 
     def make_mode(self, run: RunOptions | None = None, **changes: Any) -> MemoryMode:
         """The planned mode; ``changes`` are further options such as ``scratch``."""
@@ -59,7 +61,8 @@ class MemoryPlan:
     def table(self, measured: Measured | None = None) -> str:
         """The plan as text, a row a stage; with what a step measured beside the predicted."""
         lines = [
-            f"{self.mode} at {self.size[0]} x {self.size[1]} px, batch {self.batch}",
+            f"{self.mode} at {self.size[0]} x {self.size[1]} px, batch {self.batch}, "
+            f"{self.tissue:.0%} tissue",
             f"{'stage':<12}{'mode':<10}{'tile':<10}{'GB':>8}{'seconds':>10}",
         ]
         lines += [
@@ -104,6 +107,7 @@ def plan(
     mode: str | None = None,
     training: bool = True,
     state_per_parameter: int = 0,
+    tissue: float = 1.0,
 ) -> MemoryPlan:
     """The fastest way to run images of this size within the budgets. Needs no GPU.
 
@@ -120,15 +124,21 @@ def plan(
         training: plan ``step``; else ``infer``, which keeps nothing for backward.
         state_per_parameter: bytes that the optimizer keeps for each parameter, on the device: see
             ``OPTIMIZER_STATE``.
+        tissue: share of the image that is tissue, where its source knows background, which tiles
+            compute once: counts for the time. Memory is planned for tissue everywhere.
 
     Raises:
-        ConfigError: no such mode.
+        ConfigError: no such mode, or a share that is none.
         MemoryPlanError: nothing fits; with each mode's need and the largest image that fits.
     """
     if mode is not None and mode not in MODES:
         raise ConfigError(f"no memory mode {mode!r}; there are: {', '.join(MODES)}")
+    if not 0 <= tissue <= 1:
+        raise ConfigError(f"tissue is a share of the image, 0 to 1, not {tissue}")
     budget = Budget(device_bytes=device_budget, host_bytes=host_budget, disk_bytes=disk_budget)
-    asked = _Request(network, budget, batch, dtype, speed, mode, training, state_per_parameter)
+    asked = _Request(
+        network, budget, batch, dtype, speed, mode, training, state_per_parameter, tissue
+    )
     best, closest = _best(asked, input_size)
     if best is None:
         advice = _largest_that_fits(asked, input_size)
@@ -145,6 +155,7 @@ def plan(
         seconds=best.seconds,
         budget=budget,
         training=training,
+        tissue=tissue,
     )
 
 
@@ -189,23 +200,27 @@ class _Request:
     mode: str | None
     training: bool
     state_per_parameter: int
+    tissue: float
 
 
 def _candidates(model: CostModel, mode: str | None) -> Iterator[Candidate]:
     if mode in (None, "in_core"):
         yield model.in_core()
     if mode in (None, "tiled"):
-        tails = [stop for _, stop in cut_stages(model.network)]
+        ways = []
+        for longest in (LONGEST_RUN, len(model.profiles)):  # fewer boundaries take less memory
+            cuts = cut_stages(model.network, longest)
+            ways += [cuts[:count] for count in range(1, len(cuts) + 1)]
+        if not model.training:  # one group of all tiled stages: more halo, no boundary inside
+            ways += [[(0, stop)] for _, stop in cuts[1:]]
         for place in ("device", "host", "disk"):
             if place == "device" and not model.budget.on_cuda:
                 continue
             if place == "disk" and not model.budget.disk_bytes:
                 continue
-            for tail in tails:
+            for ranges in ways:
                 for working in WORKING_BYTES:
-                    yield model.tiled(working, tail, place)
-                    if not model.training:
-                        yield model.tiled(working, tail, place, merged=True)
+                    yield model.tiled(ranges, working, place)
     if mode == "unified":
         yield model.unified()
     if mode in (None, "offload") and model.training:
@@ -227,6 +242,7 @@ def _best(asked: _Request, size: tuple[int, int]) -> tuple[Candidate | None, lis
         profile_network(network, size, batch=asked.batch, dtype=asked.dtype),
         asked.training,
         asked.state_per_parameter,
+        asked.tissue,
     )
     best: Candidate | None = None
     closest: dict[str, Candidate] = {}

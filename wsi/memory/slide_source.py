@@ -87,6 +87,11 @@ class SlideSource:
         height, width = self._drawn
         return (width, height) if self._variant.turns % 2 else (height, width)
 
+    @property
+    def tissue_share(self) -> float:
+        """Share of it that is tissue; all of it where no mask was given."""
+        return 1.0 if self._tissue is None else float(self._tissue.mask.mean())
+
     def read(self, y0: int, x0: int, height: int, width: int) -> torch.Tensor:
         """(1, 3, height, width) float32, normalized."""
         top, left, h, w = self._unturned(y0, x0, height, width)

@@ -15,8 +15,11 @@ from wsi.memory.reach import chain
 from wsi.memory.source import ImageSource, Rect
 from wsi.memory.unpadded import Axes
 
-FIRST_CUT_STRIDE = 8
+FIRST_CUT_STRIDE = 16
 """Stages up to this stride form the first group: the boundaries inside it are the largest."""
+
+LONGEST_RUN = 3
+"""Stages of a group after the first: the halo that they reach over piles up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +35,24 @@ class Group:
     tile_px: int | None
 
 
-def cut_stages(network: StagedNetwork) -> list[tuple[int, int]]:
+def cut_stages(network: StagedNetwork, longest: int = LONGEST_RUN) -> list[tuple[int, int]]:
     """Stage ranges [first, stop) between the boundaries worth keeping.
 
-    A boundary is kept where the stride grows, from FIRST_CUT_STRIDE on: there the activations are
-    small, and the halo of what follows is counted in larger cells, so it must not pile up.
+    A boundary is kept after a stage that makes the stride grow, from FIRST_CUT_STRIDE on:
+    activations are half there of what they were before it. Runs of more than ``longest`` stages
+    after the first such boundary are cut into equal parts.
     """
-    cuts, stride = [0], 1
-    for index, stage in enumerate(network.stage_list):
-        if stage.reach.stride > 1 and stride >= FIRST_CUT_STRIDE:
-            cuts.append(index)
-        stride *= stage.reach.stride
-    cuts.append(len(network.stages))
+    strides = [stage.reach.stride for stage in network.stage_list]
+    stops = [
+        index + 1
+        for index, stride in enumerate(strides)
+        if stride > 1 and math.prod(strides[: index + 1]) >= FIRST_CUT_STRIDE
+    ]
+    ends = sorted({*stops, len(strides)})
+    cuts = [0, ends[0]]
+    for first, stop in pairwise(ends):
+        parts = -(-(stop - first) // longest)
+        cuts += [first + (stop - first) * part // parts for part in range(1, parts + 1)]
     return list(pairwise(cuts))
 
 

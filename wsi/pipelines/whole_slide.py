@@ -109,6 +109,7 @@ class WholeSlidePipeline:
             disk_budget=scratch_budget(),
             dtype=self._run.autocast,
             training=False,
+            tissue=source.tissue_share,
         )
         inference = planned.make_mode(self._run).infer(self.network, source)
         timings["network"] = perf_counter() - networking

@@ -1,6 +1,7 @@
 """Training the whole-slide network from slide labels alone."""
 
 import hashlib
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -58,6 +59,9 @@ from wsi.training.loop import (
 from wsi.training.seen import describe_seen, learned_from
 from wsi.training.tables import Row
 from wsi.training.whole_slide_config import WholeSlideTraining
+
+_Kind = tuple[tuple[int, int], int]
+"""Of slides that share a plan: height and width, tenths of tissue rounded up."""
 
 
 @dataclass
@@ -117,8 +121,8 @@ class WholeSlideTrainer:
                 f"{self._world.size} processes; raise accumulate"
             )
         self.network = self._build().to(self._device)
-        self._modes: dict[tuple[int, int], MemoryMode] = {}
-        self._untold_plans: dict[tuple[int, int], MemoryPlan] = {}
+        self._modes: dict[_Kind, MemoryMode] = {}
+        self._untold_plans: dict[_Kind, MemoryPlan] = {}
         self._most_planned = 0
         kind = torch.optim.AdamW if config.optimizer == "adamw" else _sgd
         self._optimizer = kind(
@@ -166,10 +170,11 @@ class WholeSlideTrainer:
             norm=config.norm,
         )
 
-    def _mode_for(self, size: tuple[int, int]) -> MemoryMode:
-        """How an image of this size runs: as asked, else planned once for each size."""
-        if size in self._modes:
-            return self._modes[size]
+    def _mode_for(self, source: SlideSource) -> MemoryMode:
+        """How an image runs: as asked, else planned once for each size and tenth of tissue."""
+        kind = _kind(source)
+        if kind in self._modes:
+            return self._modes[kind]
         config = self.config
         dtype = resolve_dtype(config.precision, self._device)
         run = RunOptions(
@@ -179,20 +184,21 @@ class WholeSlideTrainer:
             device_bytes, host_bytes = memory_budgets(self._device)
             planned = plan(
                 self.network,
-                size,
+                source.size,
                 (config.device_memory or device_bytes) if device_bytes else None,
                 config.host_memory or host_bytes,
                 disk_budget=scratch_budget(),
                 dtype=run.autocast,
                 state_per_parameter=OPTIMIZER_STATE[config.optimizer],
+                tissue=kind[1] / 10,
             )
             if planned.device_bytes > self._most_planned:
                 self._most_planned = planned.device_bytes
-                self._untold_plans[size] = planned
-            self._modes[size] = planned.make_mode(run)
+                self._untold_plans[kind] = planned
+            self._modes[kind] = planned.make_mode(run)
         else:
-            self._modes[size] = make_mode(config.memory, run, **config.memory_options)
-        return self._modes[size]
+            self._modes[kind] = make_mode(config.memory, run, **config.memory_options)
+        return self._modes[kind]
 
     @property
     def history(self) -> list[dict[str, float]]:
@@ -269,9 +275,9 @@ class WholeSlideTrainer:
 
         with open_slide(self._file(row), mpp=row.mpp) as slide:
             source = self._source(slide, row, draw_variant(config.augmentation, generator))
-            step = self._mode_for(source.size).step(self.network, source, loss_fn)
+            step = self._mode_for(source).step(self.network, source, loss_fn)
         self._device_bytes = max(self._device_bytes, step.measured.peak_device_bytes)
-        planned = self._untold_plans.pop(source.size, None)
+        planned = self._untold_plans.pop(_kind(source), None)
         if planned and self._world.is_main:
             self._on_plan(planned.table(step.measured))
         return step.loss * shares
@@ -296,7 +302,7 @@ class WholeSlideTrainer:
             row = rows[int(index)]
             with open_slide(self._file(row), mpp=row.mpp) as slide:
                 source = self._source(slide, row, None)
-                mode = self._mode_for(source.size)
+                mode = self._mode_for(source)
                 inference = mode.infer(self.network, source, keep_embedding=False)
             values[index] = inference.logits_nc.float().softmax(1).cpu().numpy()[0]
             self._tell("validation", (number + 1) / len(mine))
@@ -384,6 +390,10 @@ class WholeSlideTrainer:
                 "history": self._state.history,
             },
         )
+
+
+def _kind(source: SlideSource) -> _Kind:
+    return source.size, max(1, math.ceil(10 * source.tissue_share))
 
 
 def draw_variant(spec: AugmentSpec, generator: torch.Generator) -> SlideVariant:

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 from torchvision.models import resnet50
@@ -17,6 +19,7 @@ from wsi.memory import (
     stage_network,
 )
 from wsi.memory.profile import profile_network
+from wsi.memory.tiling import cut_stages
 
 GB = 10**9
 
@@ -73,6 +76,40 @@ def test_late_stages_run_in_core_where_they_fit() -> None:
     tight = plan(_resnet50(), (10_000, 10_000), 6 * GB, 64 * GB, dtype=torch.bfloat16)
     assert roomy.rows[-1].mode == "in-core"
     assert roomy.seconds < tight.seconds
+
+
+def test_a_slide_with_background_is_planned_with_tiles_throughout() -> None:
+    def planned(tissue: float, side: int = 5_000) -> MemoryPlan:
+        budget = 8 * GB
+        return plan(_resnet50(), (side, side), None, budget, dtype=torch.bfloat16, tissue=tissue)
+
+    full, third = planned(1.0), planned(0.33)
+    # In-core stages would work on the glass, too.
+    assert full.rows[-1].mode == "in-core"
+    assert {row.mode for row in third.rows} == {"tiled"}
+    assert third.seconds < 0.6 * full.seconds
+    assert third.device_bytes <= 8 * GB  # for tissue everywhere, whatever the share
+    assert "33% tissue" in third.table()
+    # Receptive fields of an image this small see tissue nearly everywhere.
+    with pytest.raises(ConfigError, match="0 to 1, not 33"):
+        planned(33)
+    assert planned(0.33, side=1_000) == dataclasses.replace(planned(1.0, side=1_000), tissue=0.33)
+
+
+def test_boundaries_lie_behind_the_strides_and_long_runs_are_cut() -> None:
+    network50 = _resnet50()
+    assert cut_stages(network50) == [(0, 9), (9, 12), (12, 15), (15, 17)]
+    assert cut_stages(network50, longest=17) == [(0, 9), (9, 15), (15, 17)]
+    sizes = [p.out_elements for p in profile_network(network50, (4_096, 4_096))]
+    for _, stop in cut_stages(network50, longest=17)[:-1]:
+        assert sizes[stop - 1] == sizes[stop - 2] / 2
+    assert cut_stages(network(18)) == [(0, 6), (6, 8), (8, 9)]
+
+
+def test_fewer_boundaries_are_planned_where_more_do_not_fit() -> None:
+    tight = plan(_resnet50(), (10_000, 10_000), None, 4 * GB, dtype=torch.bfloat16)
+    assert [(g.first, g.stop) for g in tight.options["groups"]] == [(0, 9), (9, 15), (15, 17)]
+    assert tight.options["boundaries"] == "host"
 
 
 def test_boundaries_move_outward_as_the_budget_shrinks() -> None:

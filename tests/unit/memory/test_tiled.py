@@ -226,7 +226,7 @@ def test_tiles_whose_graph_is_kept_give_the_gradients_of_a_replay(
 
 def test_no_graph_is_kept_of_stages_that_do_not_learn() -> None:
     net = network(18)
-    net.stages[:5].requires_grad_(False)
+    net.stages[:6].requires_grad_(False)
     source = TensorSource(_slide(701, 1130))
     found = make_mode("tiled", tile_px=192, device_bytes=10**11).step(net, source, loss)
     counters = found.measured.counters
