@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING
 from wsi.heap import ENVIRONMENT
 
 if TYPE_CHECKING:
-    from wsi.memory import Inference, MemoryMode, StepResult
+    from wsi.memory import Inference, MemoryMode, MemoryPlan, StepResult
 
 
 def restart_with_tuned_malloc() -> None:
@@ -147,24 +147,29 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
         wall, processor = timed(lambda: [work(in_core, crop) for _ in range(count)])
         return wall / count, processor / count
 
-    side = (arguments.size, arguments.size)
-    planned = plan(
-        net,
-        side,
-        None,
-        int(arguments.memory * 1e9),
-        disk_budget=arguments.disk * 10**9,
-        dtype=dtype,
-        mode="tiled",
-        training=not arguments.inference,
-    )
-    print(planned.table())
-    tiled = planned.make_mode(run)
+    def planned(slide: NoiseSlide) -> MemoryPlan:
+        made = plan(
+            net,
+            slide.size,
+            None,
+            int(arguments.memory * 1e9),
+            disk_budget=arguments.disk * 10**9,
+            dtype=dtype,
+            mode="tiled",
+            training=not arguments.inference,
+            tissue=slide.tissue_share,
+        )
+        print(made.table(), flush=True)
+        return made
+
+    slides = [NoiseSlide(arguments.size, share) for share in arguments.share]
+    plans = [planned(slide) for slide in slides]
     crops(2)  # the first step sets up kernels and memory
     blocks = [crops(arguments.crops)]
     rows = []
-    for share, time_of in itertools.product(arguments.share, range(1, arguments.times + 1)):
-        slide = NoiseSlide(arguments.size, share)
+    both = zip(slides, plans, strict=True)
+    for (slide, chosen), time_of in itertools.product(both, range(1, arguments.times + 1)):
+        tiled = chosen.make_mode(run)
         net.zero_grad()
         wall, processor = time.perf_counter(), time.process_time()
         result = work(tiled, slide)
@@ -190,7 +195,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
                 "counters": result.measured.counters,
             }
         )
-        print(json.dumps(rows[-1]))
+        print(json.dumps(rows[-1]), flush=True)
     return {
         "command": " ".join(["python", "benchmarks/whole_slide_update.py", *sys.argv[1:]]),
         "network": "ResNet-50, frozen BN, average pooling, batch 1",
@@ -199,11 +204,15 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
         "crop_px": arguments.crop,
         "crop_step_s": [round(wall, 3) for wall, _ in blocks],
         "crop_step_cpu_s": [round(processor, 3) for _, processor in blocks],
-        "plan": {
-            "groups": str(planned.options["groups"]),
-            "boundaries": planned.options["boundaries"],
-            "predicted_peak_gb": round(planned.device_bytes / 1e9, 2),
-        },
+        "plans": [
+            {
+                "tissue_share": round(made.tissue, 3),
+                "groups": [(g.first, g.stop, g.tile_px) for g in made.options["groups"]],
+                "boundaries": made.options["boundaries"],
+                "predicted_peak_gb": round(made.device_bytes / 1e9, 2),
+            }
+            for made in plans
+        ],
         "inference" if arguments.inference else "updates": rows,
         "machine": {
             "cpu": platform.machine(),
@@ -221,7 +230,7 @@ def markdown(figures: dict[str, object]) -> str:
         f"`{figures['command']}`",
         "",
         f"{figures['network']}, {figures['dtype']}, {figures['size_px']} px; in-core crops of "
-        f"{figures['crop_px']} px take {figures['crop_step_s']} s each. Plan: {figures['plan']}. "
+        f"{figures['crop_px']} px take {figures['crop_step_s']} s each. Plans: {figures['plans']}. "
         f"Machine: {figures['machine']}.",
         "",
         f"| tissue share | time | {'inference' if 'inference' in figures else 'update'}, s "
