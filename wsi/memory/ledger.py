@@ -43,6 +43,8 @@ class Ledger:
         in_blocks: boundaries and narrow cells lie in blocks of their own, which stay when fewer
             are needed, as on the host: the most that they take and the most of all else then add
             up. Activations give up block by block what has been read, to the gradient beside them.
+            What in-core stages took leaves holes in the heap that tiles may find too small: it is
+            taken to stay, too.
     """
 
     groups: list[Held]
@@ -100,6 +102,7 @@ class Ledger:
         if index and (group.all_graphs or not self.in_blocks):
             gradients += self.groups[index - 1].boundary
         working = group.sending if group.all_graphs else group.replay
+        working += self.rest if self.in_blocks else 0.0
         return self._activations(index) + gradients + narrow, working + graphs
 
     def _activations(self, stop: int) -> float:

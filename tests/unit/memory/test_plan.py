@@ -80,7 +80,7 @@ def test_late_stages_run_in_core_where_they_fit() -> None:
 
 def test_a_slide_with_background_is_planned_with_tiles_throughout() -> None:
     def planned(tissue: float, side: int = 5_000) -> MemoryPlan:
-        budget = 8 * GB
+        budget = 16 * GB
         return plan(_resnet50(), (side, side), None, budget, dtype=torch.bfloat16, tissue=tissue)
 
     full, third = planned(1.0), planned(0.33)
@@ -88,7 +88,7 @@ def test_a_slide_with_background_is_planned_with_tiles_throughout() -> None:
     assert full.rows[-1].mode == "in-core"
     assert {row.mode for row in third.rows} == {"tiled"}
     assert third.seconds < 0.6 * full.seconds
-    assert third.device_bytes <= 8 * GB  # for tissue everywhere, whatever the share
+    assert third.device_bytes <= 16 * GB  # for tissue everywhere, whatever the share
     assert "33% tissue" in third.table()
     # Receptive fields of an image this small see tissue nearly everywhere.
     with pytest.raises(ConfigError, match="0 to 1, not 33"):
