@@ -93,7 +93,7 @@ def test_a_slide_with_background_is_planned_with_tiles_throughout() -> None:
     # Receptive fields of an image this small see tissue nearly everywhere.
     with pytest.raises(ConfigError, match="0 to 1, not 33"):
         planned(33)
-    assert planned(0.33, side=500) == dataclasses.replace(planned(1.0, side=500), tissue=0.33)
+    assert planned(0.33, side=256) == dataclasses.replace(planned(1.0, side=256), tissue=0.33)
 
 
 def test_boundaries_lie_behind_the_strides_and_long_runs_are_cut() -> None:
