@@ -98,8 +98,9 @@ class SlideSource:
         pixels = self._assemble(top, left, h, w)
         if self._variant.flip:
             pixels = pixels[:, ::-1]
-        pixels = np.rot90(pixels, self._variant.turns)
-        image = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None].float() / 255
+        # A copy: numpy takes one pixel with a negative stride for contiguous, torch refuses it.
+        pixels = np.rot90(pixels, self._variant.turns).copy()
+        image = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
         if self._variant.colour_33 is not None:
             matrix = torch.from_numpy(self._variant.colour_33)
             density = -torch.log(image.clamp_min(1 / 255))

@@ -56,6 +56,13 @@ def test_a_variant_is_the_turned_image(pixels: np.ndarray) -> None:
     assert torch.equal(turned, plain.flip(3).rot90(1, (2, 3)))
 
 
+@pytest.mark.parametrize("turns", range(4))
+def test_one_pixel_of_a_flipped_slide_is_read(pixels: np.ndarray, turns: int) -> None:
+    variant = SlideVariant(flip=True, turns=turns)
+    source = SlideSource(ArraySlide(pixels), 0.5, tissue=None, **PLAIN, variant=variant)
+    assert torch.equal(source.read(3, 5, 1, 1), source.read(3, 5, 2, 2)[:, :, :1, :1])
+
+
 def test_at_its_own_resolution_tissue_is_as_scanned_and_the_rest_white(
     pixels: np.ndarray, tissue: TissueMask
 ) -> None:
