@@ -250,11 +250,11 @@ class CostModel:
             peak = self.fixed_bytes + max(*tiles, self._rest_bytes(tail))
             peak += stored if in_memory else 0
         rows: list[PlanRow] = []
-        for group, shares in zip(groups, kept, strict=True):
+        tissues = [self._share_of_tissue(group.stop, tail) for group in groups]
+        for group, shares, tissue in zip(groups, kept, tissues, strict=True):
             tile = self.tile_bytes(group)
             text = "whole" if group.tile_px is None else f"{group.tile_px} px"
             overheads = self.tile_overheads(group)
-            tissue = self._share_of_tissue(group.stop, tail)
             for p, more, share in zip(self._profiles_of(group), overheads, shares, strict=True):
                 work = min(more, tissue * more**2)  # smaller than tiles, with more halo
                 seconds = self.seconds(work * p.flop, share.passes(p))
@@ -264,7 +264,8 @@ class CostModel:
             for p in self.profiles[tail:]
         )
         moves = (4 if self.training else 2) * sum(
-            self._share_of_tissue(g.stop, tail) * self.boundary_bytes(g.stop) for g in groups
+            tissue * self.boundary_bytes(group.stop)
+            for group, tissue in zip(groups, tissues, strict=True)
         )  # write, read, and gradients
         transfer = moves / self.speed.disk_bytes_per_s if place == "disk" else 0.0
         if place == "host" and self.budget.on_cuda:

@@ -207,10 +207,11 @@ def _candidates(model: CostModel, mode: str | None) -> Iterator[Candidate]:
     if mode in (None, "in_core"):
         yield model.in_core()
     if mode in (None, "tiled"):
-        ways = []
+        ways: list[list[tuple[int, int]]] = []
         for longest in (LONGEST_RUN, len(model.profiles)):  # fewer boundaries take less memory
             cuts = cut_stages(model.network, longest)
-            ways += [cuts[:count] for count in range(1, len(cuts) + 1)]
+            begun = (cuts[:count] for count in range(1, len(cuts) + 1))
+            ways += [ranges for ranges in begun if ranges not in ways]
         if not model.training:  # one group of all tiled stages: more halo, no boundary inside
             ways += [[(0, stop)] for _, stop in cuts[1:]]
         for place in ("device", "host", "disk"):
