@@ -102,7 +102,7 @@ def test_amendment_keeps_both_signatures_in_the_history(tab: Tab, fake: Fake) ->
     open_slide(tab, fake)
     choose(tab, "cancer")
     sign(tab, "Sign off", Reviewer="A")
-    tab.page.get_by_role("button", name="Amend").click()
+    tab.page.get_by_role("button", name="Amend", exact=True).click()
     tab.page.get_by_role("group", name="Diagnosis").get_by_role("button", name="benign").click()
     sign(tab, "Sign amendment", Reviewer="B", **{"Reason for the amendment": "second opinion"})
     expect(tab.page.locator(".signed")).to_contain_text("benign · amended by B")
