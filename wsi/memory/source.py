@@ -2,13 +2,14 @@
 
 import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
 from wsi.errors import ConfigError
+from wsi.memory.threads import lone_thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ def read_ahead(source: ImageSource, rects: Iterable[Rect], depth: int = 1) -> It
             return None
         return source.read(rect.y0, rect.x0, rect.height, rect.width)
 
-    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
+    with lone_thread("read-ahead") as pool:
         waiting: list[Future[Tensor | None]] = []
 
         def first() -> Tensor:

@@ -3,13 +3,14 @@
 import math
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import FrameType
 from typing import TypeVar
 
 import numpy as np
 import torch
+
+from wsi.memory.threads import lone_thread
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -56,7 +57,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 def read_ahead(items: Sequence[T], read: Callable[[T], U], *, ahead: int = 2) -> Iterator[U]:
     """``read`` of each item in order, on a thread, a few items ahead of the consumer."""
-    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
+    with lone_thread("read-ahead") as pool:
         waiting = [pool.submit(read, item) for item in items[:ahead]]
         try:
             for index in range(len(items)):
