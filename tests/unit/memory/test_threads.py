@@ -37,4 +37,4 @@ def test_a_lone_thread_starts_no_others() -> None:
         total = pool.submit(lambda: float((large + 1).sum())).result()
         during = len(list(Path("/proc/self/task").iterdir()))
     assert total == 2**23
-    assert during == before + 1
+    assert during <= before + 1  # threads that other tests left may end
