@@ -98,9 +98,9 @@ class SlideSource:
         pixels = self._assemble(top, left, h, w)
         if self._variant.flip:
             pixels = pixels[:, ::-1]
-        # A copy: numpy takes one pixel with a negative stride for contiguous, torch refuses it.
-        pixels = np.rot90(pixels, self._variant.turns).copy()
-        image = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+        # Into new memory: torch refuses the negative strides of what is flipped.
+        pixels_f32 = np.rot90(pixels, self._variant.turns).astype(np.float32, order="C")
+        image = torch.from_numpy(pixels_f32).permute(2, 0, 1)[None] / 255
         if self._variant.colour_33 is not None:
             matrix = torch.from_numpy(self._variant.colour_33)
             density = -torch.log(image.clamp_min(1 / 255))
