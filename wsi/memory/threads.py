@@ -8,10 +8,10 @@ import torch
 def lone_thread(name: str) -> ThreadPoolExecutor:
     """One thread whose torch operations run on it alone, to be shut down as any executor.
 
-    An operation of another thread would start OpenMP threads of its own. With more of them than
-    processors libgomp no longer lets any spin while it waits: each parallel part of the computing
-    thread, thousands a second, then began by waking a sleeper, and a twentieth of an update on two
-    processors was lost.
+    Else the first operation on it starts OpenMP threads of its own. With more of them than
+    processors libgomp lets none spin while it waits, and each parallel part of the computing
+    thread, a thousand a second, begins by waking a sleeper: a twentieth of an update is lost on two
+    processors.
     """
     threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(1, thread_name_prefix=name)
