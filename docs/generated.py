@@ -1,4 +1,4 @@
-"""Pages that mkdocs makes from the code: command line, HTTP API, measurements, decisions."""
+"""Pages that mkdocs makes from the code: command line, API, measurements, decisions, inputs."""
 
 import json
 from collections.abc import Iterator
@@ -19,6 +19,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         ("reference/api.md", http_api()),
         ("reference/measurements.md", measurements()),
         ("reference/decisions.md", decisions()),
+        ("reference/unusual-inputs.md", unusual_inputs()),
     ):
         files.append(File.generated(config, name, content=text))
     return files
@@ -129,3 +130,17 @@ def decisions() -> str:
         title = file.read_text().splitlines()[0].removeprefix("# ")
         lines.append(f"- [{title}](../decisions/{file.name})")
     return "\n".join(lines) + "\n"
+
+
+def unusual_inputs() -> str:
+    """The tables that ``tests/cases`` checks, joined."""
+    lines = [
+        "# Unusual inputs",
+        "",
+        "What happens with input that is wrong, rare or ambiguous. A test makes each of these "
+        "inputs and compares what the product says with this page.",
+        "",
+    ]
+    for file in sorted((ROOT / "docs" / "unusual-inputs").glob("*.md")):
+        lines += [file.read_text(encoding="utf-8"), ""]
+    return "\n".join(lines)
