@@ -37,6 +37,7 @@ def info(slide: Path, mpp: float | None, as_json: bool) -> None:
             "mpp": "{:g} x {:g} um/px".format(*mpp_xy) if mpp_xy else "not stated (give --mpp)",
             "levels": ", ".join(levels),
             "associated_images": ", ".join(facts["associated_images"]) or "none",
+            "warnings": "; ".join(facts["warnings"]) or "none",
         }
     )
 
@@ -50,6 +51,7 @@ def _facts(reader: SlideReader) -> dict[str, Any]:
         "magnification": reader.magnification,
         "levels": [[lv.size.width, lv.size.height, lv.downsample] for lv in reader.levels],
         "associated_images": list(reader.associated_images),
+        "warnings": list(reader.warnings),
     }
 
 

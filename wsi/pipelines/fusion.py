@@ -67,7 +67,8 @@ class FusionPipeline:
             for name, result in zip(names, results, strict=True)
             for stage, seconds in result.timings_s.items()
         }
-        warnings = tuple(dict.fromkeys(w for result in results for w in result.warnings))
+        told_by_members = (w for result in results for w in result.warnings)
+        warnings = tuple(dict.fromkeys((*slide.warnings, *told_by_members)))
         told: dict[str, Any] = {
             "members": {
                 name: {

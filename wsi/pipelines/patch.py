@@ -340,7 +340,7 @@ class PatchPipeline:
                 **describe_memory(scored.measured),
                 "quality": describe_quality(quality),
             },
-            warnings=(*quality_warnings(quality), *((lost,) if damaged else ())),
+            warnings=(*slide.warnings, *quality_warnings(quality), *((lost,) if damaged else ())),
         )
 
     def _details(
@@ -364,7 +364,7 @@ class PatchPipeline:
             probabilities={},
             outcome="no_tissue",
             timings_s=timings,
-            warnings=("no tissue was found on this slide: nothing was scored",),
+            warnings=(*slide.warnings, "no tissue was found on this slide: nothing was scored"),
         )
 
     def _identity(self, slide: SlideReader) -> dict[str, Any]:

@@ -89,7 +89,7 @@ class WholeSlidePipeline:
                 probabilities={},
                 outcome="no_tissue",
                 timings_s=timings,
-                warnings=("no tissue was found on this slide: nothing was scored",),
+                warnings=(*slide.warnings, "no tissue was found on this slide: nothing was scored"),
             )
         source = SlideSource(
             slide,
@@ -156,7 +156,7 @@ class WholeSlidePipeline:
                 **describe_memory(inference.measured),
                 "quality": describe_quality(quality),
             },
-            warnings=quality_warnings(quality),
+            warnings=(*slide.warnings, *quality_warnings(quality)),
         )
 
     def _maps(self, embedding: torch.Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

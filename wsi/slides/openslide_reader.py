@@ -80,6 +80,10 @@ class OpenSlideReader:
     def associated_images(self) -> tuple[str, ...]:
         return self._associated
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return ()
+
     def associated_image(self, name: str) -> RGB:
         if name not in self.associated_images:
             there = ", ".join(self.associated_images) or "none"

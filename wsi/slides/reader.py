@@ -83,6 +83,11 @@ class SlideReader(Protocol):
         """Names of label, macro and thumbnail images. They may show patient names."""
         ...
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences for people: what was left out or assumed when the slide was opened."""
+        ...
+
     def associated_image(self, name: str) -> RGB:
         """One associated image, (height, width, 3) uint8."""
         ...

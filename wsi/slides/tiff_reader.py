@@ -167,6 +167,10 @@ class TiffReader:
     def associated_images(self) -> tuple[str, ...]:
         return self._reader.associated_images
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return self._reader.warnings
+
     def associated_image(self, name: str) -> RGB:
         return self._reader.associated_image(name)
 

@@ -21,6 +21,7 @@ class ArraySlide:
         mpp: micrometres per pixel, or ``None`` where the "file" states none.
         name: how messages call it.
         damaged: level-0 rectangles that do not decode.
+        warnings: what opening it has to say.
     """
 
     def __init__(
@@ -29,11 +30,13 @@ class ArraySlide:
         mpp: float | Mpp | None = 0.5,
         name: str = "array.tif",
         damaged: tuple[Region, ...] = (),
+        warnings: tuple[str, ...] = (),
     ) -> None:
         self.pixels = pixels
         self._mpp = Mpp.square(mpp) if isinstance(mpp, float | int) else mpp
         self._name = name
         self._damaged = damaged
+        self._warnings = warnings
         self.reads = 0
 
     @property
@@ -71,6 +74,10 @@ class ArraySlide:
     @property
     def associated_images(self) -> tuple[str, ...]:
         return ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return self._warnings
 
     def associated_image(self, name: str) -> RGB:
         raise ConfigError(f"{self._name}: no associated image {name!r}; it has: none")

@@ -29,6 +29,9 @@ class SlideReaderContract:
         assert slide.levels[0].size == slide.size
         assert slide.levels[0].downsample == 1.0
 
+    def test_a_sound_slide_opens_without_warnings(self, slide: SlideReader) -> None:
+        assert slide.warnings == ()
+
     def test_whole_pixels_of_level_0_are_read_unchanged(
         self, slide: SlideReader, level0: RGB
     ) -> None:

@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from wsi.cli import main
+from wsi.testing.fakes import ArraySlide
 from wsi.testing.models import untrained_patch_bundle, untrained_whole_slide_bundle
 from wsi.testing.slides import synthetic_slide
 
@@ -48,6 +50,15 @@ def test_info_prints_what_the_slide_states(slide: Path) -> None:
     assert facts["size"] == [1536, 1536]
     assert facts["mpp"] == [0.5, 0.5]
     assert facts["levels"][0] == [1536, 1536, 1.0]
+    assert facts["warnings"] == []
+
+
+def test_info_prints_what_opening_has_to_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = ("one page was left out", "another one, too")
+    glass = ArraySlide(np.full((60, 80, 3), 245, np.uint8), warnings=said)
+    monkeypatch.setattr("wsi.cli.inspect.open_slide", lambda *_, **__: glass)
+    assert "one page was left out; another one, too" in wsi("info", "s.tif").output
+    assert json.loads(wsi("info", "s.tif", "--json").output)["warnings"] == list(said)
 
 
 def test_an_error_is_one_line_and_exit_code_2(tmp_path: Path) -> None:

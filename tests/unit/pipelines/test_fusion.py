@@ -46,6 +46,13 @@ def test_it_is_found_by_name_and_its_helpers_are_no_pipelines() -> None:
     assert not [name for name in pipeline_names() if "member" in name or "score" in name]
 
 
+def test_it_says_once_what_opening_the_slide_has_to_say(models: Path, store: SlideStore) -> None:
+    said = ("a page of 900 x 900 px was left out",)
+    glass = ArraySlide(np.full((600, 800, 3), 245, np.uint8), mpp=0.5, warnings=said)
+    result = load_pipeline("fusion", models / "both").analyze(glass, store, no_progress)
+    assert result.warnings.count(said[0]) == 1
+
+
 def test_it_says_what_its_weights_make_of_its_members(
     models: Path, slide_file: Path, store: SlideStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -189,6 +189,19 @@ def test_the_whole_slide_network_sees_the_slide_with_white_glass(
     assert result.probabilities["cancer"] == pytest.approx(float(expected[1]), abs=1e-4)
 
 
+def test_what_opening_a_slide_has_to_say_stands_in_its_result(
+    pipeline: Pipeline, slide_file: Path, store: SlideStore, tmp_path: Path
+) -> None:
+    said = ("a page of 900 x 900 px was left out",)
+    with open_slide(slide_file) as slide:
+        pixels = slide.read_region(Region.whole(slide.size), slide.size)
+    scored = pipeline.analyze(ArraySlide(pixels, 0.5, warnings=said), store, no_progress)
+    assert scored.warnings[:1] == said
+    glass = ArraySlide(np.full((600, 800, 3), 245, np.uint8), mpp=0.5, warnings=said)
+    empty = pipeline.analyze(glass, SlideStore(str(tmp_path / "other.zarr")), no_progress)
+    assert empty.warnings[:1] == said
+
+
 def test_patches_that_do_not_decode_are_left_out_and_reported(
     bundles: dict[str, Path], slide_file: Path, store: SlideStore
 ) -> None:
