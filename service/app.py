@@ -10,7 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 from fastapi import APIRouter, Depends, FastAPI
-from fastapi.staticfiles import StaticFiles
 
 from service.annotations import endpoints as annotations
 from service.annotations.repository import AnnotationRepository
@@ -26,6 +25,7 @@ from service.batches import endpoints as batches
 from service.batches import exports as batch_exports
 from service.batches.arrivals import register_next
 from service.batches.repository import BatchRepository
+from service.compression import Compression
 from service.context import Context, guard
 from service.database import migrate
 from service.errors import install_error_handlers
@@ -39,6 +39,7 @@ from service.models import endpoints as models
 from service.models.catalog import ModelCatalog
 from service.no_endpoint import no_endpoint
 from service.openapi import install_openapi
+from service.page_files import PageFiles
 from service.results import endpoints as results
 from service.results.reader import ResultReader
 from service.reviews import endpoints as reviews
@@ -109,6 +110,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     install_error_handlers(app)
+    app.add_middleware(Compression, prefix=PREFIX)
     app.add_middleware(AuditTrail)
     app.add_middleware(
         BodyLimit,
@@ -146,7 +148,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(login_page.router)
         app.add_middleware(SignInFirst, cookie=COOKIE)
     if PAGE.is_dir():
-        app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
+        app.mount("/", PageFiles(directory=PAGE, html=True), name="page")
     return app
 
 

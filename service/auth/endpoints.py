@@ -52,10 +52,16 @@ class SessionIn(BaseModel):
 
 
 class Me(BaseModel):
-    """Who is asking, and how the service wants them to read."""
+    """Who is asking, and how the service wants them to read.
+
+    Attributes:
+        known_by: what says who they are: a ``key``, a provider's ``token``, or ``nothing`` where
+            keys are off and names are the reader's own word.
+    """
 
     name: str
     role: str
+    known_by: Literal["key", "token", "nothing"]
     blind_first_read: bool
 
 
@@ -97,19 +103,23 @@ def start_session(text: str, request: Request, response: Response, context: Cont
         samesite="strict",
         secure=request.url.scheme == "https",
     )
-    return _me(key.name, key.role, context)
+    return _me(Principal(key.id, key.name, key.role), context)
 
 
 @router.get("/session")
 def get_session(request: Request, context: Ctx) -> Me:
     """Who is asking, and with which role."""
     who: Principal = request.state.principal
-    return _me(who.name, who.role, context)
+    return _me(who, context)
 
 
-def _me(name: str, role: Role, context: Context) -> Me:
-    blind = context.settings.blind_first_read
-    return Me(name=name, role=role.name.lower(), blind_first_read=blind)
+def _me(who: Principal, context: Context) -> Me:
+    return Me(
+        name=who.name,
+        role=who.role.name.lower(),
+        known_by="key" if who.key_id else "token" if who.subject else "nothing",
+        blind_first_read=context.settings.blind_first_read,
+    )
 
 
 @router.delete("/session", status_code=204)

@@ -227,11 +227,20 @@ def _refuse_rebound(request: Request) -> None:
 
 
 def refuse_forged(request: Request) -> None:
-    """Refuse a change that another site made the browser send (CSRF)."""
+    """Refuse a change that another site made the browser send (CSRF).
+
+    ``Sec-Fetch-Site`` is the browser's own word, which no page can set. Browsers leave it out over
+    plain HTTP beyond loopback; there ``Origin`` decides. An origin of "null" is an opaque one (a
+    sandboxed frame, a policy that hides it): only the browser's word makes it ours.
+    """
     if request.method in _SAFE:
         return
+    site = request.headers.get("sec-fetch-site")
     origin = request.headers.get("origin")
-    site = request.headers.get("sec-fetch-site", "none")
-    foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
-    if foreign or site not in ("same-origin", "none"):
+    if origin == "null":
+        ours = site == "same-origin"
+    else:
+        here = origin is None or urlsplit(origin).netloc == request.headers.get("host")
+        ours = here and site in (None, "same-origin", "none")
+    if not ours:
         raise ForbiddenError("this request was sent by another site")

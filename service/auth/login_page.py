@@ -1,5 +1,6 @@
 """A sign-in form for the review page, without scripts."""
 
+from collections.abc import Mapping
 from html import escape
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from service.auth.endpoints import start_session
 from service.auth.gate import refuse_forged
 from service.context import Ctx
-from service.errors import TooManyRequestsError, UnauthorizedError
+from service.errors import ForbiddenError, TooManyRequestsError, UnauthorizedError
 
 router = APIRouter(include_in_schema=False)
 
@@ -21,7 +22,8 @@ input,button{{font:inherit;width:100%;padding:.5rem;margin:.5rem 0;box-sizing:bo
 [role=alert]{{color:#b00020}}</style></head>
 <body><main><h1>wholeslide</h1>{error}
 <form method="post" action="/login"><label for="key">Access key</label>
-<input id="key" name="key" type="password" autocomplete="current-password" required autofocus>
+<input id="key" name="key" type="password" autocomplete="current-password"
+required autofocus {described}>
 <button>Sign in</button></form></main></body></html>
 """
 
@@ -29,18 +31,35 @@ input,button{{font:inherit;width:100%;padding:.5rem;margin:.5rem 0;box-sizing:bo
 @router.get("/login")
 def show_form() -> HTMLResponse:
     """The form."""
-    return HTMLResponse(_FORM.format(error=""))
+    return _form()
 
 
 @router.post("/login")
-def sign_in(key: Annotated[str, Form(max_length=200)], request: Request, context: Ctx) -> Response:
-    """Exchange the key for a session and go on to the page."""
-    refuse_forged(request)
+def sign_in(request: Request, context: Ctx, key: Annotated[str, Form()] = "") -> Response:
+    """Exchange the key for a session and go on to the page; else the form again, with the reason.
+
+    Whoever sees the answer looks at a form: a reason in JSON would be no answer.
+    """
     answer = RedirectResponse("/", status_code=303)
     try:
+        refuse_forged(request)
         start_session(key, request, answer, context)
-    except (UnauthorizedError, TooManyRequestsError) as error:
-        text = f'<p role="alert">{escape(str(error).capitalize())}.</p>'
-        status = 401 if isinstance(error, UnauthorizedError) else 429
-        return HTMLResponse(_FORM.format(error=text), status_code=status)
+    except UnauthorizedError:
+        return _form("This key is not valid. Check it and try again.", 401)
+    except TooManyRequestsError as error:
+        text = f"Too many attempts to sign in. Try again in {error.wait_s} seconds."
+        return _form(text, 429, {"Retry-After": str(error.wait_s)})
+    except ForbiddenError:
+        return _form("Sign-in failed. Reload this page and try again.", 403)
     return answer
+
+
+def _form(
+    problem: str = "", status: int = 200, headers: Mapping[str, str] | None = None
+) -> HTMLResponse:
+    error = f'<p id="problem" role="alert">{escape(problem)}</p>' if problem else ""
+    described = 'aria-describedby="problem" aria-invalid="true"' if problem else ""
+    # Neither the browser nor a proxy keeps what an attempt was answered.
+    kept = {"Cache-Control": "no-store", **(headers or {})}
+    page = _FORM.format(error=error, described=described)
+    return HTMLResponse(page, status_code=status, headers=kept)

@@ -56,7 +56,12 @@ def add_routes(app: FastAPI, fake: "Fake") -> None:
 def _session_routes(app: FastAPI, fake: "Fake") -> None:
     @app.get("/api/v1/session")
     def me() -> dict[str, Any]:
-        return {"name": "local", "role": "admin", "blind_first_read": fake.blind}
+        return {
+            "name": fake.reader or "local",
+            "role": "admin",
+            "known_by": "key" if fake.reader else "nothing",
+            "blind_first_read": fake.blind,
+        }
 
     @app.put("/api/v1/slides/{slide_id}/readers/{reader}")
     async def stay(slide_id: str, reader: str, request: Request) -> dict[str, Any]:

@@ -57,7 +57,8 @@ async def _refusal(fake: Fake, request: Request) -> Response | None:
         if given != fake.key:
             return problem(401, "unauthorized", "this key is not valid")
         fake.key = None
-        return JSONResponse({"name": "A", "role": "pathologist"})
+        me = {"name": fake.reader or "local", "role": "admin", "blind_first_read": fake.blind}
+        return JSONResponse(me | {"known_by": "key" if fake.reader else "nothing"})
     if fake.key:
         return problem(401, "unauthorized", "send a key")
     if fake.refuse_changes and method in ("PUT", "DELETE") and "/readers/" not in path:

@@ -38,6 +38,8 @@ class Fake:
     upload_mpp: float | None = 0.5
     away: bool = False
     key: str | None = None
+    # Whose key the page was opened with; None where keys are off.
+    reader: str | None = None
     blind: bool = False
     readers: dict[tuple[str, str], str] = field(default_factory=dict)
     uploads: dict[str, FakeUpload] = field(default_factory=dict)

@@ -19,6 +19,27 @@ export async function meetReader(): Promise<Me> {
   }
 }
 
+/** Somebody signed in while a page is open. Returns whether it is another reader than before. */
+export function greet(me: Me): boolean {
+  if (known !== null && known.name !== me.name) return true;
+  known = me;
+  asked = Promise.resolve(me);
+  return false;
+}
+
+/** Who the service knows the reader to be; null where names are the reader's own word. */
+export const identity = (): string | null =>
+  known && known.known_by !== "nothing" ? known.name : null;
+
+/** Whether the reader came with a key, and so can give the session up. */
+export const maySignOut = (): boolean => known?.known_by === "key";
+
+/** What is kept in the browser is its reader's: the next one must not send it as their own. */
+export const owned = (key: string): string => {
+  const name = identity();
+  return name === null ? key : `${key}.of.${name}`;
+};
+
 /** Whether the service itself wants first reads to be blind, whatever the reader prefers. */
 export const blindByRule = (): boolean => known?.blind_first_read ?? false;
 
@@ -34,16 +55,17 @@ export function setBlind(on: boolean): void {
 
 const NAME_KEY = "wholeslide.reviewer";
 
-/** The name that the reader signs with: what they gave last, else what their key says. */
+/** The name that the reader signs with: what their key says, else what they gave last. */
 export function readerName(): string {
-  const text = recall(NAME_KEY);
+  const name = identity();
+  if (name !== null) return name;
   try {
-    const name: unknown = JSON.parse(text ?? "null");
-    if (typeof name === "string" && name !== "") return name;
+    const given: unknown = JSON.parse(recall(NAME_KEY) ?? "null");
+    if (typeof given === "string" && given !== "") return given;
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
   }
-  return known && known.name !== "local" ? known.name : "";
+  return "";
 }
 
 export const rememberName = (name: string): void => remember(NAME_KEY, name);

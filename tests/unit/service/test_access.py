@@ -116,6 +116,7 @@ def test_the_first_start_prints_an_admin_key_once_and_never_logs_it(
         assert me == {
             "name": "first key",
             "role": "admin",
+            "known_by": "key",
             "blind_first_read": False,
         }
     with TestClient(create_app(app_settings)):
@@ -176,8 +177,14 @@ def test_a_review_says_whose_key_saved_it_whatever_name_was_typed(
 
 FOREIGN = [
     {"Origin": "https://evil.example"},
+    {"Origin": "https://evil.example", "Sec-Fetch-Site": "same-origin"},
     {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Origin": "http://localhost", "Sec-Fetch-Site": "cross-site"},
+    # An opaque origin: a sandboxed frame, or a page that hides where it is.
     {"Origin": "null"},
+    {"Origin": "null", "Sec-Fetch-Site": "cross-site"},
+    {"Origin": "null", "Sec-Fetch-Site": "none"},
 ]
 
 
@@ -319,6 +326,37 @@ def test_a_browser_signs_in_with_a_form(guarded: TestClient, keys: dict[Role, st
     assert (done.status_code, done.headers["location"]) == (303, "/")
     assert guarded.get("slides").status_code == 200
     assert guarded.get(f"{root}/", follow_redirects=False).status_code != 303
+
+
+def test_a_form_whose_origin_the_browser_hides_is_ours_by_the_browsers_word(
+    guarded: TestClient, keys: dict[Role, str]
+) -> None:
+    headers = {"Origin": "null", "Sec-Fetch-Site": "same-origin"}
+    form = {"key": keys[Role.VIEWER]}
+    done = guarded.post(
+        "http://localhost/login", data=form, headers=headers, follow_redirects=False
+    )
+    assert (done.status_code, done.headers["location"]) == (303, "/")
+
+
+@pytest.mark.parametrize(
+    ("form", "headers", "status", "text"),
+    [
+        ({"key": "wsk_wrong"}, {}, 401, "This key is not valid"),
+        ({"key": "x" * 3000}, {}, 401, "This key is not valid"),
+        ({"key": ""}, {}, 401, "This key is not valid"),
+        ({}, {}, 401, "This key is not valid"),
+        ({"key": "k"}, {"Origin": "https://evil"}, 403, "Sign-in failed"),
+    ],
+)
+def test_a_sign_in_that_fails_says_so_on_the_form(
+    guarded: TestClient, form: dict[str, str], headers: dict[str, str], status: int, text: str
+) -> None:
+    answer = guarded.post("http://localhost/login", data=form, headers=headers)
+    assert answer.status_code == status
+    assert answer.headers["content-type"].startswith("text/html")
+    assert f'<p id="problem" role="alert">{text}' in answer.text
+    assert '<form method="post" action="/login">' in answer.text
 
 
 def test_without_keys_there_is_no_form(client: TestClient) -> None:

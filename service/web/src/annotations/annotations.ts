@@ -1,7 +1,7 @@
 import "./annotations.css";
 import { isPassing, pause } from "../api/client";
 import type { Slide } from "../api/types";
-import { meetReader, readerName } from "../reader";
+import { identity, meetReader, readerName } from "../reader";
 import { recall, remember } from "../settings";
 import { h, perFrame, setText } from "../ui/dom";
 import { toast } from "../ui/notice";
@@ -190,8 +190,8 @@ export class Annotations {
 
   async #meet(): Promise<void> {
     await untilAnswered(this.#signal, async () => {
-      const { name, role } = await meetReader();
-      this.#name = name === "local" ? "" : name;
+      const { role } = await meetReader();
+      this.#name = identity() ?? "";
       this.#annotator.allowed = role.toLowerCase() !== "viewer";
       this.#annotator.refresh();
     });

@@ -1,4 +1,5 @@
 import { ApiError, isAway, isPassing, messageOf, pause, SIGNED_IN } from "../api/client";
+import { owned } from "../reader";
 import { deleteAnnotation, listAnnotations, putAnnotation } from "./api";
 import { Outbox, type Pending, resolve } from "./outbox";
 import { type Annotation, type Content, contentOf, type Mark, sameField } from "./types";
@@ -51,7 +52,7 @@ export class AnnotationStore {
     this.#slideId = slideId;
     this.#signal = signal;
     this.#who = who;
-    this.#outbox = new Outbox(slideId, storage);
+    this.#outbox = new Outbox(owned(slideId), storage);
   }
 
   get unsent(): number {

@@ -94,8 +94,10 @@ export const json = (method: string, body: unknown): RequestInit => ({
 });
 
 /** Exchange a key for a session; the cookie is set by the service and unseen by scripts. */
-export const signIn = async (key: string): Promise<void> => {
-  await ask("/session", json("POST", { key }));
+export const signIn = (key: string): Promise<Me> => askJson("/session", json("POST", { key }));
+
+export const signOut = async (): Promise<void> => {
+  await ask("/session", { method: "DELETE" });
 };
 
 export const getMe = (): Promise<Me> => askJson("/session");

@@ -54,6 +54,8 @@ export interface Slide {
 export interface Me {
   readonly name: string;
   readonly role: string;
+  /** What says who they are; "nothing" where the service asks for no keys. */
+  readonly known_by: "key" | "token" | "nothing";
   readonly blind_first_read: boolean;
 }
 

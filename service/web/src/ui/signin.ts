@@ -1,4 +1,5 @@
 import { messageOf, SIGNED_IN, signIn } from "../api/client";
+import { greet } from "../reader";
 import { openDialog } from "./dialog";
 import { h, setText } from "./dom";
 
@@ -16,7 +17,11 @@ export function askKey(): void {
   const send = async (event: Event) => {
     event.preventDefault();
     try {
-      await signIn(field.value);
+      if (greet(await signIn(field.value))) {
+        // Another reader begins anew: what the one before did is not theirs to see or to send.
+        location.reload();
+        return;
+      }
       dialog.close();
       dispatchEvent(new Event(SIGNED_IN));
     } catch (error) {
@@ -27,11 +32,7 @@ export function askKey(): void {
   const form = h(
     "form",
     { class: "sign-in", onsubmit: (event: Event) => void send(event) },
-    h(
-      "p",
-      {},
-      "The service asks for a key: none was given, or the session has ended. What is on this page stays and goes on when you have signed in.",
-    ),
+    h("p", {}, "Your session has ended. Sign in to go on; your work on this page is kept."),
     h("label", { for: "access-key" }, "Access key"),
     field,
     failure,

@@ -18,7 +18,7 @@ import {
   type ReviewContent,
   type ReviewPatch,
 } from "../pure/review";
-import { readerName } from "../reader";
+import { owned, readerName } from "../reader";
 import { forget, recall, remember } from "../settings";
 
 export type SaveState = "saved" | "saving" | "away" | "signed-out" | "refused";
@@ -132,7 +132,7 @@ export class ReviewStore {
   }
 
   #key(): string {
-    return `wholeslide.unsaved.${this.#slideId}`;
+    return owned(`wholeslide.unsaved.${this.#slideId}`);
   }
 
   #set(state: SaveState, problem = ""): void {

@@ -1,4 +1,4 @@
-import { ApiError, isAway, isPassing, messageOf, pause } from "../api/client";
+import { ApiError, isAway, isPassing, messageOf, pause, signOut } from "../api/client";
 import type { Batch, Slide } from "../api/types";
 import type { Place } from "../place";
 import {
@@ -8,11 +8,19 @@ import {
   type StateFilter,
   sortSlides,
 } from "../pure/worklist";
-import { blindByRule, isBlind, isHidden, meetReader, setBlind } from "../reader";
+import {
+  blindByRule,
+  identity,
+  isBlind,
+  isHidden,
+  maySignOut,
+  meetReader,
+  setBlind,
+} from "../reader";
 import { leaveWorklist, worklistView } from "../sequence";
 import { fill, h, isTyping, setText } from "../ui/dom";
 import { icon } from "../ui/icons";
-import { stateCard } from "../ui/notice";
+import { stateCard, toast } from "../ui/notice";
 import { Batches } from "./batches";
 import { SlideList } from "./data";
 import { askPipelines, showWorklistKeys } from "./dialogs";
@@ -57,6 +65,7 @@ class WorklistPage {
   readonly #search: HTMLInputElement;
   readonly #states: HTMLSelectElement;
   readonly #blind: HTMLInputElement;
+  readonly #reader = h("span", { class: "signed-in", hidden: true });
   readonly #table: SlideTable;
   readonly #startButton: HTMLButtonElement;
   readonly #uploads = theUploads();
@@ -153,6 +162,7 @@ class WorklistPage {
     await meetReader();
     this.#blind.checked = isBlind();
     this.#blind.disabled = blindByRule();
+    this.#showReader();
     await Promise.all([this.#list.load(), this.#loadBatches()]);
   }
 
@@ -201,6 +211,7 @@ class WorklistPage {
       { class: "statusbar" },
       h("span", {}, "Research use only – not a medical device."),
       h("label", { class: "inline" }, this.#blind, "Blind first read"),
+      this.#reader,
       h(
         "span",
         { class: "keys" },
@@ -310,7 +321,30 @@ class WorklistPage {
     if (text !== null) setText(this.#banner, text);
   }
 
+  #showReader(): void {
+    const name = identity();
+    this.#reader.hidden = name === null;
+    if (name === null) return;
+    fill(
+      this.#reader,
+      `Signed in as ${name}`,
+      maySignOut() &&
+        h("button", { class: "link", onclick: () => void this.#signOut() }, "Sign out"),
+    );
+  }
+
   // --- doing --------------------------------------------------------------------------------
+
+  async #signOut(): Promise<void> {
+    try {
+      await signOut();
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      toast(`You are still signed in: ${error.message}`, "error");
+      return;
+    }
+    location.assign("/login");
+  }
 
   #setBlind(): void {
     setBlind(this.#blind.checked);
