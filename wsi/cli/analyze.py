@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,7 +73,8 @@ def analyze(
 ) -> None:
     """Score SLIDES and write, for each, probabilities, heatmaps and hotspots.
 
-    A slide that fails is reported and the others go on; the exit code is then 2.
+    A slide that fails is reported and the others go on; the exit code is then 2. It is 3 where none
+    failed but on some, something is visible that was not recognized as tissue: look at those.
     """
     from wsi.pipelines.base import load_pipeline
 
@@ -81,17 +83,30 @@ def analyze(
     asked = _of_table(table, root, split, mpp) if table else [(path, mpp) for path in slides]
     _refuse_equal_names([path for path, _ in asked])
     loaded = load_pipeline(pipeline, model, device, engine)
-    failed = 0
+    found: Counter[str] = Counter()
     for path, given_mpp in asked:
         try:
-            _analyze_one(path, loaded, out, given_mpp)
+            found[_analyze_one(path, loaded, out, given_mpp).outcome] += 1
         except WsiError as error:
-            failed += 1
+            found["failed"] += 1
             click.echo(f"wsi: {error}", err=True)
     if len(asked) > 1:
-        click.echo(f"{len(asked) - failed} of {len(asked)} slides scored")
-    if failed:
+        click.echo(_summary(found))
+    if found["failed"]:
         sys.exit(2)
+    if found["tissue_unclear"]:
+        sys.exit(3)
+
+
+def _summary(found: Counter[str]) -> str:
+    """One line: how many slides were scored, and why the others were not."""
+    others = {
+        "failed": "failed",
+        "no_tissue": "without tissue",
+        "tissue_unclear": "for a person to look at: no tissue was recognized",
+    }
+    rest = [f"{found[name]} {text}" for name, text in others.items() if found[name]]
+    return "; ".join([f"{found['scored']} of {found.total()} slides scored", *rest])
 
 
 def _of_table(
@@ -115,7 +130,7 @@ def _refuse_equal_names(slides: Sequence[Path]) -> None:
             raise ConfigError(f"{other} and {path} would both be written to {path.stem}/")
 
 
-def _analyze_one(path: Path, pipeline: "Pipeline", out: Path, mpp: float | None) -> None:
+def _analyze_one(path: Path, pipeline: "Pipeline", out: Path, mpp: float | None) -> SlideResult:
     with open_slide(path, mpp=mpp) as slide, progress_bar(slide.name) as tell:
         folder = out / path.stem
         folder.mkdir(parents=True, exist_ok=True)
@@ -126,12 +141,17 @@ def _analyze_one(path: Path, pipeline: "Pipeline", out: Path, mpp: float | None)
     for warning in result.warnings:
         click.echo(f"  {warning}")
     click.echo(f"  {written}")
+    return result
 
 
 def describe(result: SlideResult) -> str:
     """One line: probabilities and time."""
-    values = ", ".join(f"{name} {p:.3f}" for name, p in result.probabilities.items())
-    return f"{values or result.outcome} ({result.pipeline}, {sum(result.timings_s.values()):.1f} s)"
+    said = {
+        "scored": ", ".join(f"{name} {p:.3f}" for name, p in result.probabilities.items()),
+        "no_tissue": "not scored, no tissue",
+        "tissue_unclear": "NOT SCORED, a person must look",
+    }[result.outcome]
+    return f"{said} ({result.pipeline}, {sum(result.timings_s.values()):.1f} s)"
 
 
 def write_result(slide: SlideReader, store: SlideStore, result: SlideResult, folder: Path) -> Path:

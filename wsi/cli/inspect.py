@@ -77,7 +77,9 @@ def tissue(slide: Path, out: Path, method: Method, mpp: float | None) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(tissue_picture(reader, mask, quality)).save(out)
         click.echo(f"{reader.name}: {mask.mask.mean():.1%} of the slide is tissue; {out}")
-        for reason in quality.reasons:
+        for warning in mask.warnings:
+            click.echo(f"{reader.name}: {warning}")
+        for reason in quality.reasons if not mask.unclear else ():
             click.echo(f"{reader.name}: poor quality: {reason}")
 
 

@@ -19,7 +19,7 @@ from wsi.memory.mode import Measured
 from wsi.progress import Progress
 from wsi.slides import SlideReader
 from wsi.storage import SlideResult, SlideStore
-from wsi.tissue import QualityReport
+from wsi.tissue import QualityReport, TissueMask
 
 ENTRY_POINTS = "wholeslide.pipelines"
 
@@ -127,6 +127,26 @@ def describe_memory(measured: Measured) -> dict[str, int]:
     if measured.peak_device_bytes:
         told["peak_device_bytes"] = measured.peak_device_bytes
     return told
+
+
+def unscored(slide: SlideReader, tissue: TissueMask, too_little: str = "") -> dict[str, Any]:
+    """Outcome, probabilities and warnings of a slide on which there is nothing to score.
+
+    Args:
+        slide, tissue: the slide, whose own warnings come first, and its tissue.
+        too_little: why tissue that was found cannot be scored, as a sentence.
+    """
+    unclear = tissue.unclear or not tissue.is_empty
+    reasons = [*tissue.warnings, *([too_little] if not tissue.is_empty else [])]
+    if unclear:
+        reasons[:1] = [f"nothing was scored: {reasons[0]}"]
+    else:
+        reasons.insert(0, "no tissue was found on this slide: nothing was scored")
+    return {
+        "probabilities": {},
+        "outcome": "tissue_unclear" if unclear else "no_tissue",
+        "warnings": (*slide.warnings, *reasons),
+    }
 
 
 def quality_warnings(quality: QualityReport) -> tuple[str, ...]:

@@ -91,11 +91,13 @@ class FusionPipeline:
         }
         empty = [name for name, one in zip(names, results, strict=True) if one.outcome != "scored"]
         if empty:
+            blank = all(one.outcome == "no_tissue" for one in results)
             reason = f"not combined: {' and '.join(empty)} found no tissue to score on this slide"
             return SlideResult(
                 **identity,
                 probabilities={},
-                outcome="no_tissue",
+                # Members that disagree are as unclear as one that is not sure.
+                outcome="no_tissue" if blank else "tissue_unclear",
                 timings_s=timings,
                 warnings=(*warnings, reason),
             )

@@ -32,9 +32,10 @@ from wsi.pipelines.base import (
     describe_quality,
     describe_slide,
     quality_warnings,
+    unscored,
 )
 from wsi.progress import Progress, no_progress
-from wsi.slides import RGB, SlideReader
+from wsi.slides import RGB, SlideReader, require_mpp
 from wsi.storage import (
     DamagedRegion,
     HeatmapLayer,
@@ -154,7 +155,7 @@ class PatchPipeline:
         grid = resolve_grid(slide, self.patch_spec(), tissue)
         timings = {"tissue": perf_counter() - started}
         if not len(grid):
-            return self._no_tissue(slide, timings)
+            return self._unscored(slide, tissue, timings)
         scoring = perf_counter()
         scored = self._score(
             slide,
@@ -340,7 +341,12 @@ class PatchPipeline:
                 **describe_memory(scored.measured),
                 "quality": describe_quality(quality),
             },
-            warnings=(*slide.warnings, *quality_warnings(quality), *((lost,) if damaged else ())),
+            warnings=(
+                *slide.warnings,
+                *tissue.warnings,
+                *quality_warnings(quality),
+                *((lost,) if damaged else ()),
+            ),
         )
 
     def _details(
@@ -358,13 +364,17 @@ class PatchPipeline:
             },
         }
 
-    def _no_tissue(self, slide: SlideReader, timings: dict[str, float]) -> SlideResult:
+    def _unscored(
+        self, slide: SlideReader, tissue: TissueMask, timings: dict[str, float]
+    ) -> SlideResult:
+        spec = self.patch_spec()
+        area_mm2 = tissue.area_px * require_mpp(slide).mean ** 2 / 1e6
+        too_little = (
+            f"there are {area_mm2:.3g} mm2 of tissue, but no patch of {spec.size_px} px at "
+            f"{spec.mpp:g} um/px is tissue to {spec.min_tissue:.0%}: a person must look"
+        )
         return SlideResult(
-            **self._identity(slide),
-            probabilities={},
-            outcome="no_tissue",
-            timings_s=timings,
-            warnings=(*slide.warnings, "no tissue was found on this slide: nothing was scored"),
+            **self._identity(slide), **unscored(slide, tissue, too_little), timings_s=timings
         )
 
     def _identity(self, slide: SlideReader) -> dict[str, Any]:

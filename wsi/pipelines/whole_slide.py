@@ -35,6 +35,7 @@ from wsi.pipelines.base import (
     describe_quality,
     describe_slide,
     quality_warnings,
+    unscored,
 )
 from wsi.progress import Progress, no_progress
 from wsi.slides import SlideReader
@@ -84,13 +85,8 @@ class WholeSlidePipeline:
         quality = quality_of(slide, store, tissue, QualitySpec())
         timings = {"tissue": perf_counter() - started}
         if tissue.is_empty:
-            return SlideResult(
-                **self._identity(slide),
-                probabilities={},
-                outcome="no_tissue",
-                timings_s=timings,
-                warnings=(*slide.warnings, "no tissue was found on this slide: nothing was scored"),
-            )
+            told = unscored(slide, tissue)
+            return SlideResult(**self._identity(slide), **told, timings_s=timings)
         source = SlideSource(
             slide,
             self.card.mpp or fitted_mpp(slide, self.card.input_px),
@@ -156,7 +152,7 @@ class WholeSlidePipeline:
                 **describe_memory(inference.measured),
                 "quality": describe_quality(quality),
             },
-            warnings=(*slide.warnings, *quality_warnings(quality)),
+            warnings=(*slide.warnings, *tissue.warnings, *quality_warnings(quality)),
         )
 
     def _maps(self, embedding: torch.Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

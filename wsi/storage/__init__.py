@@ -20,6 +20,7 @@ from wsi.storage.results import (
     HeatmapLayer,
     Hotspot,
     LayerKind,
+    Outcome,
     SlideResult,
 )
 from wsi.storage.store import Artifact, SlideStore, spec_digest
@@ -31,6 +32,7 @@ __all__ = [
     "HeatmapLayer",
     "Hotspot",
     "LayerKind",
+    "Outcome",
     "SlideResult",
     "SlideStore",
     "analysis_id",

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from wsi.geometry import Point, Region
 
+Outcome: TypeAlias = Literal["scored", "no_tissue", "tissue_unclear"]
+"""What became of a slide: see ``SlideResult.outcome``."""
+
 LayerKind: TypeAlias = str
 """``probability``, ``gradcam``, ``attention``, or what a pipeline of its own names: letters, digits
 and dashes, for it becomes part of file names and addresses. Fusion puts the member before it:
@@ -100,7 +103,9 @@ class SlideResult:
         classes: class names, in the order of the arrays.
         probabilities: slide-level probability of each class, summing to 1; empty where ``outcome``
             is not ``"scored"``.
-        outcome: ``"scored"``, or ``"no_tissue"`` where there was nothing to score.
+        outcome: ``"scored"``; ``"no_tissue"`` where the slide is blank; ``"tissue_unclear"`` where
+            something is visible that was not recognized as tissue, or too little of it to score:
+            a person must look, and the first warning says at what.
         grid: where the heatmaps lie; ``None`` without tissue.
         layers: heatmaps.
         hotspots: most suspicious first.
@@ -116,7 +121,7 @@ class SlideResult:
     model_digest: str
     classes: tuple[str, ...]
     probabilities: Mapping[str, float]
-    outcome: Literal["scored", "no_tissue"] = "scored"
+    outcome: Outcome = "scored"
     grid: HeatmapGrid | None = None
     layers: tuple[HeatmapLayer, ...] = ()
     hotspots: tuple[Hotspot, ...] = ()

@@ -37,10 +37,18 @@ def tissue_of(slide: SlideReader, store: SlideStore, spec: TissueSpec) -> Tissue
             size=slide.size,
             spec=spec,
             threshold=float("nan") if threshold is None else float(threshold),
+            unclear=bool(artifact.meta["unclear"]),
+            warnings=tuple(artifact.meta["warnings"]),
         )
     mask = find_tissue(slide, spec)
     threshold = None if np.isnan(mask.threshold) else mask.threshold
-    store.put(KIND, digest, {"mask": mask.mask}, {"spec": made_from, "threshold": threshold})
+    meta = {
+        "spec": made_from,
+        "threshold": threshold,
+        "unclear": mask.unclear,
+        "warnings": list(mask.warnings),
+    }
+    store.put(KIND, digest, {"mask": mask.mask}, meta)
     return mask
 
 

@@ -20,6 +20,7 @@ from wsi.tissue.optics import (
     pen_mask,
 )
 from wsi.tissue.overview import overview_mpp, read_overview
+from wsi.tissue.visible import what_is_there
 
 _SATURATION_CAP = 0.10
 _SATURATION_FLOOR = 0.02
@@ -70,7 +71,15 @@ def tissue_of_overview(overview: RGB, size: Size, mpp: float, spec: TissueSpec) 
     else:
         found, threshold = _by_entropy(density, excluded)
     mask = _clean(found, excluded, mpp, spec)
-    return TissueMask(mask=mask, size=size, spec=spec, threshold=threshold)
+    unclear, warnings = (False, ()) if mask.any() else what_is_there(overview, density, mpp)
+    return TissueMask(
+        mask=mask,
+        size=size,
+        spec=spec,
+        threshold=threshold,
+        unclear=unclear,
+        warnings=warnings,
+    )
 
 
 def _by_saturation(density: OpticalDensity, excluded: Bool) -> tuple[Bool, float]:

@@ -17,6 +17,9 @@ from wsi.geometry import Region, Size
 Method = Literal["otsu", "entropy"]
 METHODS: tuple[Method, ...] = ("otsu", "entropy")
 
+METHOD_VERSION = 2
+"""Raised whenever the same spec gives another mask, so that stored ones are made anew."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TissueSpec:
@@ -32,6 +35,7 @@ class TissueSpec:
         max_hole_um2: smaller holes (lumens, vessels) belong to the tissue around them.
         smooth_um: gaps up to about this width are closed and threads up to half of it cut.
         exclude_pen: whether ink is taken out of the tissue.
+        version: of the methods; part of the digest under which a mask is stored.
     """
 
     method: Method = "otsu"
@@ -41,6 +45,7 @@ class TissueSpec:
     max_hole_um2: float = 40_000.0
     smooth_um: float = 24.0
     exclude_pen: bool = True
+    version: int = field(default=METHOD_VERSION, init=False)
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -65,12 +70,17 @@ class TissueMask:
         spec: what was asked.
         threshold: the value of the method's feature above which a cell was tissue; NaN where
             there was too little contrast for one.
+        unclear: nothing was recognized as tissue, yet the slide is not blank glass: a person must
+            look. The first of ``warnings`` says what is there.
+        warnings: what a reader should know of this mask, as sentences.
     """
 
     mask: NDArray[np.bool_]
     size: Size
     spec: TissueSpec = field(default_factory=TissueSpec)
     threshold: float = math.nan
+    unclear: bool = False
+    warnings: tuple[str, ...] = ()
 
     @property
     def cell_width_px(self) -> float:

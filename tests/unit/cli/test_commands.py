@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from wsi.cli import main
 from wsi.testing.fakes import ArraySlide
 from wsi.testing.models import untrained_patch_bundle, untrained_whole_slide_bundle
-from wsi.testing.slides import synthetic_slide
+from wsi.testing.slides import synthetic_slide, write_slide
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +117,24 @@ def test_one_bad_slide_does_not_stop_the_others(slide: Path, models: Path, tmp_p
     assert "wsi: empty.svs: the file is empty" in answer.stderr
     assert "1 of 2 slides scored" in answer.stdout
     assert (out / "s" / "patch.json").exists()
+
+
+def test_a_slide_for_a_person_is_counted_apart_and_ends_with_code_3(
+    slide: Path, models: Path, tmp_path: Path
+) -> None:
+    pixels = np.full((600, 800, 3), 245, np.uint8)
+    blank = write_slide(tmp_path / "blank.tif", pixels, 1.0)
+    pixels[200:360, 300:460] = 120
+    grey = write_slide(tmp_path / "grey.tif", pixels, 1.0)
+    with_model = ("--pipeline", "patch", "--model", models / "p", "--out", tmp_path / "out")
+    ended = wsi("analyze", slide, blank, grey, *with_model)
+    assert ended.exit_code == 3
+    assert "NOT SCORED, a person must look" in ended.output
+    assert ended.output.splitlines()[-1] == (
+        "1 of 3 slides scored; 1 without tissue; "
+        "1 for a person to look at: no tissue was recognized"
+    )
+    assert wsi("analyze", blank, *with_model).exit_code == 0
 
 
 def test_two_slides_of_one_name_are_refused_before_one_overwrites_the_other(

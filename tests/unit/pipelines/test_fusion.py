@@ -148,6 +148,17 @@ def test_blank_glass_is_not_combined_and_says_who_saw_nothing(
     assert result.warnings[-1].startswith("not combined: patch and whole-slide found no tissue")
 
 
+def test_what_the_members_cannot_name_is_unclear_and_not_blank(
+    models: Path, store: SlideStore
+) -> None:
+    pixels = np.full((600, 800, 3), 245, np.uint8)
+    pixels[200:360, 300:460] = 120
+    fusion = load_pipeline("fusion", models / "both")
+    result = fusion.analyze(ArraySlide(pixels, mpp=1.0), store, no_progress)
+    assert (result.outcome, result.probabilities) == ("tissue_unclear", {})
+    assert "a person must look" in result.warnings[0]
+
+
 def test_a_member_is_known_by_its_digest_and_not_by_its_name(tmp_path: Path) -> None:
     fusion_bundle(tmp_path / "both")
     (tmp_path / "patch").rename(tmp_path / "renamed")

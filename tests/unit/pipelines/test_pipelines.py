@@ -1,5 +1,6 @@
 """Both pipelines on slides small enough to check by hand."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,38 @@ def test_blank_glass_gives_a_result_that_says_so(pipeline: Pipeline, store: Slid
     assert "no tissue" in result.warnings[0]
 
 
+def test_what_is_visible_but_not_recognized_is_unclear_and_not_blank(
+    pipeline: Pipeline, store: SlideStore
+) -> None:
+    pixels = np.full((600, 800, 3), 245, np.uint8)
+    pixels[200:360, 300:460] = 120
+    result = pipeline.analyze(ArraySlide(pixels, mpp=1.0), store, no_progress)
+    assert (result.outcome, result.probabilities) == ("tissue_unclear", {})
+    assert result.warnings[0].startswith("nothing was scored: 6")
+    assert "a person must look" in result.warnings[0]
+
+
+def test_a_black_slide_is_unclear(pipeline: Pipeline, store: SlideStore) -> None:
+    slide = ArraySlide(np.zeros((600, 800, 3), np.uint8), mpp=1.0)
+    result = pipeline.analyze(slide, store, no_progress)
+    assert result.outcome == "tissue_unclear"
+    assert "dark, as in fluorescence" in result.warnings[0]
+
+
+def test_tissue_too_small_for_a_patch_is_unclear_and_says_how_much_there_is(
+    bundles: dict[str, Path], store: SlideStore
+) -> None:
+    pixels = np.full((4000, 4000, 3), 245, np.uint8)
+    pixels[1000:1160, 1000:1160] = (210, 130, 180)
+    pipeline = PatchPipeline.load(bundles["patch"], "cpu")
+    settings = {**pipeline.card.settings, "min_tissue": 1.0}
+    pipeline.card = dataclasses.replace(pipeline.card, mpp=8.0, settings=settings)
+    result = pipeline.analyze(ArraySlide(pixels, mpp=1.0), store, no_progress)
+    assert (result.outcome, result.probabilities) == ("tissue_unclear", {})
+    assert result.warnings[0].startswith("nothing was scored: there are 0.0307 mm2")
+    assert "is tissue to 100%" in result.warnings[0]
+
+
 def test_a_slide_smaller_than_a_patch_is_scored(
     pipeline: Pipeline, slide_file: Path, store: SlideStore
 ) -> None:
@@ -126,7 +159,7 @@ def test_a_slide_smaller_than_a_patch_is_scored(
         tissue = slide.read_region(Region(960, 960, 150, 120), Size(150, 120))
     small = ArraySlide(tissue, mpp=2.0)
     result = pipeline.analyze(small, store, no_progress)
-    assert result.outcome in ("scored", "no_tissue")
+    assert result.outcome in ("scored", "tissue_unclear")
     assert result.slide == "array.tif"
 
 
