@@ -12,10 +12,11 @@ from wsi.errors import (
     DamagedSlideError,
     NotASlideError,
     SlideError,
-    UnreadableSlideError,
     UnsupportedSlideError,
 )
 from wsi.geometry import Mpp, Region, Size
+from wsi.slides.dicom.reader import DicomReader
+from wsi.slides.entry import entry_of
 from wsi.slides.openslide_reader import OpenSlideReader
 from wsi.slides.reader import SlideReader
 from wsi.slides.tiff_reader import direct_reader
@@ -48,7 +49,8 @@ def open_slide(
     """Open a slide.
 
     Args:
-        path: a file, or a folder that holds one DICOM slide.
+        path: a file, or a folder that holds one slide (with others beside it that are none). Of
+            a DICOM slide any of its images, which means the pyramid that it belongs to.
         mpp: level-0 micrometres per pixel, where the file states none or a wrong one.
         name: how messages call the slide; its file name unless given.
         backend: ``auto`` decodes the stored JPEG tiles directly where the file allows it, which
@@ -58,7 +60,8 @@ def open_slide(
     Raises:
         UnreadableSlideError: the file is missing or the system refuses to read it.
         NotASlideError: the file is empty, or no image format that slides come in.
-        UnsupportedSlideError: an image whose format or layout OpenSlide does not read.
+        UnsupportedSlideError: an image whose format or layout OpenSlide does not read, or a folder
+            with several slides.
         DamagedSlideError: the file is truncated or its structure is broken.
         ConfigError: ``mpp`` is not a positive number, or there is no such backend.
     """
@@ -67,9 +70,12 @@ def open_slide(
     path = Path(path)
     name = name or path.name
     override = Mpp.square(mpp) if mpp is not None else None
-    file = _entry_file(path, name)
+    entry = entry_of(path, name)
+    file = entry.file
+    if entry.picture is not None:
+        return _dicom(DicomReader(file, entry.picture, name, override, entry.warnings), backend)
     try:
-        reader = OpenSlideReader(file, name, override)
+        reader = OpenSlideReader(file, name, override, entry.warnings)
     except openslide.OpenSlideUnsupportedFormatError:
         raise _diagnose(file, name) from None
     except openslide.OpenSlideError as error:
@@ -85,6 +91,15 @@ def open_slide(
             name, "its tiles are not all plain JPEG in a TIFF; open it with another backend"
         )
     return direct or reader
+
+
+def _dicom(reader: DicomReader, backend: Backend) -> SlideReader:
+    if backend != "direct":
+        return reader
+    reader.close()
+    raise UnsupportedSlideError(
+        reader.name, "its tiles are not all plain JPEG in a TIFF; open it with another backend"
+    )
 
 
 def check_slide(path: Path | str, *, name: str | None = None) -> None:
@@ -107,23 +122,6 @@ def check_slide(path: Path | str, *, name: str | None = None) -> None:
                         max(1, round(region.height / level.downsample)),
                     ),
                 )
-
-
-def _entry_file(path: Path, name: str) -> Path:
-    """The file to hand to OpenSlide; for a folder, the first DICOM instance that opens."""
-    try:
-        if path.is_dir():
-            files = sorted(file for file in path.iterdir() if file.is_file())
-            found = next((file for file in files if openslide.OpenSlide.detect_format(file)), None)
-            if found is None:
-                raise NotASlideError(name, "the folder holds no slide that OpenSlide reads")
-            return found
-        with path.open("rb"):
-            return path
-    except OSError as error:
-        raise UnreadableSlideError(
-            name, f"the file cannot be read: {error.strerror or error}"
-        ) from error
 
 
 def _diagnose(path: Path, name: str) -> SlideError:

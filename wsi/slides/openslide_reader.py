@@ -26,9 +26,13 @@ class OpenSlideReader:
         path: a file, or one file of a multi-file slide.
         name: how messages call the slide.
         mpp: overrides the resolution that the file states.
+        warnings: what was left out or assumed when it was chosen.
     """
 
-    def __init__(self, path: Path, name: str, mpp: Mpp | None = None) -> None:
+    def __init__(
+        self, path: Path, name: str, mpp: Mpp | None = None, warnings: tuple[str, ...] = ()
+    ) -> None:
+        self._warnings = warnings
         self._handle = openslide.OpenSlide(path)
         self._renewing = threading.Lock()
         self._closed = False
@@ -82,7 +86,7 @@ class OpenSlideReader:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        return ()
+        return self._warnings
 
     def associated_image(self, name: str) -> RGB:
         if name not in self.associated_images:

@@ -1,0 +1,1 @@
+"""DICOM whole-slide images: which instances are one slide, and reading them."""

@@ -1,0 +1,174 @@
+"""Reading the chosen instances of a DICOM slide through OpenSlide, and nothing that lies beside.
+
+OpenSlide joins whatever instances of one series lie in one folder. Where that is more, or lies in
+several folders, it is given a folder of links to the chosen ones.
+"""
+
+import re
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import openslide
+from numpy.typing import NDArray
+
+from wsi.errors import DamagedSlideError, SlideError, UnsupportedSlideError
+from wsi.geometry import Mpp
+from wsi.slides.dicom.frames import stored_tiles
+from wsi.slides.dicom.headers import Instance
+from wsi.slides.dicom.pyramid import Chosen, Picture, choose, level_name
+from wsi.slides.folder import instances_beside
+from wsi.slides.openslide_reader import OpenSlideReader
+from wsi.slides.reader import RGB
+
+_WHITE = 255
+_READING = re.compile(r"^Reading .*?: (?=libdicom |[A-Z])")
+
+
+class DicomReader(OpenSlideReader):
+    """A SlideReader over one pyramid of a series.
+
+    Tiles that the scanner left out of the finest level (TILED_SPARSE) are glass on every level.
+
+    Args:
+        path: the slide's entry file.
+        picture: its instances.
+        name: how messages call the slide.
+        mpp: overrides the resolution that the file states.
+        warnings: what the caller has to say about opening it.
+
+    Raises:
+        UnsupportedSlideError: it is stored in a way that is not read.
+        DamagedSlideError: files or frames are missing, or a file is broken.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        picture: Picture,
+        name: str,
+        mpp: Mpp | None = None,
+        warnings: tuple[str, ...] = (),
+    ) -> None:
+        chosen = choose(picture, name)
+        stored = {level: stored_tiles(level, name) for level in chosen.levels}
+        chosen, missing = _without_gaps(chosen, stored)
+        self._missing = missing
+        self._tile = (chosen.base.tile_columns, chosen.base.tile_rows)
+        told = (*warnings, *chosen.warnings, *_told(missing))
+        self.chosen = chosen
+        self._held = ExitStack()
+        try:
+            super().__init__(_openable(chosen, self._held), name, mpp, told)
+        except openslide.OpenSlideError as error:
+            self._held.close()
+            raise refusal(error, name) from error
+        except BaseException:
+            self._held.close()
+            raise
+        self._entry = path
+
+    @property
+    def path(self) -> Path:
+        return self._entry
+
+    def read_level(self, level: int, x: int, y: int, width: int, height: int) -> RGB:
+        """See ``OpenSlideReader``; what the finest level does not store is white on all."""
+        pixels = super().read_level(level, x, y, width, height)
+        if self._missing is None or level == 0:
+            return pixels
+        downsample = self._levels[level].downsample
+        across = _tiles_at(x, width, downsample, self._tile[0], self._missing.shape[1])
+        down = _tiles_at(y, height, downsample, self._tile[1], self._missing.shape[0])
+        blank = self._missing[np.ix_(down, across)]
+        if not blank.any():
+            return pixels
+        pixels = pixels.copy()
+        pixels[blank] = _WHITE
+        return pixels
+
+    def close(self) -> None:
+        super().close()
+        self._held.close()
+
+
+def refusal(error: openslide.OpenSlideError, name: str) -> SlideError:
+    """What OpenSlide says of a DICOM file, without the place where it lies."""
+    reason = _READING.sub("", str(error))
+    broken = "libdicom" in reason and "missing tag" not in reason.lower()
+    if broken:
+        return DamagedSlideError(name, f"it cannot be read as DICOM: {reason}")
+    return UnsupportedSlideError(
+        name, f"it is stored in a way that is not read: {reason}; convert it to a pyramidal TIFF"
+    )
+
+
+def _openable(chosen: Chosen, held: ExitStack) -> Path:
+    """A file whose folder holds, of its series, the chosen instances and nothing else."""
+    files = set(chosen.files)
+    first = chosen.base.file
+    if len({file.parent for file in files}) == 1:
+        beside = {one.file for one in instances_beside(first) if one.series == chosen.base.series}
+        if beside == files and not first.suffix.lower().startswith(".tif"):
+            return first
+    folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="wsi-dicom-")))
+    for number, file in enumerate(chosen.files):
+        (folder / f"{number}.dcm").symlink_to(file.absolute())
+    return folder / "0.dcm"
+
+
+def _without_gaps(
+    chosen: Chosen, stored: Mapping[tuple[Instance, ...], NDArray[np.bool_] | None]
+) -> tuple[Chosen, NDArray[np.bool_] | None]:
+    """Leave out coarse levels that lack tiles which the finest has; its own gaps are returned."""
+    base = stored[chosen.levels[0]]
+    kept, told = [], list(chosen.warnings)
+    for level in chosen.levels:
+        tiles = stored[level]
+        if (
+            level is not chosen.levels[0]
+            and tiles is not None
+            and _lacks(base, tiles, chosen, level)
+        ):
+            told.append(f"{level_name(level[0])} is left out: some of its tiles are not stored")
+        else:
+            kept.append(level)
+    gaps = None if base is None or base.all() else ~base
+    return Chosen(tuple(kept), chosen.associated, tuple(told)), gaps
+
+
+def _lacks(
+    base: NDArray[np.bool_] | None,
+    tiles: NDArray[np.bool_],
+    chosen: Chosen,
+    level: tuple[Instance, ...],
+) -> bool:
+    """Whether a tile that is missing on a level covers the centre of one that the finest stores."""
+    finest, coarse = chosen.base, level[0]
+    if base is None:
+        return not tiles.all()
+    rows, columns = np.nonzero(base)
+    x = (columns + 0.5) * finest.tile_columns * coarse.columns / finest.columns
+    y = (rows + 0.5) * finest.tile_rows * coarse.rows / finest.rows
+    at_x = np.minimum(x // coarse.tile_columns, tiles.shape[1] - 1).astype(int)
+    at_y = np.minimum(y // coarse.tile_rows, tiles.shape[0] - 1).astype(int)
+    return not bool(tiles[at_y, at_x].all())
+
+
+def _told(missing: NDArray[np.bool_] | None) -> tuple[str, ...]:
+    if missing is None:
+        return ()
+    return (
+        f"{int(missing.sum())} of its {missing.size} tiles are not stored: they are read as glass",
+    )
+
+
+def _tiles_at(
+    start: int, length: int, downsample: float, tile: int, count: int
+) -> NDArray[np.int_]:
+    """The column (or row) of the finest level's tiles under each pixel of a level."""
+    pixels = (np.arange(start, start + length) + 0.5) * downsample
+    tiles: NDArray[np.int_] = np.clip(pixels // tile, 0, count - 1).astype(int)
+    return tiles
