@@ -48,7 +48,7 @@ def in_turns(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, fl
 def patches(architecture: str, rounds: int) -> dict[str, Any]:
     """Patches a second of each engine, and how it agrees with torch in float32."""
     torch.manual_seed(0)
-    parts = split_classifier(build_backbone(architecture, 3).eval())
+    parts = split_classifier(build_backbone(architecture, 3).eval(), 224)
     parts.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = inputs(BATCH, PATCH_PX)
     made: dict[str, Forward] = {}

@@ -39,19 +39,29 @@ def grad_cam(head: nn.Module, layer: nn.Module, features: torch.Tensor) -> NDArr
         layer: the identity in ``head`` that the feature map passes first, to hook on.
         features: (N, D, h, w), any float type.
 
+    Parameters, their gradients and the mode of ``head`` stay as they are, and it may be called
+    under ``torch.no_grad`` or ``torch.inference_mode``.
+
     Returns:
         (N, classes, h, w) float32, at least 0, on one scale for all N.
     """
-    features = features.detach().float()
-    frozen = [(p, p.requires_grad) for p in head.parameters()]
+    # pytorch-grad-cam zeroes the model's gradients: those that a training accumulates are put back.
+    frozen = [(p, p.requires_grad, p.grad) for p in head.parameters()]
     training = head.training
     try:
-        for parameter, _ in frozen:
+        for parameter, _, _ in frozen:
             parameter.requires_grad_(False)
-        with torch.no_grad():
-            classes = head(features[:1]).shape[1]
+            parameter.grad = None
         maps = []
-        with torch.enable_grad(), _UnscaledGradCAM(head, [layer]) as cam:
+        with (
+            torch.inference_mode(mode=False),
+            torch.enable_grad(),
+            _UnscaledGradCAM(head, [layer]) as cam,
+        ):
+            # A copy: a tensor made in inference mode may not take part in a backward pass.
+            features = features.detach().clone().float()
+            with torch.no_grad():
+                classes = head(features[:1]).shape[1]
             for index in range(classes):
                 # A leaf of its own for each class: the identity hands on the very tensor it is
                 # given, and the hook that pytorch-grad-cam puts on it would stay.
@@ -59,8 +69,9 @@ def grad_cam(head: nn.Module, layer: nn.Module, features: torch.Tensor) -> NDArr
                 maps.append(cam(leaf, [ClassifierOutputTarget(index)] * len(leaf)))
     finally:
         head.train(training)
-        for parameter, flag in frozen:
+        for parameter, flag, gradient in frozen:
             parameter.requires_grad_(flag)
+            parameter.grad = gradient
     return np.stack(maps, axis=1).astype(np.float32)
 
 

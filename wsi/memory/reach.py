@@ -49,6 +49,11 @@ class Reach:
     before: int = 0
     after: int = 0
 
+    @property
+    def first_centre(self) -> float:
+        """Centre of what the first output cell depends on, in input cells from the input's edge."""
+        return (1 + self.after - self.before) / 2
+
     @classmethod
     def of_window(cls, window: Window) -> "Reach":
         """The reach of a single layer."""

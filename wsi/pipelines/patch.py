@@ -10,7 +10,6 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from wsi.errors import DamagedSlideError, ModelError
 from wsi.explanations import HeatmapCanvas, find_hotspots, grad_cam, scale_over_slide
@@ -98,7 +97,7 @@ class PatchPipeline:
             ) from error
         network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.card = card
-        self._parts: SplitClassifier = split_classifier(network)
+        self._parts: SplitClassifier = split_classifier(network, card.input_px)
         self._device = device
         self._engine = engine or Engine(device=device)
         self._trunk = self._engine.forward(self._parts.trunk)
@@ -286,9 +285,10 @@ class PatchPipeline:
 
     def _grad_cam(self, features: torch.Tensor, cells: int) -> NDArray[np.float32]:
         """(N, C, cells, cells) Grad-CAM of a batch."""
-        maps = torch.from_numpy(grad_cam(self._parts.head, self._parts.features, features))
-        maps = functional.interpolate(maps, size=(cells, cells), mode="bilinear", antialias=True)
-        return np.asarray(maps.numpy())
+        maps = grad_cam(self._parts.head, self._parts.features, features)
+        grid, extent = self._parts.grid, self.card.input_px
+        rows, columns = (axis.resampling(extent, cells) for axis in (grid.y, grid.x))
+        return np.asarray(rows @ maps @ columns.T)
 
     def _attention(self, scored: _Scored, grid: PatchGrid, call: SlideCall) -> list[HeatmapLayer]:
         """The aggregator's attention as a layer, where it has any; a class that no slide can have

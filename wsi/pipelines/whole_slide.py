@@ -168,9 +168,11 @@ class WholeSlidePipeline:
         return local_chw, grad_cam(head, head.activation, embedding)[0]
 
     def _grid(self, source: SlideSource, embedding: torch.Tensor) -> HeatmapGrid:
-        stride = self.network.reach.stride
+        """Each cell lies around the centre of what its embedding depends on."""
+        reach = self.network.reach
+        stride, edge = reach.stride, reach.first_centre - reach.stride / 2
         return HeatmapGrid(
-            origin_level0=Point(0, 0),
+            origin_level0=Point(edge * source.scale[0], edge * source.scale[1]),
             cell_level0=(stride * source.scale[0], stride * source.scale[1]),
             shape=(embedding.shape[2], embedding.shape[3]),
             mpp=stride * source.mpp,
@@ -209,7 +211,13 @@ def tissue_cells(tissue: TissueMask, grid: HeatmapGrid) -> NDArray[np.bool_]:
     """(rows, columns): whether a heatmap cell holds any tissue."""
     rows, columns = np.indices(grid.shape)
     width, height = grid.cell_level0
-    origins_n2 = np.stack([columns.ravel() * width, rows.ravel() * height], axis=1)
+    origins_n2 = np.stack(
+        [
+            grid.origin_level0.x + columns.ravel() * width,
+            grid.origin_level0.y + rows.ravel() * height,
+        ],
+        axis=1,
+    )
     share = tissue.shares(origins_n2, width, height)
     return np.asarray((share > 0).reshape(grid.shape))
 

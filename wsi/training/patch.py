@@ -19,6 +19,7 @@ from wsi.models.backbones import build_backbone
 from wsi.models.bundle import save_bundle
 from wsi.models.card import ModelCard
 from wsi.models.runtime import autocast, resolve_device, resolve_dtype, to_input
+from wsi.models.split import split_classifier
 from wsi.progress import Progress, no_progress
 from wsi.training.augment import augment
 from wsi.training.checkpoints import (
@@ -94,9 +95,10 @@ class PatchTrainer:
         self._world = join_world(self._device)
         self._dtype = resolve_dtype(config.precision, self._device)
         torch.manual_seed(mix_seed(config.seed))
-        self.network = build_backbone(
-            config.architecture, len(config.classes), weights=config.weights
-        ).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = build_backbone(config.architecture, len(config.classes), weights=config.weights)
+        # Refused before the first step, not when the bundle is loaded after hours.
+        split_classifier(network, config.input_px)
+        self.network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if config.compile:
             # In place: the names of the parameters stay.
             self.network.compile()

@@ -1,5 +1,8 @@
 """Grad-CAM on one scale, heatmaps stitched from patches, hotspots."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
 import numpy as np
 import pytest
 import shapely
@@ -45,14 +48,31 @@ def test_grad_cam_keeps_patches_on_one_scale() -> None:
     assert maps[0, 1].max() == pytest.approx(100 * maps[1, 1].max(), rel=1e-4)
 
 
-def test_grad_cam_leaves_the_network_as_it_was() -> None:
-    network = build_backbone("resnet10", 2).train()
-    parts = split_classifier(network)
+def test_grad_cam_leaves_the_network_and_its_gradients_as_they_were() -> None:
+    network = build_backbone("resnet10", 2)
+    parts = split_classifier(network, 64)
+    network.train()
+    network(torch.rand(2, 3, 64, 64)).sum().backward()
+    gradients = {name: p.grad.clone() for name, p in network.named_parameters()}
     before = {k: v.clone() for k, v in network.state_dict().items()}
     grad_cam(parts.head, parts.features, torch.rand(2, 512, 2, 2))
-    assert all(p.requires_grad and p.grad is None for p in network.parameters())
+    assert all(p.requires_grad for p in network.parameters())
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None
+        assert torch.equal(parameter.grad, gradients[name])
     assert parts.head.training
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_grad_cam_is_the_same_where_gradients_are_off(
+    mode: Callable[[], AbstractContextManager],
+) -> None:
+    head = head_of_two_channels()
+    features = torch.rand(3, 2, 4, 5)
+    wanted = grad_cam(head, head[0], features)
+    with mode():
+        np.testing.assert_array_equal(grad_cam(head, head[0], features * 1), wanted)
 
 
 def test_a_slide_is_scaled_as_a_whole_and_keeps_its_gaps() -> None:

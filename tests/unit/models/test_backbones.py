@@ -27,7 +27,7 @@ ARCHITECTURES = [
 def test_trunk_and_head_together_are_the_network(name: str) -> None:
     torch.manual_seed(0)
     network = build_backbone(name, 3).eval()
-    parts = split_classifier(network)
+    parts = split_classifier(network, 64)
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         features = parts.trunk(images)
@@ -37,7 +37,7 @@ def test_trunk_and_head_together_are_the_network(name: str) -> None:
 
 def test_a_vision_transformer_is_refused_for_having_no_feature_map() -> None:
     with pytest.raises(ConfigError, match="feature map"):
-        split_classifier(build_backbone("vit_b_32", 2))
+        split_classifier(build_backbone("vit_b_32", 2), 224)
 
 
 def test_a_head_that_is_no_linear_layer_is_refused() -> None:

@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def parts() -> SplitClassifier:
     torch.manual_seed(0)
-    return split_classifier(build_backbone("resnet10", 3).eval())
+    return split_classifier(build_backbone("resnet10", 3).eval(), 64)
 
 
 @pytest.fixture(scope="module")
