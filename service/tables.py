@@ -36,6 +36,8 @@ reviews = sa.Table(
     sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("saved_at", UtcDateTime, nullable=False),
     sa.Column("body", sa.JSON, nullable=False),
+    # The results that a signature stands on.
+    sa.Column("runs", sa.JSON),
     sa.Index("ix_reviews_saved", "saved_at"),
 )
 

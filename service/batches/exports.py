@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Mapping
 from datetime import datetime
 
 from fastapi import APIRouter, Response
@@ -9,15 +10,21 @@ from fastapi import APIRouter, Response
 from service.batches.repository import ARRIVING, REFUSED, Item
 from service.context import Context, Ctx
 from wsi.errors import StoreError
-from wsi.jobs import JobStatus
+from wsi.jobs import Job, JobStatus
 from wsi.storage.parquet import to_parquet
+
+_AT_ONCE = 500
 
 router = APIRouter(prefix="/batches/{batch_id}", tags=["batches"])
 
 
 @router.get("/results.csv")
 def export_csv(batch_id: str, context: Ctx) -> Response:
-    """One line an item: status, probabilities by class, or the error."""
+    """One line an item: status, probabilities by class, or the error.
+
+    Where the item's own job has no result, the last one of its slide and pipeline stands:
+    ``result_job_id``, ``result_model`` and ``result_finished_at`` say which one that is.
+    """
     columns, rows = _table(context, batch_id)
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, restval="")
@@ -41,14 +48,28 @@ def _file(content: str | bytes, media_type: str, name: str) -> Response:
 
 def _table(context: Context, batch_id: str) -> tuple[list[str], list[dict[str, object]]]:
     context.batches.get(batch_id)
-    rows = [_row(context, item) for item in context.batches.items(batch_id)]
+    items = context.batches.items(batch_id)
+    counting = _last_results(context, items)
+    rows = [_row(context, item, counting) for item in items]
     columns = list(dict.fromkeys(key for row in rows for key in row))
     # Probabilities last, in a fixed order, whatever item comes first.
     columns.sort(key=lambda name: name.startswith("probability "))
     return columns, rows
 
 
-def _row(context: Context, item: Item) -> dict[str, object]:
+def _last_results(context: Context, items: list[Item]) -> dict[tuple[str, str], Job]:
+    """The newest result of each slide and pipeline."""
+    ids = sorted({item.slide_id for item in items if item.slide_id})
+    return {
+        (job.request.slide_id, job.request.pipeline): job
+        for start in range(0, len(ids), _AT_ONCE)
+        for job in context.jobs.newest(ids[start : start + _AT_ONCE], status=JobStatus.SUCCEEDED)
+    }
+
+
+def _row(
+    context: Context, item: Item, counting: Mapping[tuple[str, str], Job]
+) -> dict[str, object]:
     job = item.job
     row: dict[str, object] = {
         "slide": item.slide_name,
@@ -60,17 +81,32 @@ def _row(context: Context, item: Item) -> dict[str, object]:
         "outcome": None,
         "error": job.error if job else item.refusal,
         "finished_at": job.finished_at if job else None,
+        "result_job_id": None,
+        "result_model": None,
+        "result_finished_at": None,
+        "warnings": None,
     }
-    if job is None or job.status is not JobStatus.SUCCEEDED:
+    if job is None:
         return row
     if item.slide_name is None:
-        return {**row, "error": "the slide was removed"}
+        return {**row, "error": row["error"] or "the slide was removed"}
+    own = job if job.status is JobStatus.SUCCEEDED else None
+    stands = own or counting.get((item.slide_id, item.pipeline))
+    if stands is None:
+        return row
     try:
-        summary = context.results.summary(job)
+        summary = context.results.summary(stands)
     except StoreError as error:
-        return {**row, "error": str(error)}
-    named = {f"probability {name}": value for name, value in summary.probabilities.items()}
-    return {**row, "outcome": summary.outcome, **named}
+        return {**row, "error": row["error"] or str(error)}
+    return {
+        **row,
+        "outcome": summary.outcome,
+        "result_job_id": stands.id,
+        "result_model": stands.request.model,
+        "result_finished_at": stands.finished_at,
+        "warnings": " ".join(summary.warnings) or None,
+        **{f"probability {name}": value for name, value in summary.probabilities.items()},
+    }
 
 
 def _cell(value: object) -> object:

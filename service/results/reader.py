@@ -19,6 +19,9 @@ class Summary:
     probabilities: Mapping[str, float]
     classes: tuple[str, ...]
     quality: Mapping[str, Any] | None = None
+    model_digest: str = ""
+    hotspots: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 class ResultReader:
@@ -63,4 +66,7 @@ def _read_summary(store_url: str, result_id: str) -> Summary:
         meta["probabilities"],
         tuple(meta["classes"]),
         meta["details"].get("quality"),
+        meta["model_digest"],
+        len(meta["hotspots"]),
+        tuple(meta["warnings"]),
     )

@@ -9,17 +9,16 @@ from pydantic import AwareDatetime, BeforeValidator
 
 from service.auth.gate import LOCAL, Principal
 from service.caching import not_modified
-from service.context import Context, Ctx
+from service.context import Ctx
 from service.errors import PreconditionMissingError
+from service.reviews.evidence import gather
 from service.reviews.rules import next_version
 from service.reviews.schemas import (
-    ModelCall,
     ReviewHistory,
     ReviewIn,
     ReviewNews,
     ReviewOut,
 )
-from wsi.jobs import JobStatus
 
 router = APIRouter(prefix="/slides/{slide_id}/review", tags=["reviews"])
 news = APIRouter(prefix="/reviews", tags=["reviews"])
@@ -66,13 +65,17 @@ def save_review(
     context: Ctx,
     if_match: Annotated[str | None, Header()] = None,
 ) -> ReviewOut:
-    """Save the next version. 412 where somebody else was faster: nothing is overwritten."""
+    """Save the next version. 412 where somebody else was faster: nothing is overwritten.
+
+    With keys on, the reviewer is the name of the key or token, whatever is sent. A signature stands
+    on the results in ``shown_runs`` for ever: reports show these, whatever is scored later.
+    """
     context.slides.get(slide_id)
     expected = _version(if_match)
     before = context.reviews.latest(slide_id)
     who: Principal = request.state.principal
-    saved_by = "" if who is LOCAL else who.name
-    review = next_version(before, wish, expected, _model_calls(context, slide_id), saved_by)
+    known_as = None if who is LOCAL else who.name
+    review = next_version(before, wish, expected, gather(context, before, wish), known_as)
     context.reviews.add(review)
     response.headers["ETag"] = _etag(review)
     return review
@@ -96,23 +99,3 @@ def _version(if_match: str | None) -> int:
             "name the version that you have seen: send its ETag in If-Match"
         )
     return int(found[1])
-
-
-def _model_calls(context: Context, slide_id: str) -> list[ModelCall]:
-    """The most probable class of the newest scored result of each pipeline."""
-    newest: dict[str, ModelCall] = {}
-    for job in context.jobs.find(slide_id=slide_id, status=JobStatus.SUCCEEDED):
-        pipeline = job.request.pipeline
-        if pipeline in newest:
-            continue
-        probabilities = context.results.summary(job).probabilities
-        if probabilities:
-            name = max(probabilities, key=lambda key: probabilities[key])
-            newest[pipeline] = ModelCall(
-                pipeline=pipeline,
-                model=job.request.model,
-                job_id=job.id,
-                class_name=name,
-                probability=probabilities[name],
-            )
-    return list(newest.values())

@@ -73,7 +73,8 @@ class ReviewRepository:
             StaleError: this version is there already: somebody else was faster.
             NotFoundError: the slide was removed meanwhile.
         """
-        body = review.model_dump(mode="json", exclude={"slide_id", "version", "saved_at"})
+        columns = {"slide_id", "version", "saved_at", "runs"}
+        body = review.model_dump(mode="json", exclude=columns)
         try:
             with writing(self._engine) as connection:
                 lock_slide(connection, review.slide_id)
@@ -83,6 +84,7 @@ class ReviewRepository:
                         version=review.version,
                         saved_at=review.saved_at,
                         body=body,
+                        runs=[run.model_dump(mode="json") for run in review.runs] or None,
                     )
                 )
         except IntegrityError as error:
@@ -104,7 +106,13 @@ class ReviewRepository:
 
 
 def _review(row: sa.Row[Any]) -> ReviewOut:
-    return ReviewOut(slide_id=row.slide_id, version=row.version, saved_at=row.saved_at, **row.body)
+    return ReviewOut(
+        slide_id=row.slide_id,
+        version=row.version,
+        saved_at=row.saved_at,
+        runs=row.runs or [],
+        **row.body,
+    )
 
 
 def _brief(row: sa.Row[Any]) -> ReviewBrief:

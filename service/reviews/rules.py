@@ -1,13 +1,40 @@
 """When a review may be saved, and what is noted beside it."""
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from service.errors import ReviewError, SignedError, StaleError
-from service.reviews.schemas import ModelCall, ReviewIn, ReviewOut
+from service.reviews.schemas import NOT_ASSESSABLE, ModelCall, ReviewIn, ReviewOut, SignedRun
+
+ClassesAt = Mapping[tuple[str, int], tuple[str, Sequence[str]]]
+"""Hotspots by (job, index): the class of each, and its model's classes, the gravest last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What the models said when a review is saved.
+
+    Attributes:
+        calls: the most probable class of each result that the review is about.
+        runs: those results, for a signature.
+        hotspots: the class of each hotspot that the reader agrees with.
+        unseen: pipelines with a newer result than the reader had in sight.
+    """
+
+    calls: Sequence[ModelCall] = ()
+    runs: Sequence[SignedRun] = ()
+    hotspots: ClassesAt = field(default_factory=dict)
+    unseen: Sequence[str] = ()
 
 
 def next_version(
-    before: ReviewOut, wish: ReviewIn, expected: int, calls: list[ModelCall], saved_by: str = ""
+    before: ReviewOut,
+    wish: ReviewIn,
+    expected: int,
+    evidence: Evidence,
+    known_as: str | None = None,
 ) -> ReviewOut:
     """The version that follows ``before`` if it may.
 
@@ -15,8 +42,9 @@ def next_version(
         before: the newest version there is.
         wish: what the reader wants to save.
         expected: the version that the reader has seen.
-        calls: what the models say.
-        saved_by: whose key or token saves it.
+        evidence: what the models say.
+        known_as: whose key or token saves it: the reviewer, whatever ``wish`` says. ``None``
+            where keys are off.
 
     Raises:
         StaleError: the reader has not seen the newest version.
@@ -29,33 +57,87 @@ def next_version(
             "meanwhile; read it and save again"
         )
     contradicts = [
-        call.pipeline for call in calls if wish.diagnosis and call.class_name != wish.diagnosis
+        call.pipeline
+        for call in evidence.calls
+        if wish.diagnosis not in (None, "", NOT_ASSESSABLE, call.class_name)
     ]
+    beyond = agreed_beyond(wish, evidence.hotspots)
     amends = before.version if before.status == "signed" else None
     if amends is not None and wish.status != "signed":
         raise SignedError("this review is signed; sign an amended one, with a reason")
+    reviewer = wish.reviewer if known_as is None else known_as
     if wish.status == "signed":
-        _require_complete(wish, contradicts, amends)
+        _require_name(reviewer, known_as)
+        if amends is None:
+            _require_seen(evidence.unseen)
+        _require_reason(wish, contradicts, beyond, amends)
     return ReviewOut(
-        **wish.model_dump(),
+        **{**wish.model_dump(exclude={"shown_runs"}), "reviewer": reviewer.strip()},
         slide_id=before.slide_id,
         version=before.version + 1,
         saved_at=datetime.now(UTC),
-        saved_by=saved_by,
+        saved_by=known_as or "",
         amends=amends,
-        model_calls=calls,
+        model_calls=list(evidence.calls),
         contradicts=contradicts,
+        agreed_beyond=beyond,
+        runs=list(evidence.runs) if wish.status == "signed" else [],
     )
 
 
-def _require_complete(wish: ReviewIn, contradicts: list[str], amends: int | None) -> None:
-    if not wish.reviewer.strip():
-        raise ReviewError("a signature needs the reviewer's name")
+def agreed_beyond(wish: ReviewIn, hotspots: ClassesAt) -> dict[str, int]:
+    """Hotspots that were agreed with and are graver than the diagnosis: how many of each class."""
+    found: Counter[str] = Counter()
+    for spot in wish.hotspots:
+        if spot.decision != "agree" or (spot.job_id, spot.index) not in hotspots:
+            continue
+        name, classes = hotspots[spot.job_id, spot.index]
+        # Of a diagnosis that is no class of the model, each hotspot that was agreed with says more.
+        least = classes.index(wish.diagnosis) if wish.diagnosis in classes else -1
+        if name != wish.diagnosis and (name not in classes or classes.index(name) > least):
+            found[name] += 1
+    return dict(found)
+
+
+def _require_name(reviewer: str, known_as: str | None) -> None:
+    if any(char.isalpha() for char in reviewer):
+        return
+    if known_as is not None:
+        raise ReviewError(
+            f"your key is called {known_as!r}, which is no name: have one made in your own name"
+        )
+    if reviewer.strip():
+        raise ReviewError(f"{reviewer.strip()!r} is no name: a signature needs the reviewer's name")
+    raise ReviewError("a signature needs the reviewer's name")
+
+
+def _require_seen(unseen: Sequence[str]) -> None:
+    if unseen:
+        raise ReviewError(
+            f"there is a newer result of {' and '.join(unseen)} than the one in your sight: "
+            "look at it, then sign"
+        )
+
+
+def _require_reason(
+    wish: ReviewIn, contradicts: list[str], beyond: Mapping[str, int], amends: int | None
+) -> None:
     if not wish.diagnosis:
         raise ReviewError("a signature needs a diagnosis")
-    if contradicts and not wish.reason.strip():
+    if wish.reason.strip():
+        return
+    if wish.diagnosis == NOT_ASSESSABLE:
+        raise ReviewError("give the reason why the slide is not assessable")
+    if contradicts:
         raise ReviewError(
             f"the diagnosis contradicts {' and '.join(contradicts)}: give the reason for it"
         )
-    if amends is not None and not wish.reason.strip():
+    if beyond:
+        said = " and ".join(
+            f"{count} {name} hotspot{'s' * (count > 1)}" for name, count in beyond.items()
+        )
+        raise ReviewError(
+            f"you agreed with {said}, and the diagnosis is {wish.diagnosis}: give the reason for it"
+        )
+    if amends is not None:
         raise ReviewError("an amendment needs a reason")

@@ -28,8 +28,19 @@ class HotspotDecision(BaseModel):
     seen: bool = False
 
 
-class ReviewIn(BaseModel):
-    """A whole review, as it shall stand."""
+NOT_ASSESSABLE = "not assessable"
+"""The diagnosis of a slide that allows none: it needs a reason and no class of a model."""
+
+
+class ReviewContent(BaseModel):
+    """What a reader says of a slide.
+
+    Attributes:
+        reviewer: who says it; with keys on, always the name of the key or token that saves it.
+        diagnosis: a class, or ``not assessable``.
+        reason: for a signature that differs from what the models say or the reader agreed with.
+        blind: whether the diagnosis was first chosen without the models in sight.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
@@ -61,6 +72,19 @@ class ReviewIn(BaseModel):
     hotspots: list[HotspotDecision] = Field(default=[], max_length=10_000)
 
 
+class ReviewIn(ReviewContent):
+    """A whole review, as it shall stand.
+
+    Attributes:
+        shown_runs: the jobs whose results the reader had in sight: a signature stands on these.
+            Without, on the newest results, and an amendment on those of what it amends.
+    """
+
+    shown_runs: list[Annotated[str, Field(max_length=36)]] | None = Field(
+        default=None, max_length=64
+    )
+
+
 class ModelCall(BaseModel):
     """What a pipeline said when the review was saved."""
 
@@ -71,7 +95,30 @@ class ModelCall(BaseModel):
     probability: float
 
 
-class ReviewOut(ReviewIn):
+class SignedRun(BaseModel):
+    """One pipeline's result that a signature stands on, as it was shown.
+
+    Attributes:
+        job_id: whose result it is; results never change.
+        result_id: where it lies in the slide's store.
+        mpp: the resolution that somebody gave for the run; ``None``: the file's own.
+        outcome: ``scored``, ``no_tissue``, ``tissue_unclear``; ``None`` where it was not noted.
+    """
+
+    pipeline: str
+    job_id: str
+    result_id: str | None = None
+    model: str
+    model_digest: str = ""
+    finished_at: datetime | None = None
+    mpp: float | None = None
+    outcome: str | None = None
+    probabilities: dict[str, float] = {}
+    hotspots: int | None = None
+    warnings: list[str] = []
+
+
+class ReviewOut(ReviewContent):
     """A saved version of a review; version 0 is the empty one before the first.
 
     Attributes:
@@ -79,6 +126,9 @@ class ReviewOut(ReviewIn):
             are off.
         amends: the signed version that this one amends.
         contradicts: the pipelines whose most probable class is another than the diagnosis.
+        agreed_beyond: hotspots that the reader agreed with although the diagnosis says less: how
+            many of each class.
+        runs: the results that a signature stands on; empty for drafts.
     """
 
     slide_id: str
@@ -88,6 +138,8 @@ class ReviewOut(ReviewIn):
     amends: int | None = None
     model_calls: list[ModelCall] = []
     contradicts: list[str] = []
+    agreed_beyond: dict[str, int] = {}
+    runs: list[SignedRun] = []
 
 
 class ReviewBrief(BaseModel):

@@ -17,9 +17,9 @@ from service.slides.schemas import (
     SlideOut,
     SlidePage,
     slide_out,
+    standing,
 )
 from service.slides.staging import staging_folder
-from wsi.jobs import Job
 
 router = APIRouter(prefix="/slides", tags=["slides"])
 
@@ -85,16 +85,14 @@ def list_slides(
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
 ) -> SlidePage:
-    """Slides, newest first, each with its newest job of every pipeline."""
+    """Slides, newest first, each with what counts of every pipeline: its last success."""
     found, total = context.slides.page(limit=limit, offset=offset)
     ids = [slide.id for slide in found]
     reviews = context.reviews.of_slides(ids)
-    jobs: dict[str, list[Job]] = {}
-    for job in context.jobs.newest(ids):
-        jobs.setdefault(job.request.slide_id, []).append(job)
+    counting = standing(context.jobs, ids)
     return SlidePage(
         items=[
-            slide_out(slide, jobs.get(slide.id, []), context.results, reviews.get(slide.id))
+            slide_out(slide, counting.get(slide.id, []), context.results, reviews.get(slide.id))
             for slide in found
         ],
         total=total,
@@ -115,8 +113,9 @@ def change_slide(slide_id: str, change: SlideChange, context: Ctx) -> SlideOut:
 
 def shown(context: Context, slide: StoredSlide) -> SlideOut:
     """A slide for clients, with its results and its review."""
-    jobs, reviews = context.jobs.newest([slide.id]), context.reviews.of_slides([slide.id])
-    return slide_out(slide, jobs, context.results, reviews.get(slide.id))
+    counting = standing(context.jobs, [slide.id]).get(slide.id, [])
+    review = context.reviews.of_slides([slide.id]).get(slide.id)
+    return slide_out(slide, counting, context.results, review)
 
 
 def form_mpp(text: str) -> float | None:

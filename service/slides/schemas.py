@@ -1,6 +1,7 @@
 """Slides as clients see them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from service.results.reader import ResultReader
 from service.reviews.schemas import ReviewBrief
 from service.slides.repository import StoredSlide
 from wsi.errors import StoreError
-from wsi.jobs import Job, JobStatus
+from wsi.jobs import Job, JobStatus, JobStore
 
 MppIn = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 
@@ -32,8 +33,30 @@ class Registration(BaseModel):
     mpp: MppIn | None = None
 
 
+class RunBrief(BaseModel):
+    """A run of a pipeline that has no result: it waits, runs, failed or was stopped."""
+
+    job_id: str
+    model: str
+    status: JobStatus
+    progress: float
+    stage: str
+    error_kind: str | None
+    error: str | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
 class ResultBrief(BaseModel):
-    """The newest job of a pipeline for a slide."""
+    """What a pipeline says of a slide: its newest result, which stands until there is a newer one.
+
+    Where there is no result yet, this is the newest job as it stands.
+
+    Attributes:
+        outcome: ``scored``; ``no_tissue`` or ``tissue_unclear`` where a person has to look.
+        warnings: sentences for the reader.
+        newer_run: a run after this result that has none itself (yet).
+    """
 
     job_id: str
     pipeline: str
@@ -46,6 +69,8 @@ class ResultBrief(BaseModel):
     classes: list[str]
     error: str | None
     finished_at: datetime | None
+    warnings: list[str]
+    newer_run: RunBrief | None
 
 
 class QualityOut(BaseModel):
@@ -90,10 +115,36 @@ class SlidePage(BaseModel):
     total: int
 
 
+@dataclass(frozen=True)
+class Standing:
+    """A pipeline on a slide: the job that counts, and the one that was started after it, if any."""
+
+    job: Job
+    newer: Job | None = None
+
+
+def standing(store: JobStore, slide_ids: Sequence[str]) -> dict[str, list[Standing]]:
+    """What counts on each of these slides, by pipeline: the last success, else the last job."""
+    done = {
+        (job.request.slide_id, job.request.pipeline): job
+        for job in store.newest(slide_ids, status=JobStatus.SUCCEEDED)
+    }
+    found: dict[str, list[Standing]] = {}
+    for job in store.newest(slide_ids):
+        success = done.get((job.request.slide_id, job.request.pipeline), job)
+        newer = None if success.id == job.id else job
+        found.setdefault(job.request.slide_id, []).append(Standing(success, newer))
+    return found
+
+
 def slide_out(
-    slide: StoredSlide, jobs: list[Job], results: ResultReader, review: ReviewBrief | None
+    slide: StoredSlide,
+    standings: Sequence[Standing],
+    results: ResultReader,
+    review: ReviewBrief | None,
 ) -> SlideOut:
     """A slide for clients: no paths of the server."""
+    jobs = [one.job for one in standings]
     return SlideOut(
         id=slide.id,
         name=slide.name,
@@ -108,7 +159,7 @@ def slide_out(
         created_at=slide.created_at,
         stripped_sha256=slide.stripped_sha256,
         stripped_at=slide.stripped_at,
-        results=[_brief(job, results) for job in jobs],
+        results=[_brief(one, results) for one in standings],
         quality=_quality(jobs, results),
         review=review,
     )
@@ -126,13 +177,16 @@ def _quality(jobs: list[Job], results: ResultReader) -> QualityOut | None:
     return None
 
 
-def _brief(job: Job, results: ResultReader) -> ResultBrief:
+def _brief(one: Standing, results: ResultReader) -> ResultBrief:
+    job = one.job
     outcome, probabilities, classes, error = None, {}, [], job.error
+    warnings: list[str] = []
     if job.status is JobStatus.SUCCEEDED:
         try:
             summary = results.summary(job)
             outcome = summary.outcome
             probabilities, classes = dict(summary.probabilities), list(summary.classes)
+            warnings = list(summary.warnings)
         except StoreError as problem:
             # One lost store must not hide the list of all slides.
             error = str(problem)
@@ -147,5 +201,21 @@ def _brief(job: Job, results: ResultReader) -> ResultBrief:
         probabilities=probabilities,
         classes=classes,
         error=error,
+        finished_at=job.finished_at,
+        warnings=warnings,
+        newer_run=_run(one.newer) if one.newer else None,
+    )
+
+
+def _run(job: Job) -> RunBrief:
+    return RunBrief(
+        job_id=job.id,
+        model=job.request.model,
+        status=job.status,
+        progress=job.progress,
+        stage=job.stage,
+        error_kind=job.error_kind,
+        error=job.error,
+        created_at=job.created_at,
         finished_at=job.finished_at,
     )

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from service.reviews.rules import next_version
-from service.reviews.schemas import ModelCall, ReviewBrief, ReviewIn, ReviewOut
+from service.reviews.rules import Evidence, next_version
+from service.reviews.schemas import ModelCall, ReviewBrief, ReviewIn, ReviewOut, SignedRun
 from tests.browser.fake_annotations import FakeAnnotations
 from tests.browser.fake_rest import FakeBatch, FakeUpload
 from tests.browser.fake_slide import FakeSlide
 
 NOW = "2026-01-05T09:30:00Z"
 CLASSES = ["background", "benign", "cancer"]
+# As RunBrief has it.
+RUN = ["model", "status", "progress", "stage", "error_kind", "error", "created_at", "finished_at"]
 CELLS = {"patch": 64, "whole-slide": 128}
 
 
@@ -129,12 +131,12 @@ class Fake:
         return slide_id
 
     def slide_json(self, slide_id: str) -> dict[str, Any]:
-        """A Slide as the API speaks it, with the newest job of each pipeline."""
+        """A Slide as the API speaks it, with what counts of each pipeline: its last success."""
         newest = {job["pipeline"]: job for job in self.jobs.values() if job["slide_id"] == slide_id}
         slide = {k: v for k, v in self.slides[slide_id].items() if k != "picture"}
         review = self.review(slide_id)
         return slide | {
-            "results": [self._summary(job) for job in newest.values()],
+            "results": [self._summary(self._standing(job), job) for job in newest.values()],
             "quality": self.quality.get(slide_id),
             "review": self.brief(review) if review.version else None,
         }
@@ -151,11 +153,46 @@ class Fake:
 
     def save_review(self, slide_id: str, wish: ReviewIn, seen: int) -> ReviewOut:
         """The next version, by the rules of the real service."""
-        saved = next_version(self.review(slide_id), wish, seen, self._calls(slide_id))
+        evidence = self._evidence(slide_id, wish)
+        saved = next_version(self.review(slide_id), wish, seen, evidence, self.reader)
         self.reviews.setdefault(slide_id, []).append(saved)
         return saved
 
-    def _calls(self, slide_id: str) -> list[ModelCall]:
+    def _evidence(self, slide_id: str, wish: ReviewIn) -> Evidence:
+        newest = {
+            result["pipeline"]: job_id
+            for job_id, result in self.results.items()
+            if result["slide_id"] == slide_id
+        }
+        before = [run.job_id for run in self.review(slide_id).runs]
+        shown = list(newest.values())
+        if wish.status == "signed":
+            shown = wish.shown_runs if wish.shown_runs is not None else before or shown
+        return Evidence(
+            calls=self._calls(shown),
+            runs=[self._run(job_id) for job_id in shown],
+            hotspots={
+                (spot.job_id, spot.index): (
+                    self.results[spot.job_id]["hotspots"][spot.index]["class_name"],
+                    self.results[spot.job_id]["classes"],
+                )
+                for spot in wish.hotspots
+                if spot.job_id in self.results
+            },
+            unseen=[name for name, job_id in newest.items() if job_id not in shown],
+        )
+
+    def _run(self, job_id: str) -> SignedRun:
+        result = self.results[job_id]
+        return SignedRun(
+            pipeline=result["pipeline"],
+            job_id=job_id,
+            model=result["model"],
+            outcome=result["outcome"],
+            probabilities=result["probabilities"],
+        )
+
+    def _calls(self, shown: list[str]) -> list[ModelCall]:
         return [
             ModelCall(
                 pipeline=result["pipeline"],
@@ -164,18 +201,30 @@ class Fake:
                 class_name=max(result["probabilities"], key=result["probabilities"].get),
                 probability=max(result["probabilities"].values()),
             )
-            for job_id, result in self.results.items()
-            if result["slide_id"] == slide_id and result["probabilities"]
+            for job_id in shown
+            if (result := self.results[job_id])["probabilities"]
         ]
 
-    def _summary(self, job: dict[str, Any]) -> dict[str, Any]:
+    def _standing(self, newest: dict[str, Any]) -> dict[str, Any]:
+        place = (newest["slide_id"], newest["pipeline"])
+        done = [
+            job
+            for job in self.jobs.values()
+            if job["status"] == "SUCCEEDED" and (job["slide_id"], job["pipeline"]) == place
+        ]
+        return done[-1] if done else newest
+
+    def _summary(self, job: dict[str, Any], newest: dict[str, Any]) -> dict[str, Any]:
         result = self.results.get(job["id"], {})
+        run = {name: newest[name] for name in RUN} | {"job_id": newest["id"]}
         keys = ("pipeline", "model", "status", "progress", "stage", "error", "finished_at")
         return {key: job[key] for key in keys} | {
             "job_id": job["id"],
             "outcome": result.get("outcome"),
             "probabilities": result.get("probabilities", {}),
             "classes": result.get("classes", []),
+            "warnings": result.get("warnings", []),
+            "newer_run": None if newest is job else run,
         }
 
 

@@ -153,8 +153,8 @@ class JobStore(Protocol):
         """How many jobs ``find`` would list without a limit."""
         ...
 
-    def newest(self, slide_ids: Sequence[str]) -> list[Job]:
-        """The newest job of each pipeline for each of these slides."""
+    def newest(self, slide_ids: Sequence[str], *, status: JobStatus | None = None) -> list[Job]:
+        """The newest job of each pipeline (in this state) for each of these slides."""
         ...
 
     def claim(

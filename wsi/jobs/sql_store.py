@@ -108,14 +108,14 @@ class SqlJobStore:
         with reading(self._engine) as connection:
             return int(connection.execute(query).scalar_one())
 
-    def newest(self, slide_ids: Sequence[str]) -> list[Job]:
+    def newest(self, slide_ids: Sequence[str], *, status: JobStatus | None = None) -> list[Job]:
         rank = sa.func.row_number().over(
             partition_by=(jobs.c.slide_id, jobs.c.pipeline),
             order_by=(jobs.c.created_at.desc(), jobs.c.id.desc()),
         )
         ranked = (
             sa.select(jobs.c.id, rank.label("rank"))
-            .where(jobs.c.slide_id.in_(slide_ids))
+            .where(jobs.c.slide_id.in_(slide_ids), *_matching(None, status))
             .subquery()
         )
         query = (

@@ -73,11 +73,11 @@ class MemoryJobStore:
         with self._lock:
             return len(self._matching(slide_id, status))
 
-    def newest(self, slide_ids: Sequence[str]) -> list[Job]:
+    def newest(self, slide_ids: Sequence[str], *, status: JobStatus | None = None) -> list[Job]:
         with self._lock:
             found: dict[tuple[str, str], Job] = {}
             for job in sorted(self._jobs.values(), key=self._age):
-                if job.request.slide_id in slide_ids:
+                if job.request.slide_id in slide_ids and status in (None, job.status):
                     found[job.request.slide_id, job.request.pipeline] = job
             return [found[key] for key in sorted(found)]
 

@@ -159,7 +159,7 @@ def test_a_revoked_key_takes_its_sessions_with_it(
     assert guarded.get("slides").status_code == 200
 
 
-def test_a_review_says_whose_key_saved_it_whatever_name_was_typed(
+def test_the_signer_is_the_key_whatever_name_was_sent(
     guarded: TestClient, keys: dict[Role, str], slide_file: Path
 ) -> None:
     guarded.headers.update(bearer(keys[Role.ADMIN]))
@@ -169,7 +169,7 @@ def test_a_review_says_whose_key_saved_it_whatever_name_was_typed(
     saved = guarded.put(f"slides/{slide}/review", json=wish, headers={"If-Match": "0"})
     assert saved.status_code == 200, saved.text
     shown = guarded.get(f"slides/{slide}/review").json()
-    assert (shown["reviewer"], shown["saved_by"]) == ("Somebody Else", "PATHOLOGIST")
+    assert (shown["reviewer"], shown["saved_by"]) == ("PATHOLOGIST", "PATHOLOGIST")
     forged = {**wish, "saved_by": "Somebody Else", "reason": "x"}
     answer = guarded.put(f"slides/{slide}/review", json=forged, headers={"If-Match": "1"})
     assert answer.status_code == 422
