@@ -22,6 +22,7 @@ from wsi.cli.options import (
     table_option,
 )
 from wsi.errors import ConfigError, DatasetError, WsiError
+from wsi.malignancy import probability_text
 from wsi.slides import SlideReader, open_slide, thumbnail
 from wsi.storage import (
     SlideResult,
@@ -147,11 +148,21 @@ def _analyze_one(path: Path, pipeline: "Pipeline", out: Path, mpp: float | None)
 def describe(result: SlideResult) -> str:
     """One line: probabilities and time."""
     said = {
-        "scored": ", ".join(f"{name} {p:.3f}" for name, p in result.probabilities.items()),
+        "scored": _probabilities(result),
         "no_tissue": "not scored, no tissue",
         "tissue_unclear": "NOT SCORED, a person must look",
     }[result.outcome]
     return f"{said} ({result.pipeline}, {sum(result.timings_s.values()):.1f} s)"
+
+
+def _probabilities(result: SlideResult) -> str:
+    values = ", ".join(f"{k} {probability_text(p)}" for k, p in result.probabilities.items())
+    if result.suspicion is not None and len(result.malignant_classes) > 1:
+        values += f"; malignant {probability_text(result.suspicion)}"
+    listed, total = len(result.hotspots), result.hotspot_total
+    if total is not None and total > listed:
+        values += f"; {listed} of {total} hotspots listed"
+    return values
 
 
 def write_result(slide: SlideReader, store: SlideStore, result: SlideResult, folder: Path) -> Path:
@@ -169,7 +180,9 @@ def write_result(slide: SlideReader, store: SlideStore, result: SlideResult, fol
         picture = thumbnail(slide, _OVERLAY_PX)
         Image.fromarray(picture).save(folder / "thumbnail.jpg", quality=90)
         for layer in result.layers:
-            for name, values_hw in zip(result.classes, layer.values_chw, strict=True):
+            for name in result.map_names(layer.kind):
+                values_hw = result.map_of(layer.kind, name)
+                assert values_hw is not None
                 overlay = render_overlay(picture, slide.size, result.grid, values_hw)
                 Image.fromarray(overlay).save(f"{stem}-{layer.kind}-{name}.png")
     return report

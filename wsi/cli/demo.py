@@ -22,6 +22,7 @@ from wsi.cli.console import errors_in_one_line, progress_bar
 from wsi.cli.options import PATH
 from wsi.cli.processes import end_all
 from wsi.errors import WsiError
+from wsi.malignancy import probability_text
 
 MPP = 2.0  # micrometres per pixel at which the demonstration models look
 _PATCH_PX = 64
@@ -206,7 +207,8 @@ def _score(client: ServiceClient, slide: Path, mpp: float | None, out: Path) -> 
         with progress_bar(name) as tell:
             client.wait(job_id, tell)
         result = client.result(job_id)
-        values = ", ".join(f"{k} {p:.3f}" for k, p in result["probabilities"].items())
+        chances = result["probabilities"].items()
+        values = ", ".join(f"{k} {probability_text(p)}" for k, p in chances)
         seconds = ", ".join(f"{k} {s:.2f} s" for k, s in result["timings_s"].items())
         click.echo(f"{name:<12} {values or result['outcome']}   ({seconds})")
         for warning in result["warnings"]:

@@ -108,5 +108,6 @@ def models(folder: Path, as_json: bool) -> None:
         where = f"{card.mpp:g} um/px" if card.mpp else fitted
         click.echo(
             f"{card.name}  {card.pipeline}  {card.architecture}  {where}  "
-            f"classes: {', '.join(card.classes)}  {figures}"
+            f"classes: {', '.join(card.classes)}  "
+            f"malignant: {', '.join(card.malignant_classes) or 'unknown'}  {figures}"
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from wsi.cli.console import errors_in_one_line, is_main_process, progress_bar
+from wsi.cli.malignant import malignant_of, malignant_option
 from wsi.cli.options import (
     MODES,
     NORMS,
@@ -61,6 +62,7 @@ def _shared(config: str) -> Callable[[Any], Any]:
                     type=int,
                     help="Stop after so many epochs without gain; 0 never does.",
                 ),
+                malignant_option,
                 seed_option,
                 option(
                     "--precision",
@@ -172,6 +174,7 @@ def train_patch(
     from wsi.training.tables import read_table
 
     names = class_names(classes)
+    options["malignant"] = malignant_of(options["malignant"], names)
     given = {key: value for key, value in options.items() if value is not None}
     config = PatchTraining(name=out.name, classes=names, mpp=mpp, input_px=patch_px, **given)
     if images and config.stain_normalization != "none":
@@ -273,6 +276,7 @@ def train_whole_slide(
     from wsi.training.whole_slide_config import WholeSlideTraining
 
     names = class_names(classes)
+    options["malignant"] = malignant_of(options["malignant"], names)
     given = {key: value for key, value in options.items() if value is not None}
     given |= {key: parse_bytes(given[key]) for key in _MEMORIES if key in given}
     if "start" in given:

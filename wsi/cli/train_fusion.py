@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wsi.cli.console import errors_in_one_line, progress_bar
+from wsi.cli.malignant import malignant_of, malignant_option
 from wsi.cli.options import (
     PATH,
     device_option,
@@ -48,6 +49,7 @@ _option = of_config("wsi.training.fusion:FusionTraining")
 )
 @_option("--strength", type=float, help="Inverse of the penalty on the weights.")
 @_option("--folds", type=int, help="Of the cross-validation that the figures come from.")
+@malignant_option
 @seed_option
 @click.option(
     "--trust-unseen",
@@ -68,6 +70,7 @@ def train_fusion(
     trust_unseen: bool,
     replicates: int,
     device: str,
+    malignant: str | None,
     **options: Any,
 ) -> None:
     """Combine a patch and a whole-slide model by logistic regression on held-out slides.
@@ -77,13 +80,23 @@ def train_fusion(
     """
     from wsi.models.card import read_card
     from wsi.pipelines._fusion_scores import held_out_of
-    from wsi.training.fusion import FusionTraining, check_unseen, common_classes
+    from wsi.training.fusion import (
+        FusionTraining,
+        check_unseen,
+        common_classes,
+        common_malignant,
+    )
     from wsi.training.fusion import train_fusion as fit
 
     cards = [read_card(bundle) for bundle in (patch, whole_slide)]
     _check_members(cards, (patch, whole_slide), out)
+    classes = common_classes(cards)
     config = FusionTraining(
-        classes=common_classes(cards), **{k: v for k, v in options.items() if v is not None}
+        classes=classes,
+        malignant=malignant_of(malignant, classes)
+        if malignant is not None
+        else common_malignant(cards),
+        **{k: v for k, v in options.items() if v is not None},
     )
     rows = _rows(table, split, config.classes)
     check_unseen(rows, cards, trust=trust_unseen)

@@ -2,6 +2,6 @@
 
 from wsi.explanations.canvas import HeatmapCanvas
 from wsi.explanations.gradcam import grad_cam, scale_over_slide
-from wsi.explanations.hotspots import find_hotspots
+from wsi.explanations.hotspots import Hotspots, find_hotspots
 
-__all__ = ["HeatmapCanvas", "find_hotspots", "grad_cam", "scale_over_slide"]
+__all__ = ["HeatmapCanvas", "Hotspots", "find_hotspots", "grad_cam", "scale_over_slide"]

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wsi.errors import ModelError
+from wsi.errors import ConfigError, ModelError
+from wsi.malignancy import check_malignant, malignant_classes
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +33,10 @@ class ModelCard:
         pipeline: which pipeline runs it.
         architecture: backbone, such as ``resnet50``.
         classes: in the order of the network's outputs.
+        malignant: those of ``classes`` that are malignant, most severe first; empty where none is
+            known to be; ``None`` in cards written before they said it, which are read by name.
+        operating_point: score from which a cell of the heatmap belongs to a hotspot; ``None``
+            takes ``wsi.explanations.hotspots.THRESHOLD``.
         mpp: micrometres per pixel of its input; 0 where the input is a slide fitted to
             ``input_px`` whatever its resolution.
         input_px: side of the input in pixels: a patch, or the longer side of a fitted slide.
@@ -52,12 +57,19 @@ class ModelCard:
     input_px: int
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+    malignant: tuple[str, ...] | None = None
+    operating_point: float | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     weights_sha256: str = ""
     created_at: str = ""
     code_version: str = ""
+
+    @property
+    def malignant_classes(self) -> tuple[str, ...]:
+        """What ``malignant`` says, else what the names of the classes do; most severe first."""
+        return malignant_classes(self.classes, self.malignant)
 
     def to_json(self) -> str:
         """The text of ``model.json``."""
@@ -68,7 +80,8 @@ def read_card(bundle: Path) -> ModelCard:
     """The card of a bundle folder.
 
     Raises:
-        ModelError: it is missing, no JSON, of a newer format, or lacks a field.
+        ModelError: it is missing, no JSON, of a newer format, lacks a field, or calls a class
+            malignant that it does not have.
     """
     path = bundle / CARD_FILE
     try:
@@ -83,14 +96,28 @@ def read_card(bundle: Path) -> ModelCard:
         card = ModelCard(**data)
     except TypeError as error:
         raise ModelError(f"{path}: {error}") from None
+    _check(card, path)
     return dataclasses.replace(
         card,
         # A folder may be copied under another name; the folder is what people choose by.
         name=bundle.name,
         classes=tuple(card.classes),
+        malignant=None if card.malignant is None else tuple(card.malignant),
         mean=tuple(card.mean),
         std=tuple(card.std),
     )
+
+
+def _check(card: ModelCard, path: Path) -> None:
+    named, point = card.malignant, card.operating_point
+    if named is not None and not isinstance(named, list):
+        raise ModelError(f'{path}: "malignant" must be a list of class names, got {named!r}')
+    try:
+        check_malignant(card.classes, named)
+    except ConfigError as error:
+        raise ModelError(f"{path}: {error}") from None
+    if point is not None and not (isinstance(point, int | float) and 0 < point <= 1):
+        raise ModelError(f'{path}: "operating_point" must lie in (0, 1], got {point!r}')
 
 
 def list_cards(models_dir: Path) -> list[ModelCard]:

@@ -15,7 +15,10 @@ from typing import Any, Protocol, Self
 import wsi.pipelines
 from wsi.errors import ConfigError
 from wsi.heap import tune_heap
+from wsi.malignancy import why_no_suspicion
 from wsi.memory.mode import Measured
+from wsi.models.aggregators import slide_classes
+from wsi.models.card import ModelCard
 from wsi.progress import Progress
 from wsi.slides import SlideReader
 from wsi.storage import SlideResult, SlideStore
@@ -152,3 +155,9 @@ def unscored(slide: SlideReader, tissue: TissueMask, too_little: str = "") -> di
 def quality_warnings(quality: QualityReport) -> tuple[str, ...]:
     """A sentence for each way in which the slide is too poor to be trusted."""
     return tuple(f"poor slide quality: {reason}" for reason in quality.reasons)
+
+
+def malignancy_warnings(card: ModelCard) -> tuple[str, ...]:
+    """A sentence where the model cannot say how suspicious a slide is."""
+    reason = why_no_suspicion(slide_classes(card.classes), card.malignant_classes)
+    return () if reason is None else (reason,)

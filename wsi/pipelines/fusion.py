@@ -15,6 +15,7 @@ from wsi.models.bundle import load_bundle
 from wsi.models.card import ModelCard
 from wsi.models.stacking import Stacking
 from wsi.pipelines._members import Member, load_member
+from wsi.pipelines.base import malignancy_warnings
 from wsi.progress import Progress, no_progress
 from wsi.slides import SlideReader
 from wsi.storage import HeatmapGrid, HeatmapLayer, SlideResult, SlideStore
@@ -68,7 +69,8 @@ class FusionPipeline:
             for stage, seconds in result.timings_s.items()
         }
         told_by_members = (w for result in results for w in result.warnings)
-        warnings = tuple(dict.fromkeys((*slide.warnings, *told_by_members)))
+        own = malignancy_warnings(self.card)
+        warnings = tuple(dict.fromkeys((*slide.warnings, *told_by_members, *own)))
         told: dict[str, Any] = {
             "members": {
                 name: {
@@ -87,6 +89,7 @@ class FusionPipeline:
             "model": self.card.name,
             "model_digest": self.card.weights_sha256,
             "classes": self.card.classes,
+            "malignant": self.card.malignant_classes,
             "details": told,
         }
         empty = [name for name, one in zip(names, results, strict=True) if one.outcome != "scored"]
@@ -112,6 +115,9 @@ class FusionPipeline:
             grid=first.grid,
             layers=layers,
             hotspots=first.hotspots,
+            hotspot_total=first.hotspot_total,
+            hotspot_area_um2=first.hotspot_area_um2,
+            hotspot_threshold=first.hotspot_threshold,
             damaged=tuple(dict.fromkeys(place for result in results for place in result.damaged)),
             timings_s={**timings, "fusion": perf_counter() - started},
             warnings=warnings,

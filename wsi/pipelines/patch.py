@@ -16,7 +16,7 @@ from wsi.explanations import HeatmapCanvas, find_hotspots, grad_cam, scale_over_
 from wsi.heap import trim_heap
 from wsi.memory.meter import Meter
 from wsi.memory.mode import Measured
-from wsi.models.aggregators import SlideAggregator, SlideCall, SlideEvidence, slide_classes
+from wsi.models.aggregators import SlideAggregator, SlideCall, SlideEvidence
 from wsi.models.aggregators.stored import aggregator_of, split_state
 from wsi.models.backbones import build_backbone
 from wsi.models.bundle import load_bundle
@@ -311,7 +311,6 @@ class PatchPipeline:
         scored: _Scored,
         timings: dict[str, float],
     ) -> SlideResult:
-        classes = self.card.classes
         evidence = self._evidence(scored)
         call = self._aggregator.aggregate(evidence)
         values_chw = evidence.probability_chw
@@ -330,9 +329,14 @@ class PatchPipeline:
                 HeatmapLayer(kind="gradcam", values_chw=scale_over_slide(scored.cam.values_chw())),
                 *self._attention(scored, grid, call),
             ),
-            hotspots=find_hotspots(
-                values_chw, scored.probability.grid, classes, wanted=slide_classes(classes)[1:]
-            ),
+            **find_hotspots(
+                values_chw,
+                scored.probability.grid,
+                self.card.classes,
+                self.card.malignant_classes,
+                tissue,
+                threshold=self.card.operating_point,
+            ).of_result(),
             damaged=damaged,
             timings_s=timings,
             details={
@@ -384,6 +388,7 @@ class PatchPipeline:
             "model": self.card.name,
             "model_digest": self.card.weights_sha256,
             "classes": self.card.classes,
+            "malignant": self.card.malignant_classes,
         }
 
 

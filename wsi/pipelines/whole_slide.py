@@ -23,7 +23,6 @@ from wsi.memory import (
 )
 from wsi.memory.machine import memory_budgets, scratch_budget
 from wsi.memory.slide_source import SlideSource, fitted_mpp
-from wsi.models.aggregators import slide_classes
 from wsi.models.backbones import build_backbone
 from wsi.models.bundle import load_bundle
 from wsi.models.card import ModelCard
@@ -140,7 +139,14 @@ class WholeSlidePipeline:
                 HeatmapLayer(kind="probability", values_chw=local_chw),
                 HeatmapLayer(kind="gradcam", values_chw=scale_over_slide(cam_chw)),
             ),
-            hotspots=find_hotspots(local_chw, grid, classes, wanted=slide_classes(classes)[1:]),
+            **find_hotspots(
+                local_chw,
+                grid,
+                classes,
+                self.card.malignant_classes,
+                tissue,
+                threshold=self.card.operating_point,
+            ).of_result(),
             timings_s=timings,
             details={
                 "input_px": [source.size[1], source.size[0]],
@@ -185,6 +191,7 @@ class WholeSlidePipeline:
             "model": self.card.name,
             "model_digest": self.card.weights_sha256,
             "classes": self.card.classes,
+            "malignant": self.card.malignant_classes,
         }
 
 

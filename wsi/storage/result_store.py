@@ -1,7 +1,7 @@
 """SlideResults in a SlideStore: JSON beside OME-Zarr heatmaps (NGFF 0.5)."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wsi.geometry import Point, Region
@@ -20,6 +20,8 @@ def result_to_json(result: SlideResult) -> dict[str, Any]:
     """Everything but the heatmap values, as plain JSON types."""
     data = dataclasses.asdict(dataclasses.replace(result, layers=()))
     data["layers"] = [layer.kind for layer in result.layers]
+    data["suspicion"] = result.suspicion
+    data["malignant"] = list(result.malignant_classes)
     data["notice"] = NOTICE
     return data
 
@@ -40,7 +42,9 @@ def put_result(store: SlideStore, result_id: str, result: SlideResult) -> None:
             attributes={"ome": ngff(result.grid, layer.kind)},
         )
     # The result comes last: it is what a reader looks for.
-    store.put(KIND, result_id, {}, result_to_json(result))
+    # What the model did not say stays unsaid: names are read anew each time.
+    kept = {**result_to_json(result), "malignant": result.malignant}
+    store.put(KIND, result_id, {}, kept)
 
 
 def get_result(store: SlideStore, result_id: str) -> SlideResult:
@@ -50,6 +54,7 @@ def get_result(store: SlideStore, result_id: str) -> SlideResult:
         ArtifactMissingError: there is no complete result of this id.
     """
     data = dict(store.get(KIND, result_id).meta)
+    data.pop("suspicion", None)
     del data["notice"]
     layers = tuple(
         HeatmapLayer(kind=kind, values_chw=store.get(_HEATMAPS, f"{result_id}-{kind}").arrays["0"])
@@ -99,6 +104,7 @@ def _from_json(data: Mapping[str, Any], layers: tuple[HeatmapLayer, ...]) -> Sli
             **data,
             "classes": tuple(data["classes"]),
             "warnings": tuple(data["warnings"]),
+            "malignant": None if (named := data.get("malignant")) is None else tuple(named),
             "grid": grid
             and HeatmapGrid(
                 origin_level0=Point(**grid["origin_level0"]),
@@ -110,7 +116,8 @@ def _from_json(data: Mapping[str, Any], layers: tuple[HeatmapLayer, ...]) -> Sli
                 Hotspot(
                     **{
                         **spot,
-                        "polygon_level0": tuple((x, y) for x, y in spot["polygon_level0"]),
+                        "polygon_level0": _ring(spot["polygon_level0"]),
+                        "holes_level0": tuple(map(_ring, spot.get("holes_level0", ()))),
                         "centre_level0": Point(**spot["centre_level0"]),
                     }
                 )
@@ -123,6 +130,10 @@ def _from_json(data: Mapping[str, Any], layers: tuple[HeatmapLayer, ...]) -> Sli
             "layers": layers,
         }
     )
+
+
+def _ring(points: Iterable[Sequence[float]]) -> tuple[tuple[float, float], ...]:
+    return tuple((x, y) for x, y in points)
 
 
 def ngff(grid: HeatmapGrid, name: str) -> dict[str, Any]:

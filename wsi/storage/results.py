@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi.geometry import Point, Region
+from wsi.malignancy import ALL_MALIGNANT, malignant_classes, suspicion
 
 Outcome: TypeAlias = Literal["scored", "no_tissue", "tissue_unclear"]
 """What became of a slide: see ``SlideResult.outcome``."""
@@ -20,6 +21,11 @@ LayerKind: TypeAlias = str
 """``probability``, ``gradcam``, ``attention``, or what a pipeline of its own names: letters, digits
 and dashes, for it becomes part of file names and addresses. Fusion puts the member before it:
 ``patch-gradcam``."""
+
+
+def _adds_up(kind: LayerKind) -> bool:
+    """Probabilities of classes add up; how much a network looked at something does not."""
+    return kind.split("-")[-1] == "probability"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +73,13 @@ class Hotspot:
     """A connected area of high score, most suspicious first in a result.
 
     Attributes:
-        polygon_level0: closed ring of (x, y), level-0 pixels.
-        centre_level0: where to look first (the highest score), level-0 pixels.
+        polygon_level0: closed outer ring of (x, y), level-0 pixels, inside the slide.
+        centre_level0: a point inside, as near its middle as there is one, level-0 pixels.
         class_name: the class whose score is high.
-        score: highest value inside.
-        mean_score: mean value inside.
-        area_um2: square micrometres.
+        score: highest value inside; of a malignant class, that of all malignant ones together.
+        mean_score: mean value inside, likewise.
+        area_um2: of the tissue inside the outline, without its holes, square micrometres.
+        holes_level0: closed rings inside the outline that do not belong to the area.
     """
 
     polygon_level0: tuple[tuple[float, float], ...]
@@ -81,6 +88,7 @@ class Hotspot:
     score: float
     mean_score: float
     area_um2: float
+    holes_level0: tuple[tuple[tuple[float, float], ...], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +116,11 @@ class SlideResult:
             a person must look, and the first warning says at what.
         grid: where the heatmaps lie; ``None`` without tissue.
         layers: heatmaps.
-        hotspots: most suspicious first.
+        hotspots: most suspicious first; at most so many as a person would look at.
+        hotspot_total: how many there are in all; ``None`` in results that did not count them.
+        hotspot_area_um2: of all of them together, those of one class after the other; tissue.
+        hotspot_threshold: score from which a cell belongs to a hotspot.
+        malignant: malignant classes, most severe first; ``None`` where the model did not say.
         damaged: what could not be read and was left out.
         timings_s: seconds by stage.
         details: what else the pipeline wants to say (tissue share, patch count, quality).
@@ -125,6 +137,10 @@ class SlideResult:
     grid: HeatmapGrid | None = None
     layers: tuple[HeatmapLayer, ...] = ()
     hotspots: tuple[Hotspot, ...] = ()
+    hotspot_total: int | None = None
+    hotspot_area_um2: float | None = None
+    hotspot_threshold: float | None = None
+    malignant: tuple[str, ...] | None = None
     damaged: tuple[DamagedRegion, ...] = ()
     timings_s: Mapping[str, float] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -133,3 +149,38 @@ class SlideResult:
     def layer(self, kind: LayerKind) -> HeatmapLayer | None:
         """The layer of this kind, if the pipeline made one."""
         return next((layer for layer in self.layers if layer.kind == kind), None)
+
+    @property
+    def malignant_classes(self) -> tuple[str, ...]:
+        """What ``malignant`` says, else what the names of the classes do; most severe first."""
+        return malignant_classes(self.classes, self.malignant)
+
+    @property
+    def suspicion(self) -> float | None:
+        """Probability that the slide is malignant: the sum over the malignant classes.
+
+        ``None`` where nothing was scored, or no class is known to be malignant.
+        """
+        return suspicion(self.probabilities, self.malignant_classes)
+
+    def map_names(self, kind: LayerKind) -> tuple[str, ...]:
+        """The maps of a layer: one a class, and of probabilities the malignant ones together."""
+        several = len(self.malignant_classes) > 1 and ALL_MALIGNANT not in self.classes
+        return (*self.classes, ALL_MALIGNANT) if several and _adds_up(kind) else self.classes
+
+    def map_of(self, kind: LayerKind, name: str) -> NDArray[np.float32] | None:
+        """(rows, columns) of one of ``map_names``; ``None`` where there is no such map."""
+        layer = self.layer(kind)
+        if layer is None or name not in self.map_names(kind):
+            return None
+        added = [name] if name in self.classes else self.malignant_classes
+        rows = [self.classes.index(one) for one in added]
+        values_hw: NDArray[np.float32] = layer.values_chw[rows].sum(axis=0).clip(0, 1)
+        return values_hw
+
+    def first_map(self, kind: LayerKind) -> str:
+        """The map to look at first: all that is malignant, else the last class."""
+        names = self.map_names(kind)
+        if ALL_MALIGNANT in names[len(self.classes) :]:
+            return ALL_MALIGNANT
+        return next(iter(self.malignant_classes), names[-1])

@@ -14,6 +14,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from wsi.errors import ConfigError, DatasetError, ModelError
 from wsi.evaluation.metrics import classification_metrics
+from wsi.malignancy import check_malignant, malignant_classes
 from wsi.models.aggregators import slide_classes
 from wsi.models.bundle import save_bundle
 from wsi.models.card import ModelCard
@@ -31,12 +32,14 @@ class FusionTraining:
 
     Attributes:
         classes: of slides, in the order of the labels.
+        malignant: those that are, most severe first; see ``common_malignant``.
         strength: inverse of the L2 penalty on the weights (scikit-learn's ``C``).
         folds: of the cross-validation, by patient, that the figures come from.
         seed: of the folds.
     """
 
     classes: tuple[str, ...]
+    malignant: tuple[str, ...] | None = None
     strength: float = 1.0
     folds: int = 5
     seed: int = 0
@@ -44,6 +47,7 @@ class FusionTraining:
     def __post_init__(self) -> None:
         if not self.strength > 0 or self.folds < 2:
             raise ConfigError("strength must be positive, folds at least two")
+        check_malignant(self.classes, self.malignant)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +82,22 @@ def common_classes(cards: Sequence[ModelCard]) -> tuple[str, ...]:
                 f"{', '.join(classes)}; a fusion needs the same ones"
             )
     return known[0]
+
+
+def common_malignant(cards: Sequence[ModelCard]) -> tuple[str, ...]:
+    """The malignant classes on which all members agree, most severe first as the first has them.
+
+    Raises:
+        ConfigError: they do not agree.
+    """
+    first, *others = cards
+    for card in others:
+        if set(card.malignant_classes) != set(first.malignant_classes):
+            told = "; ".join(
+                f"{one.name}: {', '.join(one.malignant_classes) or 'none'}" for one in (first, card)
+            )
+            raise ConfigError(f"the models disagree on what is malignant ({told}): --malignant")
+    return first.malignant_classes
 
 
 def check_unseen(rows: Sequence[Row], cards: Sequence[ModelCard], *, trust: bool = False) -> None:
@@ -207,6 +227,7 @@ def train_fusion(
         pipeline=PIPELINE,
         architecture="stacked-logistic-regression",
         classes=config.classes,
+        malignant=malignant_classes(config.classes, config.malignant),
         mpp=0.0,
         input_px=0,
         settings=name_members(members),

@@ -14,6 +14,7 @@ from torch.nn import functional
 from wsi.errors import DatasetError
 from wsi.evaluation.metrics import classification_metrics
 from wsi.heap import tune_heap
+from wsi.malignancy import malignant_classes
 from wsi.models.aggregators import BACKGROUND
 from wsi.models.backbones import build_backbone
 from wsi.models.bundle import save_bundle
@@ -300,6 +301,7 @@ class PatchTrainer:
             pipeline="patch",
             architecture=config.architecture,
             classes=config.classes,
+            malignant=malignant_classes(config.classes, config.malignant),
             mpp=config.mpp,
             input_px=config.input_px,
             settings={
@@ -336,5 +338,7 @@ def normal_classes(classes: tuple[str, ...]) -> tuple[int, ...]:
 
 
 def _identity(config: PatchTraining) -> dict[str, Any]:
-    """The options as JSON types."""
-    return {**asdict(config), "classes": list(config.classes)}
+    """The options that decide the weights, as JSON types."""
+    options = {**asdict(config), "classes": list(config.classes)}
+    del options["malignant"]
+    return options

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from wsi.errors import ConfigError
+from wsi.malignancy import check_malignant
 from wsi.training.augment import AugmentSpec
 
 Balance = Literal["none", "loss", "sampler"]
@@ -17,6 +18,7 @@ class PatchTraining:
     Attributes:
         name: of the model.
         classes: in the order of the labels.
+        malignant: those that are, most severe first; ``None`` goes by their names.
         mpp: micrometres per pixel of the patches.
         input_px: side of a patch.
         architecture, weights: see ``wsi.models.backbones.build_backbone``.
@@ -38,6 +40,7 @@ class PatchTraining:
     classes: tuple[str, ...]
     mpp: float
     input_px: int
+    malignant: tuple[str, ...] | None = None
     architecture: str = "resnet18"
     weights: str | None = None
     epochs: int = 10
@@ -64,5 +67,6 @@ class PatchTraining:
             raise ConfigError(f"overlap must lie in [0, {self.input_px}) px, got {self.overlap_px}")
         if len(self.classes) < 2:
             raise ConfigError(f"a classifier needs at least two classes, got {self.classes}")
+        check_malignant(self.classes, self.malignant)
         if self.epochs < 1 or self.batch_size < 1 or not self.learning_rate > 0:
             raise ConfigError("epochs, batch size and learning rate must be positive")

@@ -17,6 +17,7 @@ from torchvision.models import ResNet
 from wsi.errors import ConfigError, DatasetError
 from wsi.evaluation.metrics import classification_metrics
 from wsi.heap import tune_heap
+from wsi.malignancy import malignant_classes
 from wsi.memory import (
     OPTIMIZER_STATE,
     MemoryMode,
@@ -357,7 +358,9 @@ class WholeSlideTrainer:
         self._state = _Progress(**state["progress"])
 
     def _identity(self) -> dict[str, Any]:
-        return {**asdict(self.config), "classes": list(self.config.classes)}
+        options = {**asdict(self.config), "classes": list(self.config.classes)}
+        del options["malignant"]  # It decides nothing of the weights.
+        return options
 
     def _card(self) -> ModelCard:
         config = self.config
@@ -372,6 +375,7 @@ class WholeSlideTrainer:
             pipeline="whole-slide",
             architecture=config.architecture,
             classes=config.classes,
+            malignant=malignant_classes(config.classes, config.malignant),
             mpp=config.mpp,
             input_px=config.input_px,
             settings={"norm": config.norm, "pooling": config.pooling},

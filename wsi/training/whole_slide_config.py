@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from wsi.errors import ConfigError
+from wsi.malignancy import check_malignant
 from wsi.memory import NormKind, PoolingKind
 from wsi.training.augment import AugmentSpec
 
@@ -15,6 +16,7 @@ class WholeSlideTraining:
     Attributes:
         name: of the model.
         classes: slide classes, in the order of the labels; the first is the normal one.
+        malignant: those that are, most severe first; ``None`` goes by their names.
         mpp: micrometres per pixel to draw slides at; 0 fits each slide to ``input_px``.
         input_px: longer side of a fitted slide.
         architecture, weights: see ``wsi.models.backbones.build_backbone``.
@@ -31,6 +33,7 @@ class WholeSlideTraining:
 
     name: str
     classes: tuple[str, ...]
+    malignant: tuple[str, ...] | None = None
     mpp: float = 0.0
     input_px: int = 10_000
     architecture: str = "resnet50"
@@ -60,6 +63,7 @@ class WholeSlideTraining:
     def __post_init__(self) -> None:
         if len(self.classes) < 2:
             raise ConfigError(f"a classifier needs at least two classes, got {self.classes}")
+        check_malignant(self.classes, self.malignant)
         if self.epochs < 1 or self.accumulate < 1 or not self.learning_rate > 0:
             raise ConfigError("epochs, accumulate and learning rate must be positive")
         if self.mpp <= 0 and self.input_px < 32:

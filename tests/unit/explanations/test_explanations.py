@@ -1,24 +1,18 @@
-"""Grad-CAM on one scale, heatmaps stitched from patches, hotspots."""
+"""Grad-CAM on one scale, heatmaps stitched from patches."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import numpy as np
 import pytest
-import shapely
 import torch
 from torch import nn
 
-from wsi.explanations import HeatmapCanvas, find_hotspots, grad_cam, scale_over_slide
-from wsi.geometry import Point
+from wsi.explanations import HeatmapCanvas, grad_cam, scale_over_slide
 from wsi.models.backbones import build_backbone
 from wsi.models.split import split_classifier
 from wsi.patches import PatchSpec, resolve_grid
-from wsi.storage import HeatmapGrid
 from wsi.testing.fakes import ArraySlide
-
-GRID = HeatmapGrid(origin_level0=Point(0, 0), cell_level0=(100.0, 100.0), shape=(6, 8), mpp=50.0)
-CLASSES = ("benign", "cancer")
 
 
 def head_of_two_channels() -> nn.Sequential:
@@ -104,37 +98,3 @@ def test_overlapping_patches_are_averaged() -> None:
     canvas = HeatmapCanvas(grid, classes=1, cells=2)
     canvas.add(grid.cells_n2, np.array([0.0, 1.0], np.float32)[:, None, None, None])
     assert canvas.values_chw()[0, 0].tolist() == [0, 0, 0.5, 0.5, 1, 1]
-
-
-def test_hotspots_are_connected_areas_ranked_by_score() -> None:
-    scores = np.full((6, 8), 0.1, np.float32)
-    scores[0:2, 0:3] = 0.7
-    scores[4, 6] = 0.95
-    scores[5, 7] = 0.6  # touches it at a corner: the same hotspot
-    scores[3, 0] = np.nan
-    spots = find_hotspots(np.stack([1 - scores, scores]), GRID, CLASSES, ["cancer"])
-    assert [round(spot.score, 2) for spot in spots] == [0.95, 0.7]
-    first, second = spots
-    assert first.centre_level0 == Point(650, 450)
-    assert first.area_um2 == pytest.approx(2 * 50 * 50)
-    assert second.area_um2 == pytest.approx(6 * 50 * 50)
-    square = shapely.Polygon(second.polygon_level0)
-    assert square.equals(shapely.box(0, 0, 300, 200))
-    assert second.class_name == "cancer"
-
-
-def test_a_hotspot_around_a_hole_is_one_outline() -> None:
-    scores = np.zeros((6, 8), np.float32)
-    scores[1:4, 1:4] = 0.9
-    scores[2, 2] = 0.0
-    (spot,) = find_hotspots(np.stack([1 - scores, scores]), GRID, CLASSES, ["cancer"])
-    assert shapely.Polygon(spot.polygon_level0).equals(shapely.box(100, 100, 400, 400))
-    assert spot.area_um2 == pytest.approx(8 * 50 * 50)
-
-
-def test_no_more_hotspots_than_asked_and_none_below_the_threshold() -> None:
-    scores = np.zeros((6, 8), np.float32)
-    scores[::2, ::2] = np.linspace(0.3, 0.9, 12).reshape(3, 4)
-    values = np.stack([1 - scores, scores])
-    assert len(find_hotspots(values, GRID, CLASSES, ["cancer"], limit=3)) == 3
-    assert find_hotspots(values, GRID, CLASSES, ["cancer"], threshold=0.91) == ()

@@ -52,6 +52,35 @@ def test_a_damaged_card_is_refused(bundle: Path, text: str) -> None:
         read_card(bundle)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"malignant": ["c"]}, "malignant class 'c' is none of the classes: a, b"),
+        ({"malignant": "b"}, '"malignant" must be a list of class names'),
+        ({"operating_point": 0}, '"operating_point" must lie in'),
+        ({"operating_point": "high"}, '"operating_point" must lie in'),
+    ],
+)
+def test_a_card_that_cannot_be_meant_is_refused(
+    bundle: Path, changes: dict[str, object], message: str
+) -> None:
+    data = json.loads((bundle / CARD_FILE).read_text())
+    (bundle / CARD_FILE).write_text(json.dumps(data | changes))
+    with pytest.raises(ModelError, match=message):
+        read_card(bundle)
+
+
+def test_a_card_names_its_malignant_classes_and_an_old_one_is_read_by_name(bundle: Path) -> None:
+    data = json.loads((bundle / CARD_FILE).read_text())
+    data |= {"classes": ["benign", "cancer", "x"], "malignant": ["x", "cancer"]}
+    (bundle / CARD_FILE).write_text(json.dumps(data))
+    assert read_card(bundle).malignant_classes == ("x", "cancer")
+    del data["malignant"], data["operating_point"]
+    (bundle / CARD_FILE).write_text(json.dumps(data))
+    assert read_card(bundle).malignant_classes == ("cancer",)
+    assert read_card(bundle).operating_point is None
+
+
 def test_saving_again_replaces_the_bundle_and_leaves_nothing_behind(bundle: Path) -> None:
     save_bundle(bundle, CARD, {"w": torch.zeros(1)})
     assert load_bundle(bundle)[1]["w"].shape == (1,)

@@ -1,5 +1,6 @@
 """Hotspots as QuPath wants them."""
 
+import dataclasses
 import json
 
 from wsi.geometry import Point
@@ -46,6 +47,29 @@ def test_each_hotspot_is_a_closed_annotation_with_its_measurements() -> None:
     assert properties["classification"] == {"name": "cancer", "color": [220, 40, 40]}
     assert properties["measurements"]["score"] == 0.9
     assert properties["measurements"]["area um^2"] == 12.0
+
+
+def test_holes_are_part_of_the_polygon_and_those_not_listed_are_counted() -> None:
+    hole = ((2.0, 1.0), (3.0, 1.0), (3.0, 2.0))
+    one = dataclasses.replace(spot("cancer", TRIANGLE), holes_level0=(hole,))
+    data = hotspots_to_geojson(dataclasses.replace(result(one), hotspot_total=131))
+    (feature,) = data["features"]
+    assert feature["geometry"]["coordinates"][1] == [[2, 1], [3, 1], [3, 2], [2, 1]]
+    assert (data["properties"]["listed"], data["properties"]["total"]) == (1, 131)
+
+
+def test_colours_go_by_malignancy_and_not_by_place() -> None:
+    spots = [spot(name, TRIANGLE) for name in ("invasive", "dcis", "benign", "strange")]
+    several = dataclasses.replace(
+        result(*spots),
+        classes=("invasive", "dcis", "benign"),
+        malignant=("invasive", "dcis"),
+    )
+    features = hotspots_to_geojson(several)["features"]
+    red, orange, blue, other = (f["properties"]["classification"]["color"] for f in features)
+    assert red == [220, 40, 40]
+    assert orange[0] > 200
+    assert max(blue[2], other[2]) > 200
 
 
 def test_a_ring_that_is_closed_is_not_closed_twice() -> None:
