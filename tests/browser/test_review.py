@@ -194,10 +194,12 @@ def test_one_slide_takes_few_keys_from_worklist_to_signature(tab: Tab, fake: Fak
     for key in ("ArrowDown", "Enter"):
         tab.page.keyboard.press(key)
     expect(tab.page.locator(".viewer-page:not(.loading) .hotspot")).to_have_count(2)
-    # e asks for the signature, 2 is the second diagnosis; a name is asked for the first time.
+    # e asks for the signature, 2 is the second diagnosis; a name is asked for the first time, and
+    # Enter goes on from it to the button.
     for key in ("n", "y", "n", "y", "e", "2"):
         tab.page.keyboard.press(key)
     tab.page.keyboard.type("A. Reader")
+    tab.page.keyboard.press("Enter")
     tab.page.keyboard.press("Enter")
     expect(tab.page.locator(".signed")).to_contain_text("cancer · signed by A. Reader")
     expect(tab.page.get_by_role("link", name="Back to the worklist").last).to_be_focused()

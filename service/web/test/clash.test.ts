@@ -10,6 +10,8 @@ const review = (changes: Partial<Review> = {}): Review => ({
   amends: null,
   model_calls: [],
   contradicts: [],
+  agreed_beyond: {},
+  runs: [],
   status: "draft",
   reviewer: "B",
   diagnosis: null,

@@ -102,6 +102,8 @@ describe("what was seen when", () => {
     amends: null,
     model_calls: [],
     contradicts: [],
+    agreed_beyond: {},
+    runs: [],
     ...changes,
   });
   // Newest first, as the service sends them.

@@ -38,6 +38,7 @@ function slide(name: string, scores: Record<string, number | JobStatus> = {}): S
       probabilities: typeof score === "number" ? { cancer: score } : {},
       error: null,
       finished_at: null,
+      newer_run: null,
     })),
     quality: null,
     review: null,

@@ -9,6 +9,22 @@ export function isFinal(status: JobStatus): boolean {
   return status === "SUCCEEDED" || status === "FAILED" || status === "CANCELLED";
 }
 
+/** "scored", or why nothing was: "no_tissue", "tissue_unclear", or what a later service says. */
+export type Outcome = string;
+
+/** A run that has no result: it waits, runs, failed or was stopped. */
+export interface RunBrief {
+  readonly job_id: string;
+  readonly model: string;
+  readonly status: JobStatus;
+  readonly progress: number;
+  readonly stage: string;
+  readonly error_kind: string | null;
+  readonly error: string | null;
+  readonly finished_at: string | null;
+}
+
+/** A pipeline's last success, which stands until there is a newer one; else its newest job. */
 export interface ResultSummary {
   readonly job_id: string;
   readonly pipeline: string;
@@ -16,11 +32,14 @@ export interface ResultSummary {
   readonly status: JobStatus;
   readonly progress: number;
   readonly stage: string;
-  readonly outcome: "scored" | "no_tissue" | null;
+  readonly outcome: Outcome | null;
   readonly probabilities: Readonly<Record<string, number>>;
   readonly classes: readonly string[];
   readonly error: string | null;
   readonly finished_at: string | null;
+  readonly warnings?: readonly string[];
+  /** A run after this result. */
+  readonly newer_run: RunBrief | null;
 }
 
 /** The newest version of a slide's review, as lists show it. */
@@ -139,7 +158,7 @@ export interface SlideResult {
   readonly model_digest: string;
   readonly classes: readonly string[];
   readonly probabilities: Readonly<Record<string, number>>;
-  readonly outcome: "scored" | "no_tissue";
+  readonly outcome: Outcome;
   readonly grid: Grid | null;
   readonly layers: readonly string[];
   readonly hotspots: readonly Hotspot[];

@@ -1,3 +1,5 @@
+import type { SlideResult } from "../api/types";
+
 /** What a reader decides about a slide, and how unsaved changes find their way onto newer versions. */
 
 export type Decision = "agree" | "disagree" | "unsure";
@@ -30,6 +32,18 @@ export interface ReviewContent {
   readonly reason: string;
   readonly blind: boolean;
   readonly hotspots: readonly HotspotDecision[];
+  /** For a signature: the jobs whose results were in sight. */
+  readonly shown_runs?: readonly string[];
+}
+
+/** The diagnosis of a slide that allows none; it needs a reason. */
+export const NOT_ASSESSABLE = "not assessable";
+
+/** A result that a signature stands on. */
+export interface SignedRun {
+  readonly pipeline: string;
+  readonly job_id: string;
+  readonly model: string;
 }
 
 export interface Review extends ReviewContent {
@@ -39,6 +53,10 @@ export interface Review extends ReviewContent {
   readonly amends: number | null;
   readonly model_calls: readonly ModelCall[];
   readonly contradicts: readonly string[];
+  /** Hotspots that were agreed with although the diagnosis says less, by class. */
+  readonly agreed_beyond: Readonly<Record<string, number>>;
+  /** The results that the signature stands on. */
+  readonly runs: readonly SignedRun[];
 }
 
 /** Changes that are not saved yet: single fields, and marks of hotspots by "job/index". */
@@ -86,6 +104,7 @@ export function applyPatch(review: ReviewContent, patch: ReviewPatch): ReviewCon
     else spots.set(key, spot);
   }
   const { status, reviewer, diagnosis, comment, reason, blind } = { ...review, ...patch.fields };
+  const shown_runs = patch.fields?.shown_runs;
   return {
     status,
     reviewer,
@@ -94,6 +113,7 @@ export function applyPatch(review: ReviewContent, patch: ReviewPatch): ReviewCon
     reason,
     blind,
     hotspots: [...spots.values()],
+    ...(shown_runs ? { shown_runs } : {}),
   };
 }
 
@@ -135,7 +155,7 @@ export function contradicted(
     readonly probabilities: Readonly<Record<string, number>>;
   }>,
 ): string[] {
-  if (diagnosis === null) return [];
+  if (diagnosis === null || diagnosis === NOT_ASSESSABLE) return [];
   const names: string[] = [];
   for (const { pipeline, probabilities } of results) {
     const best = Object.entries(probabilities).reduce<[string, number] | null>(
@@ -146,6 +166,31 @@ export function contradicted(
   }
   return names;
 }
+
+/**
+ * How many hotspots of which class the reader agreed with although the diagnosis says less. The
+ * classes of a result lie in order, the gravest last.
+ */
+export function agreedBeyond(
+  diagnosis: string | null,
+  decisions: readonly HotspotDecision[],
+  resultOf: (jobId: string) => Pick<SlideResult, "classes" | "hotspots"> | undefined,
+): Record<string, number> {
+  const found: Record<string, number> = {};
+  if (diagnosis === null) return found;
+  for (const { job_id, index, decision } of decisions) {
+    const result = resultOf(job_id);
+    const name = result?.hotspots[index]?.class_name;
+    if (decision !== "agree" || !result || name === undefined || name === diagnosis) continue;
+    const place = result.classes.indexOf(name);
+    if (place >= 0 && place <= result.classes.indexOf(diagnosis)) continue;
+    found[name] = (found[name] ?? 0) + 1;
+  }
+  return found;
+}
+
+/** Whether a text can be somebody's name: a digit alone was meant for the diagnosis. */
+export const isName = (text: string): boolean => /\p{L}/u.test(text);
 
 /** Unsaved changes as they were kept in the browser; whatever makes no sense is dropped. */
 export function parsePatch(text: string | null): ReviewPatch {

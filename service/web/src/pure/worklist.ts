@@ -1,4 +1,5 @@
-import type { Job, ResultSummary, Slide } from "../api/types";
+import type { Job, ResultSummary, RunBrief, Slide } from "../api/types";
+import { outcomeWords } from "./outcome";
 import { slideSuspicion, suspicion } from "./suspicion";
 
 /** What the worklist shows and in which order. */
@@ -17,7 +18,7 @@ export interface Order {
   readonly descending: boolean;
 }
 
-export type SlideState = "unscored" | "running" | "scored" | "failed";
+export type SlideState = "unscored" | "running" | "scored" | "failed" | "person";
 
 /** What a reader looks for: a state of the slide, of its quality, or of its review. */
 export type StateFilter = "all" | SlideState | "unsigned" | "draft" | "signed" | "poor";
@@ -32,20 +33,53 @@ export interface Filter {
 /** Whether a reader must not see yet what models and other readers say of a slide. */
 export type Hides = (slide: Slide) => boolean;
 
-/** One word for where a slide stands: work in progress first, then failures, then results. */
+/**
+ * One word for where a slide stands: work in progress first, then failures, then what was not
+ * scored and needs a person, then results. A result that exists is not hidden by a later run.
+ */
 export function slideState(slide: Slide): SlideState {
   const states = slide.results.map((result) => result.status);
-  if (states.some((s) => s === "QUEUED" || s === "RUNNING")) return "running";
+  const runs = slide.results.map((result) => result.newer_run?.status);
+  if ([...states, ...runs].some((s) => s === "QUEUED" || s === "RUNNING")) return "running";
   if (states.some((s) => s === "FAILED")) return "failed";
+  if (needsPerson(slide)) return "person";
   return states.some((s) => s === "SUCCEEDED") ? "scored" : "unscored";
 }
 
+/** Whether a pipeline looked at the slide and scored nothing. */
+export const needsPerson = (slide: Slide): boolean =>
+  slide.results.some((result) => outcomeWords(result.outcome) !== null);
+
+/** What to say of a run that came after a result that stands; null where there is none. */
+export function rerunText(run: RunBrief | null): string | null {
+  if (!run) return null;
+  const share = Math.round(run.progress * 100);
+  const words = {
+    QUEUED: "re-run waiting",
+    RUNNING: `re-run ${share} %`,
+    FAILED: "re-run failed",
+    CANCELLED: "re-run stopped",
+    SUCCEEDED: null,
+  };
+  return words[run.status];
+}
+
 const STATE_RANK: Readonly<Record<SlideState, number>> = {
-  failed: 3,
+  failed: 4,
+  person: 3,
   running: 2,
   scored: 1,
   unscored: 0,
 };
+
+/** Slides that nothing scored stand together: after all that have a score, before the rest. */
+function group(slide: Slide, key: SortKey): number {
+  const results = key.startsWith("p:")
+    ? slide.results.filter((r) => r.pipeline === key.slice(2))
+    : slide.results;
+  const isScore = key === "suspicion" || key.startsWith("p:");
+  return isScore && results.some((r) => outcomeWords(r.outcome) !== null) ? 0 : 1;
+}
 
 function sortValue(slide: Slide, key: SortKey, isHidden: Hides): number | string | null {
   if ((key === "suspicion" || key.startsWith("p:")) && isHidden(slide)) return null;
@@ -86,6 +120,8 @@ export function sortSlides(
   keyed.sort((a, b) => {
     if (a.value === null || b.value === null) {
       if (a.value !== b.value) return a.value === null ? 1 : -1;
+      const apart = group(a.slide, order.key) - group(b.slide, order.key);
+      if (apart !== 0) return apart;
     } else if (a.value !== b.value) {
       return a.value < b.value ? -sign : sign;
     }
@@ -117,6 +153,12 @@ function isInState(slide: Slide, state: StateFilter): boolean {
       return slide.review?.status === state;
     case "poor":
       return slide.quality?.flagged ?? false;
+    case "person":
+      return needsPerson(slide);
+    case "failed":
+      return (
+        slideState(slide) === state || slide.results.some((r) => r.newer_run?.status === "FAILED")
+      );
     default:
       return slideState(slide) === state;
   }
@@ -142,9 +184,23 @@ export function visibleRows(
   return [Math.min(first, count), Math.max(last, Math.min(first, count))];
 }
 
-/** The slide as it looks with this job as its pipeline's newest. */
+/** The slide as it looks with this job as its pipeline's newest: a result that exists stands. */
 export function withJob(slide: Slide, job: Job): Slide {
   const before = slide.results.find((result) => result.pipeline === job.pipeline);
+  const others = slide.results.filter((other) => other.pipeline !== job.pipeline);
+  if (before?.status === "SUCCEEDED" && job.status !== "SUCCEEDED") {
+    const newer_run: RunBrief = {
+      job_id: job.id,
+      model: job.model,
+      status: job.status,
+      progress: job.progress,
+      stage: job.stage,
+      error_kind: job.error_kind,
+      error: job.error,
+      finished_at: job.finished_at,
+    };
+    return { ...slide, results: [...others, { ...before, newer_run }] };
+  }
   const result: ResultSummary = {
     job_id: job.id,
     pipeline: job.pipeline,
@@ -157,7 +213,7 @@ export function withJob(slide: Slide, job: Job): Slide {
     classes: before?.classes ?? [],
     error: job.error,
     finished_at: job.finished_at,
+    newer_run: null,
   };
-  const others = slide.results.filter((other) => other.pipeline !== job.pipeline);
   return { ...slide, results: [...others, result] };
 }

@@ -1,6 +1,7 @@
 import type { Hotspot, SlideResult } from "../api/types";
 import type { TileLayout } from "../pure/dzi";
 import { pipelineTitle } from "../pure/format";
+import { outcomeWords } from "../pure/outcome";
 import type { Decision, HotspotDecision } from "../pure/review";
 import { areaText } from "../pure/scale";
 import { fill, h, setText } from "../ui/dom";
@@ -100,7 +101,9 @@ export class HotspotList {
         h(
           "p",
           { class: "quiet" },
-          `The ${pipelineTitle(result.pipeline).toLowerCase()} pipeline found no area of high score.`,
+          outcomeWords(result.outcome) === null
+            ? `The ${pipelineTitle(result.pipeline).toLowerCase()} pipeline found no area of high score.`
+            : "Nothing was scored on this slide, so there are no hotspots to look at.",
         ),
       );
       return;

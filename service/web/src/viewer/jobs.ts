@@ -3,8 +3,10 @@ import {
   cancelJob,
   followJob,
   getResult,
+  isPassing,
   listJobs,
   messageOf,
+  pause,
   setMpp,
   startJob,
 } from "../api/client";
@@ -23,6 +25,8 @@ export interface JobEvents {
   readonly mpp: (mpp: number) => void;
 }
 
+const LOOK_MS = 5000;
+
 /** The jobs of one slide: started, watched, stopped; their results fetched when they are there. */
 export class SlideJobs {
   readonly #state: ViewerState;
@@ -37,19 +41,52 @@ export class SlideJobs {
 
   async load(): Promise<void> {
     const { jobs, slide } = this.#state;
-    const { items } = await listJobs(`slide_id=${slide.id}`);
+    const { items } = await listJobs(`slide_id=${slide.id}&limit=1000`);
     // Newest first: the first of each pipeline counts.
     for (const job of items) if (!jobs.has(job.pipeline)) jobs.set(job.pipeline, job);
     this.#state.finished = items.filter((job) => job.status === "SUCCEEDED");
     this.#events.moved();
-    const waiting: Promise<void>[] = [];
+    const { finished, signedRuns } = this.#state;
+    const wanted = new Set(finished.filter((job) => signedRuns?.has(job.id)));
     for (const [pipeline, job] of jobs) {
       if (!isFinal(job.status)) this.#follow(job);
       // The last result stays in sight while a newer job runs or after it failed.
-      const done = this.#state.finished.find((j) => j.pipeline === pipeline);
-      if (done) waiting.push(this.#loadResult(done));
+      const done = finished.find((j) => j.pipeline === pipeline);
+      if (done) wanted.add(done);
     }
-    await Promise.all(waiting);
+    await Promise.all([...wanted].map((job) => this.#loadResult(job)));
+  }
+
+  /** Runs that somebody else starts are heard of as well: nobody signs beside a newer result. */
+  async watch(): Promise<void> {
+    while (!this.#signal.aborted) {
+      await pause(LOOK_MS, this.#signal);
+      if (this.#signal.aborted) return;
+      try {
+        await this.look();
+      } catch (error) {
+        if (!isPassing(error)) throw error;
+      }
+    }
+  }
+
+  /** Hear of runs that came since. */
+  async look(): Promise<void> {
+    const { jobs, finished, slide } = this.#state;
+    const { items } = await listJobs(`slide_id=${slide.id}&limit=20`);
+    const seen = new Set<string>();
+    for (const job of items) {
+      if (seen.has(job.pipeline)) continue;
+      seen.add(job.pipeline);
+      if (jobs.get(job.pipeline)?.id === job.id) continue;
+      jobs.set(job.pipeline, job);
+      if (!isFinal(job.status)) this.#follow(job);
+      else if (job.status === "SUCCEEDED" && !finished.some(({ id }) => id === job.id)) {
+        this.#state.finished = [job, ...this.#state.finished];
+        await this.#loadResult(job);
+      }
+      this.#events.moved();
+    }
   }
 
   async start(pipeline: string, model: string | null = null): Promise<void> {

@@ -10,6 +10,7 @@ import { fill, h, perFrame, setText } from "../ui/dom";
 import { toast } from "../ui/notice";
 import { firstChoice, fitChoice, type LayerChoice } from "./choice";
 import { HeatControls } from "./controls";
+import { EarlierDecisions } from "./earlier";
 import { Frame } from "./frame";
 import { HotspotList } from "./hotspots";
 import { SlideJobs } from "./jobs";
@@ -20,8 +21,10 @@ import { Presence } from "./presence";
 import { showResults } from "./results";
 import { ReviewPanel } from "./reviewpanel";
 import { ReviewStore } from "./reviewstore";
+import { SignedRuns } from "./signedruns";
 import { Stage } from "./stage";
 import {
+  diagnoses,
   firstState,
   hotspotResult,
   type Mode,
@@ -45,6 +48,8 @@ export class ViewerPage {
   readonly #stage: Stage;
   readonly #frame: Frame;
   readonly #results = h("div", { class: "results" });
+  readonly #signedRuns: SignedRuns;
+  readonly #earlier: EarlierDecisions;
   readonly #reading = h("span", { class: "reading" });
   readonly #hotspots: HotspotList;
   readonly #walk: HotspotWalk;
@@ -91,17 +96,33 @@ export class ViewerPage {
     this.#walk = new HotspotWalk(this.#state, this.#stage, this.#hotspots, this.#marks, () =>
       this.#showHotspots(),
     );
+    this.#signedRuns = new SignedRuns(this.#state, {
+      read: (jobId) => this.#jobs.read(jobId),
+      choose: (view, choice) => this.#choose(view, choice),
+      compare: () => {
+        this.#touched = true;
+        this.#setMode("side");
+      },
+      changed: () => {
+        this.#showAll();
+        this.#reviewPanel.show();
+      },
+    });
+    this.#earlier = new EarlierDecisions(this.#state, this.#review, {
+      read: (jobId) => this.#jobs.read(jobId),
+      showRun: (jobId) => void this.#chooseResult(jobId),
+    });
     this.#reviewPanel = this.#makeReviewPanel();
     this.#presence = new Presence(slide.id, this.#stop.signal);
     this.#frame = new Frame({
       slide,
       stage: this.#stage.element,
       toolbar: this.#annotations.tools(viewerToolbar(() => this.#stage.pane)),
-      results: this.#results,
+      results: h("div", {}, this.#signedRuns.banner, this.#results),
       heatmap: this.#controls.element,
       tissue: this.#controls.tissueControls(),
       presence: this.#presence.element,
-      hotspots: this.#hotspots.element,
+      hotspots: h("div", {}, this.#earlier.element, this.#hotspots.element),
       annotations: this.#annotations.panel,
       review: this.#reviewPanel.element,
       reading: this.#reading,
@@ -124,6 +145,7 @@ export class ViewerPage {
     void this.#annotations.run();
     // The models name the pipelines, by which results are put in order.
     const known = this.#loadModels().then(() => this.#jobs.load());
+    void known.then(() => this.#jobs.watch());
     const all = Promise.all([known, this.#loadLayout(), this.#loadTissue()]);
     // The results are not kept waiting for what only adorns them.
     const soon = Promise.race([all, known.then(() => pause(PATIENCE_MS, this.#stop.signal))]);
@@ -159,7 +181,8 @@ export class ViewerPage {
     return new ReviewPanel({
       store: this.#review,
       results: () => newestResults(this.#state),
-      classes: () => this.#classes(),
+      resultOf: (jobId) => this.#state.results.get(jobId),
+      classes: () => diagnoses(this.#state),
       isHidden: () => this.#state.hidden,
       blind: isBlind,
       setBlind: (on) => {
@@ -238,6 +261,7 @@ export class ViewerPage {
   }
 
   #showResults(): void {
+    this.#signedRuns.showBanner();
     showResults(this.#results, this.#state, {
       start: (pipeline, model) => void this.#jobs.start(pipeline, model),
       cancel: (job) => void this.#jobs.cancel(job),
@@ -260,17 +284,12 @@ export class ViewerPage {
     }
     this.#reviewPanel.show();
     this.#showDecisions();
+    void this.#signedRuns.follow(this.#review.saved);
   }
 
   #showDecisions(): void {
+    this.#earlier.show();
     this.#hotspots.showRecords(this.#marks.of, this.#marks.locked);
-  }
-
-  #classes(): readonly string[] {
-    const scored = newestResults(this.#state).flatMap((r) => Object.keys(r.probabilities));
-    const known = scored.length > 0 ? scored : this.#state.models.flatMap((m) => m.classes);
-    // A patch may be background; a slide is never that.
-    return [...new Set(known)].filter((name) => name !== "background");
   }
 
   #showHotspots(): void {

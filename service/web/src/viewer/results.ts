@@ -1,5 +1,7 @@
 import type { Job, SlideResult } from "../api/types";
+import { failureWords } from "../pure/failure";
 import { kindTitle, percent, pipelineTitle, seconds } from "../pure/format";
+import { outcomeWords } from "../pure/outcome";
 import { suspiciousClass } from "../pure/suspicion";
 import { blindByRule } from "../reader";
 import { fill, h } from "../ui/dom";
@@ -56,33 +58,33 @@ export function showResults(host: HTMLElement, state: ViewerState, actions: Resu
 function body(name: string, state: ViewerState, actions: ResultActions): HTMLElement[] {
   const job = state.jobs.get(name);
   const result = newestResults(state).find(({ pipeline }) => pipeline === name);
-  const again = (label: string) =>
+  // The same model again: another one might succeed where nobody asked it.
+  const again = (label: string, model: string | null = null) =>
     h(
       "button",
       {
         class: "button",
         disabled: state.modelled !== null && !state.modelled.has(name),
-        onclick: () => actions.start(name, null),
+        onclick: () => actions.start(name, model),
       },
       icon("play", 15),
       label,
     );
-  if (job && (job.status === "QUEUED" || job.status === "RUNNING")) return [running(job, actions)];
+  // A result stands, whatever becomes of a later run; the run is told beside it.
+  const shown = result ? scored(result, state) : [];
+  if (job && (job.status === "QUEUED" || job.status === "RUNNING")) {
+    return [...shown, running(job, actions, result !== undefined)];
+  }
   if (job?.status === "FAILED") {
-    return [
-      h(
-        "p",
-        { class: "failure", role: "alert" },
-        icon("alert", 16),
-        job.error ?? "The job failed.",
-      ),
-      again("Try again"),
-    ];
+    return [...shown, failure(job, result !== undefined), again("Try again", job.model)];
   }
   if (job?.status === "CANCELLED") {
-    return [h("p", { class: "quiet" }, "Stopped before it was done."), again("Score again")];
+    const text = result
+      ? "A re-run was stopped before it was done."
+      : "Stopped before it was done.";
+    return [...shown, h("p", { class: "quiet rerun" }, text), again("Score again", job.model)];
   }
-  if (result) return [...scored(result), ...otherModels(name, result, state, actions)];
+  if (result) return [...shown, ...otherModels(name, result, state, actions)];
   if (job?.status === "SUCCEEDED") return [h("p", { class: "quiet" }, "Loading the result…")];
   if (state.modelled !== null && !state.modelled.has(name)) {
     return [h("p", { class: "quiet" }, "No model for this pipeline is installed.")];
@@ -116,7 +118,24 @@ function otherModels(
   ];
 }
 
-function running(job: Job, actions: ResultActions): HTMLElement {
+/** What a reader can do about a failure; where it broke is for whoever runs the service. */
+function failure(job: Job, isRerun: boolean): HTMLElement {
+  const { text, details } = failureWords(job.error_kind, job.error);
+  return h(
+    "div",
+    { class: "failure", role: "alert" },
+    icon("alert", 16),
+    h(
+      "div",
+      {},
+      h("p", {}, `${isRerun ? "A re-run failed: " : ""}${text}`),
+      details !== "" &&
+        h("details", {}, h("summary", {}, "Details"), h("p", { class: "mono" }, details)),
+    ),
+  );
+}
+
+function running(job: Job, actions: ResultActions, isRerun: boolean): HTMLElement {
   const waiting = job.status === "QUEUED";
   const share = Math.round(job.progress * 100);
   return h(
@@ -133,7 +152,8 @@ function running(job: Job, actions: ResultActions): HTMLElement {
       h(
         "span",
         { class: "quiet" },
-        waiting ? "Waiting for a worker" : `${job.stage || "Running"} · ${share} %`,
+        (isRerun ? "Re-run: " : "") +
+          (waiting ? "Waiting for a worker" : `${job.stage || "Running"} · ${share} %`),
       ),
       h(
         "button",
@@ -149,20 +169,19 @@ function running(job: Job, actions: ResultActions): HTMLElement {
   );
 }
 
-function scored(result: SlideResult): HTMLElement[] {
+function scored(result: SlideResult, state: ViewerState): HTMLElement[] {
   const parts: HTMLElement[] = [];
-  if (result.outcome === "no_tissue") {
-    parts.push(
-      h(
-        "p",
-        { class: "notice-line" },
-        "No tissue was found on this slide, so it has no probability.",
-      ),
-    );
+  const words = outcomeWords(result.outcome);
+  if (words) {
+    parts.push(h("p", { class: "warning outcome" }, icon("alert", 15), words.sentence));
   } else {
     parts.push(bars(result));
   }
-  for (const warning of result.warnings) {
+  if (state.signedRuns?.has(result.job_id)) {
+    parts.push(h("p", { class: "quiet" }, "The run that was signed."));
+  }
+  const told = words ? result.warnings.filter((text) => text !== words.sentence) : result.warnings;
+  for (const warning of told) {
     parts.push(h("p", { class: "warning" }, icon("alert", 15), warning));
   }
   if (result.damaged.length > 0) {

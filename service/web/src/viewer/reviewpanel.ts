@@ -1,20 +1,20 @@
 import type { SlideResult } from "../api/types";
-import { pipelineTitle } from "../pure/format";
-import { contradicted, type Review } from "../pure/review";
-import { blindByRule, commit, hasCommitted, readerName, rememberName } from "../reader";
-import { neighbours } from "../sequence";
+import { agreedBeyond, contradicted, type Review } from "../pure/review";
+import { blindByRule, commit, hasCommitted, identity, readerName, rememberName } from "../reader";
 import { openDialog } from "../ui/dialog";
 import { fill, h, setText } from "../ui/dom";
-import { icon } from "../ui/icons";
 import { toast } from "../ui/notice";
 import { RefusalNotice, sentence } from "../ui/refusal";
 import { showHistory } from "./history";
 import type { ReviewStore } from "./reviewstore";
 import { diagnosisChoice, signatureKeys, signatureParts } from "./signature";
+import { signedParts } from "./signed";
 
 export interface ReviewPanelOptions {
   readonly store: ReviewStore;
-  readonly results: () => Iterable<SlideResult>;
+  /** The results that are shown: a signature stands on these. */
+  readonly results: () => readonly SlideResult[];
+  readonly resultOf: (jobId: string) => SlideResult | undefined;
   /** Classes to choose a diagnosis from. */
   readonly classes: () => readonly string[];
   /** Whether the model's answer is hidden now. */
@@ -52,6 +52,7 @@ export class ReviewPanel {
       autocomplete: "name",
       maxlength: 200,
       value: readerName(),
+      readonly: identity() !== null,
       onchange: () => rememberName(this.#name.value.trim()),
     });
     this.#comment = h("textarea", {
@@ -253,30 +254,7 @@ export class ReviewPanel {
     // Filled once: the link to the next slide may have the focus.
     if (this.#signed.dataset["version"] === String(saved.version)) return;
     this.#signed.dataset["version"] = String(saved.version);
-    const when = saved.saved_at ? new Date(saved.saved_at).toLocaleString() : "";
-    fill(
-      this.#signed,
-      h(
-        "p",
-        {},
-        icon("check", 16),
-        h("strong", {}, saved.diagnosis ?? ""),
-        ` · ${saved.amends === null ? "signed" : "amended"} by ${saved.reviewer}`,
-      ),
-      h("p", { class: "quiet" }, `${when}${saved.blind ? " · blind first read" : ""}`),
-      saved.contradicts.length > 0 &&
-        h(
-          "p",
-          {},
-          `Contradicts ${saved.contradicts.map(pipelineTitle).join(" and ")}: ${saved.reason}`,
-        ),
-      saved.contradicts.length === 0 &&
-        saved.reason !== "" &&
-        h("p", {}, `Reason: ${saved.reason}`),
-      saved.comment !== "" && h("p", {}, saved.comment),
-      h("a", { href: `#/slides/${saved.slide_id}/report` }, "Report to print"),
-      nextLink(saved.slide_id),
-    );
+    fill(this.#signed, signedParts(saved));
   }
 
   /** The signature: diagnosis, name, and the reason where one is due. */
@@ -291,10 +269,16 @@ export class ReviewPanel {
       return;
     }
     const chosen = this.#amending ? this.#amended : store.current.diagnosis;
-    const parts = signatureParts(this.#classes(chosen), chosen, this.#name.value, this.#amending);
+    const signer = { name: this.#name.value, locked: identity() !== null };
+    const parts = signatureParts(this.#classes(chosen), chosen, signer, this.#amending);
+    const { results, resultOf } = this.#options;
     const update = () => {
-      const against = contradicted(parts.diagnosis(), this.#options.results());
-      parts.require(against, this.#amending);
+      const diagnosis = parts.diagnosis();
+      parts.require({
+        against: contradicted(diagnosis, results()),
+        beyond: agreedBeyond(diagnosis, store.current.hotspots, resultOf),
+        amending: this.#amending,
+      });
     };
     const form = h(
       "form",
@@ -366,6 +350,7 @@ export class ReviewPanel {
         diagnosis,
         reason: reason.trim(),
         comment: this.#comment.value,
+        shown_runs: this.#options.results().map((result) => result.job_id),
         ...(hasCommitted(store.saved.slide_id, store.saved) ? {} : { blind: false }),
       },
     });
@@ -382,15 +367,4 @@ export class ReviewPanel {
     const look = store.refusal === "other" ? "" : " Close this, look again, then sign.";
     setText(failure, why + look);
   }
-}
-
-/** To the next slide of the worklist, or back to it after the last. */
-function nextLink(slideId: string): HTMLElement {
-  const next = neighbours(slideId)?.next;
-  return h(
-    "a",
-    { class: "button primary next-slide", href: next ? `#/slides/${next}` : "#/" },
-    next ? "Next slide" : "Back to the worklist",
-    icon("next", 15),
-  );
 }

@@ -281,6 +281,8 @@ function emptyReview(slideId: string): Review {
     amends: null,
     model_calls: [],
     contradicts: [],
+    agreed_beyond: {},
+    runs: [],
     status: "draft",
     reviewer: "",
     diagnosis: null,

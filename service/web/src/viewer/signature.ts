@@ -1,5 +1,6 @@
 import { pipelineTitle } from "../pure/format";
-import { fill, h } from "../ui/dom";
+import { isName, NOT_ASSESSABLE } from "../pure/review";
+import { fill, h, setText } from "../ui/dom";
 import { icon } from "../ui/icons";
 
 /** The fields of a signature. */
@@ -9,15 +10,31 @@ export interface SignatureParts {
   readonly reason: HTMLTextAreaElement;
   readonly failure: HTMLElement;
   readonly diagnosis: () => string | null;
-  readonly require: (against: readonly string[], amending: boolean) => void;
+  /** Say what differs from the chosen diagnosis; whatever does needs a reason. */
+  readonly require: (differs: Differences) => void;
   /** Where the reader has to go on: the first field that is empty, else the button. */
   readonly focusNext: () => void;
+}
+
+/** Why a signature needs a reason. */
+export interface Differences {
+  /** Pipelines that call the slide something else. */
+  readonly against: readonly string[];
+  /** Hotspots that were agreed with although the diagnosis says less, by class. */
+  readonly beyond: Readonly<Record<string, number>>;
+  readonly amending: boolean;
+}
+
+export interface Signer {
+  readonly name: string;
+  /** The name is that of the session and cannot be changed here. */
+  readonly locked: boolean;
 }
 
 export function signatureParts(
   classes: readonly string[],
   chosen: string | null,
-  reviewer: string,
+  signer: Signer,
   amending: boolean,
 ): SignatureParts {
   const diagnoses = diagnosisChoice(classes, chosen);
@@ -26,37 +43,52 @@ export function signatureParts(
     id: "sign-name",
     required: true,
     maxlength: 200,
-    value: reviewer,
+    autocomplete: "name",
+    readonly: signer.locked,
+    value: signer.name,
+    oninput: () => name.setCustomValidity(nameProblem(name.value)),
+    onkeydown: (event: Event) => {
+      // A name is typed and gone on from; only the button, or Enter on it, signs.
+      const { key, ctrlKey, metaKey } = event as KeyboardEvent;
+      if (key !== "Enter" || ctrlKey || metaKey) return;
+      event.preventDefault();
+      if (name.reportValidity()) focusNext();
+    },
   });
+  name.setCustomValidity(nameProblem(signer.name));
   const reason = h("textarea", { id: "sign-reason", rows: 3, maxlength: 4000 });
-  const reasonLabel = amending ? "Reason for the amendment" : "Reason";
-  const reasonField = h("div", {}, h("label", { for: "sign-reason" }, reasonLabel), reason);
+  const reasonLabel = h("label", { for: "sign-reason" }, "");
+  const reasonField = h("div", {}, reasonLabel, reason);
   const warning = h("p", { class: "warning", hidden: true });
   const failure = h("p", { class: "failure", role: "alert", hidden: true });
   const button = h("button", { type: "submit", class: "button primary" }, "Sign");
+  const focusNext = () => {
+    if (diagnoses.value() === null) diagnoses.focus();
+    else if (!isName(name.value)) name.focus();
+    else if (reason.required && reason.value === "") reason.focus();
+    else button.focus();
+  };
   return {
     name,
     reason,
     failure,
     diagnosis: diagnoses.value,
-    require: (against, amended) => {
-      const needed = against.length > 0 || amended;
+    require: (differs) => {
+      const words = differenceWords(differs);
+      const isUnfit = diagnoses.value() === NOT_ASSESSABLE;
+      const needed = words !== "" || differs.amending || isUnfit;
       reason.required = needed;
       reasonField.hidden = !needed;
-      warning.hidden = against.length === 0;
-      const names = against.map((p) => pipelineTitle(p).toLowerCase()).join(" and ");
-      fill(warning, icon("alert", 15), `This contradicts ${names}.`);
+      setText(reasonLabel, reasonTitle(amending, isUnfit));
+      warning.hidden = words === "";
+      fill(warning, icon("alert", 15), words);
     },
-    focusNext: () => {
-      if (diagnoses.value() === null) diagnoses.focus();
-      else if (name.value === "") name.focus();
-      else if (reason.required && reason.value === "") reason.focus();
-      else button.focus();
-    },
+    focusNext,
     elements: [
       diagnoses.element,
       warning,
       h("div", {}, h("label", { for: "sign-name" }, "Reviewer"), name),
+      signer.locked && h("p", { class: "quiet" }, "You sign as the reader who is signed in."),
       reasonField,
       failure,
       h(
@@ -65,8 +97,26 @@ export function signatureParts(
         h("span", { class: "keys" }, h("kbd", {}, "Ctrl Enter"), " signs"),
         button,
       ),
-    ],
+    ].filter((part) => part instanceof HTMLElement),
   };
+}
+
+const nameProblem = (name: string): string =>
+  name === "" || isName(name) ? "" : "A name has letters. Digits choose the diagnosis above.";
+
+function reasonTitle(amending: boolean, isUnfit: boolean): string {
+  if (amending) return "Reason for the amendment";
+  return isUnfit ? "Reason why the slide is not assessable" : "Reason";
+}
+
+function differenceWords({ against, beyond }: Differences): string {
+  const names = against.map((p) => pipelineTitle(p).toLowerCase()).join(" and ");
+  const spots = Object.entries(beyond)
+    .map(([name, count]) => `${count} ${name} hotspot${count === 1 ? "" : "s"}`)
+    .join(" and ");
+  return [names && `This contradicts ${names}.`, spots && `You agreed with ${spots}.`]
+    .filter(Boolean)
+    .join(" ");
 }
 
 export interface DiagnosisChoice {
@@ -104,7 +154,7 @@ export function diagnosisChoice(
   };
 }
 
-/** Digits choose a diagnosis wherever nothing is typed; Ctrl Enter sends from every field. */
+/** Digits choose a diagnosis wherever no text is typed; Ctrl Enter sends from every field. */
 export function signatureKeys(form: HTMLFormElement, chosen: () => void): void {
   form.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
@@ -113,7 +163,10 @@ export function signatureKeys(form: HTMLFormElement, chosen: () => void): void {
       return;
     }
     const target = event.target as HTMLElement;
-    if (target.matches("textarea, input[type=text]")) return;
+    // No name begins with a digit: in a field without one, it is meant for the diagnosis.
+    const isFresh = target.matches("input[type=text]") && (target as HTMLInputElement).value === "";
+    const isLocked = target.matches("input[readonly]");
+    if (target.matches("textarea, input[type=text]") && !isFresh && !isLocked) return;
     const radio =
       form.querySelectorAll<HTMLInputElement>("input[name=diagnosis]")[Number(event.key) - 1];
     if (!radio) return;

@@ -1,4 +1,5 @@
 import type { Job, Model, Slide, SlideResult } from "../api/types";
+import { NOT_ASSESSABLE } from "../pure/review";
 import { pipelineNames } from "../pure/worklist";
 import { loadSettings, type Settings } from "../settings";
 import { fitChoice, type LayerChoice } from "./choice";
@@ -20,6 +21,10 @@ export interface ViewerState {
   readonly jobs: Map<string, Job>;
   /** Every job of the slide that has a result, newest first. */
   finished: Job[];
+  /** The jobs that the signature stands on, which are shown; null while the slide is not signed. */
+  signedRuns: ReadonlySet<string> | null;
+  /** The reader looks at what came after the signature. */
+  newer: boolean;
   /** Results that were read, by job. */
   readonly results: Map<string, SlideResult>;
   tissue: TissueLayer[];
@@ -34,13 +39,38 @@ export interface ViewerState {
   hidden: boolean;
 }
 
-/** The newest result of each pipeline that is here, in the pipelines' order. */
+/**
+ * The result of each pipeline that counts and is here, in the pipelines' order: the newest, or on a
+ * signed slide the one that was signed.
+ */
 export function newestResults(state: ViewerState): SlideResult[] {
+  const signed = state.newer ? null : state.signedRuns;
   return state.pipelines.flatMap((name) => {
-    const job = state.finished.find((j) => j.pipeline === name && state.results.has(j.id));
+    const job = state.finished.find(
+      (j) => j.pipeline === name && state.results.has(j.id) && (!signed || signed.has(j.id)),
+    );
     const result = job && state.results.get(job.id);
     return result ? [result] : [];
   });
+}
+
+/** What a slide may be signed as. */
+export function diagnoses(state: ViewerState): string[] {
+  // Also where nothing was scored: of the models that looked, and not of all that there are.
+  const scored = newestResults(state).flatMap((result) => result.classes);
+  const known = scored.length > 0 ? scored : state.models.flatMap((model) => model.classes);
+  // A patch may be background; a slide is never that.
+  const classes = [...new Set(known)].filter((name) => name !== "background");
+  return [...classes, NOT_ASSESSABLE];
+}
+
+/** The newest run of each pipeline that came after the signature. */
+export function runsSinceSigned(state: ViewerState): Job[] {
+  const { signedRuns, finished } = state;
+  if (!signedRuns) return [];
+  const newest = new Map<string, Job>();
+  for (const job of finished) if (!newest.has(job.pipeline)) newest.set(job.pipeline, job);
+  return [...newest.values()].filter((job) => !signedRuns.has(job.id));
 }
 
 /** The active view's choice with its next pipeline, kind or class; null where it shows no map. */
@@ -84,6 +114,8 @@ export function firstState(slide: Slide): ViewerState {
     modelled: null,
     jobs: new Map(),
     finished: [],
+    signedRuns: null,
+    newer: false,
     tissue: [],
     results: new Map(),
     mode: "single",

@@ -1,9 +1,10 @@
 import { thumbnailUrl } from "../api/client";
 import type { ResultSummary, Slide } from "../api/types";
 import { ago, bytes, mppText, percent, pixels } from "../pure/format";
+import { outcomeWords } from "../pure/outcome";
 import { shareText, troubles } from "../pure/quality";
 import { suspicion, suspiciousClass } from "../pure/suspicion";
-import { slideState } from "../pure/worklist";
+import { rerunText, slideState } from "../pure/worklist";
 import { h } from "../ui/dom";
 import { icon } from "../ui/icons";
 
@@ -140,15 +141,17 @@ function scoreOf(result: ResultSummary | undefined, hidden: boolean): HTMLElemen
     return h("span", { class: "failed", title: result.error }, "failed");
   }
   if (result.status === "CANCELLED") return h("span", { class: "quiet" }, "stopped");
-  if (result.outcome === "no_tissue") return h("span", { class: "quiet" }, "no tissue");
+  const words = outcomeWords(result.outcome);
+  if (words) return h("span", { class: "quiet" }, words.title.toLowerCase());
   const value = suspicion(result);
   if (value === null) return "–";
   if (hidden) return hiddenText();
+  const rerun = rerunText(result.newer_run);
   return h(
     "div",
     { class: "score-value", title: result.model },
     h("span", {}, percent(value)),
-    h("span", { class: "quiet" }, suspiciousClass(result.classes)),
+    h("span", { class: "quiet" }, rerun ?? suspiciousClass(result.classes)),
   );
 }
 
@@ -170,16 +173,26 @@ const STATES = {
   running: "In progress",
   scored: "Scored",
   failed: "Failed",
+  person: "Needs a person",
 } as const;
 
 function stateOf(slide: Slide, refusal: string | null): HTMLElement {
   const state = slideState(slide);
   const failed = slide.results.find((result) => result.status === "FAILED");
-  const running = slide.results.find((result) => result.status === "RUNNING");
+  const runs = slide.results.flatMap((result) => result.newer_run ?? []);
+  const running = [...slide.results, ...runs].find(({ status }) => status === "RUNNING");
+  const rerun = runs.map(rerunText).find((text) => text !== null);
+  const unscored = slide.results.map((r) => outcomeWords(r.outcome)).find((words) => words);
   // The row says which slide it is; the reason need not say it again.
   const short = (text: string | null | undefined) => text?.replace(`${slide.name}: `, "");
-  const reasons = { failed: short(failed?.error), running: running?.stage, unscored: null };
-  const detail = short(refusal) ?? (state === "scored" ? null : reasons[state]);
+  const reasons = {
+    failed: short(failed?.error),
+    running: running?.stage,
+    person: [unscored?.title.toLowerCase(), rerun].filter(Boolean).join(" · "),
+    scored: rerun,
+    unscored: null,
+  };
+  const detail = short(refusal) ?? reasons[state];
   return h(
     "div",
     { class: `state ${refusal ? "failed" : state}` },

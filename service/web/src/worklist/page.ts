@@ -3,6 +3,7 @@ import type { Batch, Slide } from "../api/types";
 import type { Place } from "../place";
 import {
   filterSlides,
+  needsPerson,
   type Order,
   pipelineNames,
   type StateFilter,
@@ -38,6 +39,7 @@ const STATES: readonly (readonly [StateFilter, string])[] = [
   ["unscored", "Not scored"],
   ["running", "In progress"],
   ["failed", "Failed"],
+  ["person", "Needs a person"],
   ["poor", "Poor quality"],
 ];
 
@@ -251,12 +253,7 @@ class WorklistPage {
       isHidden(id, review),
     );
     this.#shown = shown;
-    setText(
-      this.#count,
-      shown.length === all.length
-        ? `${all.length} slides`
-        : `${shown.length} of ${all.length} slides`,
-    );
+    setText(this.#count, countText(shown, all));
     if (shown.length === 0) {
       fill(this.#body, this.#noMatch());
       return;
@@ -381,6 +378,16 @@ class WorklistPage {
     } else return;
     event.preventDefault();
   }
+}
+
+function countText(shown: readonly Slide[], all: readonly Slide[]): string {
+  const slides =
+    shown.length === all.length
+      ? `${all.length} slides`
+      : `${shown.length} of ${all.length} slides`;
+  const persons = shown.filter(needsPerson).length;
+  if (persons === 0) return slides;
+  return `${slides} · ${persons} ${persons === 1 ? "needs" : "need"} a person`;
 }
 
 function warning(error: ApiError): string {
