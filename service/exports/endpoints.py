@@ -1,6 +1,5 @@
 """Downloads for other programs: OME-Zarr, DICOM, Parquet, and a report on paper."""
 
-from pathlib import PurePosixPath
 from urllib.parse import quote
 
 from fastapi import APIRouter, Response
@@ -11,6 +10,7 @@ from service.exports.facts import gather
 from service.results.endpoints import scored_job
 from wsi.errors import UnsupportedSlideError
 from wsi.jobs import Job
+from wsi.slide_names import slide_stem
 from wsi.storage import SlideResult
 from wsi.storage.cells import cell_columns
 from wsi.storage.dicom_export import parametric_map
@@ -57,7 +57,7 @@ def get_report(slide_id: str, context: Ctx) -> Response:
     from service.exports.page import draw
 
     slide = context.slides.get(slide_id)
-    name = f"{PurePosixPath(slide.name).stem}-report.pdf"
+    name = f"{slide_stem(slide.name)}-report.pdf"
     return _file(draw(gather(context, slide)), "application/pdf", name)
 
 
@@ -71,7 +71,7 @@ def _with_layer(context: Context, job_id: str, kind: str) -> tuple[Job, SlideRes
 
 
 def _stem(job: Job) -> str:
-    return PurePosixPath(job.request.slide_name).stem
+    return slide_stem(job.request.slide_name)
 
 
 def _file(content: bytes, media_type: str, name: str) -> Response:

@@ -23,7 +23,9 @@ from wsi.cli.options import (
 )
 from wsi.errors import ConfigError, DatasetError, WsiError
 from wsi.malignancy import probability_text
+from wsi.slide_names import slide_stem
 from wsi.slides import SlideReader, open_slide, thumbnail
+from wsi.slides.identity import require_unchanged, slide_digest
 from wsi.storage import (
     SlideResult,
     SlideStore,
@@ -126,17 +128,25 @@ def _refuse_equal_names(slides: Sequence[Path]) -> None:
     """Results are told apart by the slides' names."""
     seen: dict[str, Path] = {}
     for path in slides:
-        other = seen.setdefault(path.stem, path)
+        name = slide_stem(path)
+        other = seen.setdefault(name, path)
         if other is not path:
-            raise ConfigError(f"{other} and {path} would both be written to {path.stem}/")
+            raise ConfigError(f"{other} and {path} would both be written to {name}/")
 
 
 def _analyze_one(path: Path, pipeline: "Pipeline", out: Path, mpp: float | None) -> SlideResult:
+    from wsi.pipelines.base import of_slide
+
     with open_slide(path, mpp=mpp) as slide, progress_bar(slide.name) as tell:
-        folder = out / path.stem
+        folder = out / slide_stem(path)
         folder.mkdir(parents=True, exist_ok=True)
         store = SlideStore(str(folder / "store.zarr"))
-        result = pipeline.analyze(slide, store, tell)
+        digest = slide_digest(slide)
+        store.claim(digest, slide.name)
+        result = of_slide(pipeline.analyze(slide, store, tell), slide)
+        require_unchanged(slide)
+        # Once more: two commands that began at once may both have found it free.
+        store.claim(digest, slide.name)
         written = write_result(slide, store, result, folder)
     click.echo(f"{result.slide}: {describe(result)}")
     for warning in result.warnings:
@@ -173,9 +183,9 @@ def write_result(slide: SlideReader, store: SlideStore, result: SlideResult, fol
     """
     put_result(store, analysis_id(slide, result), result)
     stem = folder / result.pipeline
-    report = stem.with_suffix(".json")
+    report = Path(f"{stem}.json")
     report.write_text(json.dumps(result_to_json(result), indent=2) + "\n")
-    stem.with_suffix(".geojson").write_text(json.dumps(hotspots_to_geojson(result)) + "\n")
+    Path(f"{stem}.geojson").write_text(json.dumps(hotspots_to_geojson(result)) + "\n")
     if result.grid is not None:
         picture = thumbnail(slide, _OVERLAY_PX)
         Image.fromarray(picture).save(folder / "thumbnail.jpg", quality=90)

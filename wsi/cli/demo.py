@@ -23,6 +23,7 @@ from wsi.cli.options import PATH
 from wsi.cli.processes import end_all
 from wsi.errors import WsiError
 from wsi.malignancy import probability_text
+from wsi.slide_names import slide_stem
 
 MPP = 2.0  # micrometres per pixel at which the demonstration models look
 _PATCH_PX = 64
@@ -85,7 +86,7 @@ def _make_slides(folder: Path) -> list[Path]:
                 write_geojson(annotations, [("cancer", area) for area in made.cancer_polygons])
             split = "train" if index < _TRAIN else "val" if index < count - 1 else "test"
             rows.append(
-                (path.name, annotations.name, ["benign", "cancer"][cancer], path.stem, split)
+                (path.name, annotations.name, ["benign", "cancer"][cancer], slide_stem(path), split)
             )
             tell("drawing", (index + 1) / count)
     with (folder / "slides.csv").open("w", newline="") as file:
@@ -201,7 +202,7 @@ def _score(client: ServiceClient, slide: Path, mpp: float | None, out: Path) -> 
     uploaded = client.upload(slide, mpp)
     click.echo(f"\nuploaded {uploaded['name']}: {uploaded['width']} x {uploaded['height']} px")
     jobs = {name: client.start(uploaded["id"], name)["id"] for name in ("patch", "whole-slide")}
-    folder = out / slide.stem
+    folder = out / f"{slide_stem(slide)}-{uploaded['id'][:8]}"
     folder.mkdir(parents=True, exist_ok=True)
     for name, job_id in jobs.items():
         with progress_bar(name) as tell:

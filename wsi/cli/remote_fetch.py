@@ -9,6 +9,7 @@ from typing import Any
 
 from wsi.cli.client import ServiceClient, ServiceError
 from wsi.progress import Progress
+from wsi.slide_names import slide_stem
 
 Row = dict[str, Any]
 
@@ -85,16 +86,16 @@ class Fetch:
 
     def _write_result(self, job: Row) -> Row:
         result = self._client.result(job["id"])
-        stem = _safe(Path(job["slide_name"]).stem)
+        stem = _safe(slide_stem(job["slide_name"]))
         folder = self._out / f"{stem}-{_safe(job['slide_id'][:8])}"
         folder.mkdir(exist_ok=True)
         name = folder / _safe(job["pipeline"])
         spots = self._client.request("GET", f"/jobs/{job['id']}/hotspots.geojson")
-        name.with_suffix(".geojson").write_bytes(spots.content)
+        Path(f"{name}.geojson").write_bytes(spots.content)
         if self._heatmaps:
             for layer, png in self._client.heatmaps(result):
                 Path(f"{name}-{_safe(layer)}.png").write_bytes(png)
-        name.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
+        Path(f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
         return result
 
     def _write_table(self, rows: list[Row]) -> None:

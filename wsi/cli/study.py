@@ -235,6 +235,7 @@ def _collect(
     from wsi.evaluation.study import Cell, write_cell
     from wsi.models.aggregators import slide_classes
     from wsi.models.card import read_card
+    from wsi.slide_names import slide_stem
     from wsi.training.tables import read_table
 
     card = read_card(model)
@@ -251,7 +252,7 @@ def _collect(
     done = [row for row in rows if _is_scored(read, row)]
     if not done:
         return "no slide was scored"
-    names = [Path(row.path).stem for row in done]
+    names = [slide_stem(row.path) for row in done]
     cost = scoring_cost(read, names)
     write_cell(
         model.parent,
@@ -280,5 +281,7 @@ def _collect(
 
 
 def _is_scored(read: Any, row: "Row") -> bool:
-    result = read.results.get(Path(row.path).stem)
+    from wsi.slide_names import slide_stem
+
+    result = read.results.get(slide_stem(row.path))
     return bool(result and result.scored)

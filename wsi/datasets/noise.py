@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from wsi.datasets.table import Entry
 from wsi.errors import DatasetError
 from wsi.evaluation.score_table import need_columns, number_of, read_lines
+from wsi.slide_names import slide_stem
 from wsi.training.raters import Ratings, dawid_skene
 
 _NAME_COLUMNS = ("name", "slide", "path", "file")
@@ -79,13 +80,14 @@ def noise_by_scores(entries: Sequence[Entry], path: Path) -> LabelNoise:
     if column is None or len(classes) < 2:
         raise DatasetError(f"{path}: predictions need a column name and p_CLASS of two classes")
     need_columns(lines, [f"p_{name}" for name in classes], str(path))
-    scores = {
-        Path(line[column]).stem: [
-            number_of(line[f"p_{name}"], f"{path}, line {number}, p_{name}") for name in classes
-        ]
+    by_name = _by_name([line[column] for line in lines], str(path))
+    values_of = [
+        [number_of(line[f"p_{name}"], f"{path}, line {number}, p_{name}") for name in classes]
         for number, line in enumerate(lines, start=2)
-    }
+    ]
+    scores = {name: values_of[row] for name, row in by_name.items()}
     labelled = [entry for entry in entries if entry.label]
+    _by_name([entry.path for entry in labelled], "the table")
     if strange := sorted({entry.label for entry in labelled} - set(classes)):
         raise DatasetError(f"{path}: no column p_{strange[0]}, a label of the table")
     known = [entry for entry in labelled if entry.name in scores]
@@ -115,6 +117,18 @@ def noise_by_scores(entries: Sequence[Entry], path: Path) -> LabelNoise:
         ),
         unmatched=len(labelled) - len(known),
     )
+
+
+def _by_name(paths: Sequence[str], source: str) -> dict[str, int]:
+    """Place of each slide by its name. Raises DatasetError where two have one name."""
+    found: dict[str, int] = {}
+    for place, path in enumerate(paths):
+        if (other := found.setdefault(slide_stem(path), place)) != place:
+            raise DatasetError(
+                f"{source}: {paths[other]} and {path} have one name: what is said of "
+                f"{slide_stem(path)} may be of either"
+            )
+    return found
 
 
 def confident_joint(
@@ -151,8 +165,9 @@ def noise_by_ratings(entries: Sequence[Entry], ratings: Ratings) -> LabelNoise:
         DatasetError: no rated slide is in the table.
     """
     consensus = dawid_skene(ratings.labels_nr, len(ratings.classes))
-    rated = {Path(name).stem: row for row, name in enumerate(ratings.slides)}
+    rated = _by_name(ratings.slides, ratings.source)
     labelled = [entry for entry in entries if entry.label]
+    _by_name([entry.path for entry in labelled], "the table")
     known = [e for e in labelled if e.name in rated and e.label in ratings.classes]
     if not known:
         raise DatasetError(f"{ratings.source}: no rated slide has a label in the table")

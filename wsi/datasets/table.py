@@ -7,6 +7,7 @@ from typing import Literal
 
 from wsi.errors import DatasetError
 from wsi.evaluation.score_table import read_lines
+from wsi.slide_names import slide_stem
 from wsi.training.tables import PATH_COLUMNS, SPLITS
 
 Severity = Literal["error", "warning"]
@@ -40,7 +41,7 @@ class Entry:
     @property
     def name(self) -> str:
         """File name without its ending."""
-        return Path(self.path).stem
+        return slide_stem(self.path)
 
     @property
     def given_mpp(self) -> float | None:

@@ -17,6 +17,7 @@ from wsi.evaluation.score_table import (
     read_lines,
     truth_of,
 )
+from wsi.slide_names import slide_stem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +178,7 @@ def _name_in(text: str, sets: tuple[ResultSet, ...]) -> str:
     """A slide's name in the sets: as written, or without its ending."""
     if any(text in one.results for one in sets):
         return text
-    return Path(text).stem
+    return slide_stem(text)
 
 
 def _why_not(name: str, sets: tuple[ResultSet, ...]) -> str:

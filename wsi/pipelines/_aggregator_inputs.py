@@ -16,11 +16,14 @@ from wsi.models.aggregators import (
 )
 from wsi.pipelines.patch import EMBEDDINGS, PatchPipeline
 from wsi.progress import Progress, no_progress
+from wsi.slide_names import slide_stem
 from wsi.slides import open_slide
+from wsi.slides.identity import slide_digest
 from wsi.storage import SlideStore
 from wsi.training.tables import Row
 
 BAGS_TABLE = "bags.csv"
+_DIGITS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +34,13 @@ class SlideOutcome:
         row: its line in the table.
         patches: how many were embedded; 0 where it was left out.
         problem: why it was left out, or empty.
-        digest: of its embeddings in its store.
+        bag: of its embeddings, below the folder of inputs.
     """
 
     row: Row
     patches: int
     problem: str = ""
-    digest: str = ""
+    bag: Path = Path()
 
 
 def write_inputs(
@@ -51,9 +54,10 @@ def write_inputs(
 ) -> list[SlideOutcome]:
     """Embed slides and describe their heatmaps.
 
-    Writes a slide store each, ``stores/NAME.zarr``, then ``bags.csv`` (for attention) and
+    Writes a slide store each, ``stores/NAME-DIGEST.zarr``, then ``bags.csv`` (for attention) and
     ``features_train.csv``, ``_val``, ``_test`` (for trees). A slide that fails is left out of the
-    tables, and the others go on. Run again, what is in a store already is not made anew.
+    tables, and the others go on. Run again, what is in a store already is not made anew; a file
+    that was replaced has another digest, and so a store of its own.
 
     Args:
         rows: labelled slides.
@@ -66,7 +70,7 @@ def write_inputs(
     Raises:
         DatasetError: two slides have one name, or a file cannot be written.
     """
-    names = [Path(row.path).stem for row in rows]
+    names = [slide_stem(row.path) for row in rows]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise DatasetError(f"two slides are called {twice[0]}: their stores would be one")
     classes = slide_classes(pipeline.card.classes)
@@ -75,15 +79,13 @@ def write_inputs(
     features: dict[str, list[list[str]]] = {}
     for row, name in zip(rows, names, strict=True):
         assert row.label is not None
-        store = Path("stores") / f"{name}.zarr"
-        evidence, outcome = _one(pipeline, row, root, out / store, progress)
+        evidence, outcome = _one(pipeline, row, root, out, progress)
         outcomes.append(outcome)
         on_slide(outcome)
         if evidence is None or evidence.probability_chw is None:
             continue
         label = classes[row.label]
-        bag = store / EMBEDDINGS / outcome.digest
-        bags.append([bag.as_posix(), label, row.patient, row.split])
+        bags.append([outcome.bag.as_posix(), label, row.patient, row.split])
         found = class_features(evidence.probability_chw, evidence.classes)
         line = [name, label, row.patient, *(repr(found[key]) for key in columns)]
         features.setdefault(row.split, []).append(line)
@@ -95,19 +97,23 @@ def write_inputs(
 
 
 def _one(
-    pipeline: PatchPipeline, row: Row, root: Path, store: Path, progress: Progress
+    pipeline: PatchPipeline, row: Row, root: Path, out: Path, progress: Progress
 ) -> tuple[SlideEvidence | None, SlideOutcome]:
     try:
         with open_slide(root / row.path, mpp=row.mpp) as slide:
-            evidence = pipeline.evidence(slide, SlideStore(str(store)), progress)
-            digest = pipeline.evidence_digest(slide)
+            digest = slide_digest(slide)
+            place = Path("stores") / f"{slide_stem(row.path)}-{digest[:_DIGITS]}.zarr"
+            store = SlideStore(str(out / place))
+            store.claim(digest, slide.name)
+            evidence = pipeline.evidence(slide, store, progress)
+            bag = place / EMBEDDINGS / pipeline.evidence_digest(slide)
     except WsiError as error:
         return None, SlideOutcome(row=row, patches=0, problem=str(error))
     if evidence is None:
         problem = f"{row.path}: no tissue was found on this slide"
         return None, SlideOutcome(row=row, patches=0, problem=problem)
     patches = len(evidence.probabilities_nc)
-    return evidence, SlideOutcome(row=row, patches=patches, digest=digest)
+    return evidence, SlideOutcome(row=row, patches=patches, bag=bag)
 
 
 def _write_csv(path: Path, header: Sequence[str], lines: Sequence[Sequence[object]]) -> None:

@@ -9,7 +9,9 @@ import numpy as np
 from wsi.errors import DatasetError, WsiError
 from wsi.pipelines._members import Member
 from wsi.progress import Progress, no_progress
+from wsi.slide_names import slide_stem
 from wsi.slides import open_slide
+from wsi.slides.identity import slide_digest
 from wsi.storage import SlideResult, SlideStore
 from wsi.training.fusion import HeldOut
 from wsi.training.tables import Row
@@ -50,7 +52,7 @@ def score_slides(
     Raises:
         DatasetError: two slides have one name.
     """
-    names = [Path(row.path).stem for row in rows]
+    names = [slide_stem(row.path) for row in rows]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise DatasetError(f"two slides are called {twice[0]}: their stores would be one")
     outcomes = []
@@ -69,6 +71,7 @@ def _one(
         folder.mkdir(parents=True, exist_ok=True)
         with open_slide(root / row.path, mpp=row.mpp) as slide:
             store = SlideStore(str(folder / "store.zarr"))
+            store.claim(slide_digest(slide), slide.name)
             results = tuple(member.result(slide, store, progress)[0] for member in members)
     except WsiError as error:
         return ScoredSlide(row=row, problem=str(error))
@@ -93,7 +96,7 @@ def held_out_of(outcomes: Sequence[ScoredSlide], classes: tuple[str, ...]) -> He
         for one in scored
     ]
     return HeldOut(
-        names=tuple(Path(one.row.path).stem for one in scored),
+        names=tuple(slide_stem(one.row.path) for one in scored),
         patients_n=np.array([one.row.patient for one in scored], np.str_),
         labels_n=np.array([one.row.label for one in scored], np.int64),
         members_mnk=np.array(values, np.float64).transpose(1, 0, 2),

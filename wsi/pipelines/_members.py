@@ -5,9 +5,10 @@ from pathlib import Path
 
 from wsi.errors import ModelError
 from wsi.models.card import CARD_FILE, read_card
-from wsi.pipelines.base import Pipeline, load_pipeline
+from wsi.pipelines.base import Pipeline, load_pipeline, of_slide
 from wsi.progress import Progress
 from wsi.slides import SlideReader
+from wsi.slides.identity import require_unchanged, slide_digest
 from wsi.storage import SlideResult, SlideStore, analysis_id, find_result, put_result
 
 
@@ -31,14 +32,15 @@ class Member:
         Raises:
             SlideError, AnalysisCancelledError, StoreError: as ``Pipeline.analyze``.
         """
-        kept = find_result(store, slide, self.name, self.digest)
+        kept = find_result(store, slide, slide_digest(slide), self.name, self.digest)
         if kept is not None:
             return kept, True
 
         def tell(stage: str, share: float) -> None:
             progress(f"{self.name}: {stage}", share)
 
-        result = self.pipeline.analyze(slide, store, tell)
+        result = of_slide(self.pipeline.analyze(slide, store, tell), slide)
+        require_unchanged(slide)
         put_result(store, analysis_id(slide, result), result)
         return result, False
 

@@ -8,6 +8,7 @@ the pipeline's name, and ``module:Class``.
 import importlib
 import inspect
 import pkgutil
+from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -21,6 +22,7 @@ from wsi.models.aggregators import slide_classes
 from wsi.models.card import ModelCard
 from wsi.progress import Progress
 from wsi.slides import SlideReader
+from wsi.slides.identity import slide_digest
 from wsi.storage import SlideResult, SlideStore
 from wsi.tissue import QualityReport, TissueMask
 
@@ -108,6 +110,12 @@ def load_pipeline(name: str, bundle: Path, device: str = "cpu", engine: str = "t
     if "engine" not in inspect.signature(kind.load).parameters:
         raise ConfigError(f"pipeline {name!r} runs on torch alone, not on engine {engine!r}")
     return kind.load(bundle, device, engine=engine)  # type: ignore[call-arg]
+
+
+def of_slide(result: SlideResult, slide: SlideReader) -> SlideResult:
+    """The result with the slide's digest, which a pipeline of another package may not state."""
+    digest = slide_digest(slide)
+    return result if result.slide_digest == digest else replace(result, slide_digest=digest)
 
 
 def describe_quality(quality: QualityReport) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from wsi.pipelines._members import Member, load_member
 from wsi.pipelines.base import malignancy_warnings
 from wsi.progress import Progress, no_progress
 from wsi.slides import SlideReader
+from wsi.slides.identity import slide_digest
 from wsi.storage import HeatmapGrid, HeatmapLayer, SlideResult, SlideStore
 
 _NAMED = ("pipeline", "model", "digest")
@@ -85,6 +86,7 @@ class FusionPipeline:
         }
         identity: dict[str, Any] = {
             "slide": slide.name,
+            "slide_digest": slide_digest(slide),
             "pipeline": self.name,
             "model": self.card.name,
             "model_digest": self.card.weights_sha256,

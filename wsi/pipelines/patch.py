@@ -35,6 +35,7 @@ from wsi.pipelines.base import (
 )
 from wsi.progress import Progress, no_progress
 from wsi.slides import RGB, SlideReader, require_mpp
+from wsi.slides.identity import require_unchanged, slide_digest
 from wsi.storage import (
     DamagedRegion,
     HeatmapLayer,
@@ -176,6 +177,7 @@ class PatchPipeline:
 
         Raises:
             MppError, DamagedSlideError, AnalysisCancelledError: as ``analyze``.
+            ChangedSlideError: the slide was replaced meanwhile.
         """
         tissue = tissue_of(slide, store, TissueSpec())
         grid = resolve_grid(slide, self.patch_spec(), tissue)
@@ -187,6 +189,7 @@ class PatchPipeline:
             change = self.stain_change(slide, tissue)
             scored = self._score(slide, grid, change, progress, embeddings=True, cam=False)
             assert scored.embeddings_nd is not None
+            require_unchanged(slide)
             arrays = {
                 EMBEDDINGS: scored.embeddings_nd,
                 "probabilities": scored.probabilities_nc,
@@ -217,6 +220,7 @@ class PatchPipeline:
             "stain_normalization": self.card.settings.get("stain_normalization", "none"),
             "tissue": asdict(TissueSpec()),
             "slide": [slide.size.width, slide.size.height, slide.mpp and slide.mpp.mean],
+            "slide_digest": slide_digest(slide),
         }
 
     def stain_change(self, slide: SlideReader, tissue: TissueMask) -> Callable[[RGB], RGB] | None:
@@ -384,6 +388,7 @@ class PatchPipeline:
     def _identity(self, slide: SlideReader) -> dict[str, Any]:
         return {
             "slide": slide.name,
+            "slide_digest": slide_digest(slide),
             "pipeline": self.name,
             "model": self.card.name,
             "model_digest": self.card.weights_sha256,

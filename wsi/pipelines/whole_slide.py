@@ -38,6 +38,7 @@ from wsi.pipelines.base import (
 )
 from wsi.progress import Progress, no_progress
 from wsi.slides import SlideReader
+from wsi.slides.identity import slide_digest
 from wsi.storage import HeatmapGrid, HeatmapLayer, SlideResult, SlideStore
 from wsi.storage.tissue_store import quality_of, tissue_of
 from wsi.tissue import QualityReport, QualitySpec, TissueMask, TissueSpec
@@ -187,6 +188,7 @@ class WholeSlidePipeline:
     def _identity(self, slide: SlideReader) -> dict[str, Any]:
         return {
             "slide": slide.name,
+            "slide_digest": slide_digest(slide),
             "pipeline": self.name,
             "model": self.card.name,
             "model_digest": self.card.weights_sha256,

@@ -8,7 +8,8 @@ import zarr
 from zarr.storage import MemoryStore
 
 from wsi.errors import ConfigError
-from wsi.storage.result_store import NOTICE, ngff
+from wsi.storage.artifact_files import write_arrays
+from wsi.storage.result_store import DIMENSIONS, NOTICE, ngff
 from wsi.storage.results import SlideResult
 
 
@@ -29,6 +30,7 @@ def heatmap_zip(result: SlideResult, kind: str, *, folder: str) -> bytes:
     files: dict[str, Any] = {}
     about = {
         "slide": result.slide,
+        "slide_digest": result.slide_digest,
         "pipeline": result.pipeline,
         "model": result.model,
         "model_digest": result.model_digest,
@@ -41,7 +43,7 @@ def heatmap_zip(result: SlideResult, kind: str, *, folder: str) -> bytes:
         zarr_format=3,
         attributes={"ome": ngff(result.grid, kind), "wholeslide": about},
     )
-    group.create_array("0", data=layer.values_chw)
+    write_arrays(group, {"0": layer.values_chw}, DIMENSIONS)
     sink = io.BytesIO()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as zipped:
         for key, value in sorted(files.items()):

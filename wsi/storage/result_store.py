@@ -1,6 +1,7 @@
 """SlideResults in a SlideStore: JSON beside OME-Zarr heatmaps (NGFF 0.5)."""
 
 import dataclasses
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 KIND = "results"
 NOTICE = "Research use only. Not a medical device; not for diagnosis."
+DIMENSIONS = {"0": ("c", "y", "x")}
+"""Names of a heatmap's dimensions, as OME-Zarr 0.5 asks for them: equal to those of its axes."""
 _HEATMAPS = "heatmaps"
 
 
@@ -38,8 +41,14 @@ def put_result(store: SlideStore, result_id: str, result: SlideResult) -> None:
             _HEATMAPS,
             f"{result_id}-{layer.kind}",
             {"0": layer.values_chw},
-            {"classes": list(result.classes), "kind": layer.kind, "model": result.model_digest},
+            {
+                "classes": list(result.classes),
+                "kind": layer.kind,
+                "model": result.model_digest,
+                "slide_digest": result.slide_digest,
+            },
             attributes={"ome": ngff(result.grid, layer.kind)},
+            dimensions=DIMENSIONS,
         )
     # The result comes last: it is what a reader looks for.
     # What the model did not say stays unsaid: names are read anew each time.
@@ -64,30 +73,49 @@ def get_result(store: SlideStore, result_id: str) -> SlideResult:
 
 
 def analysis_id(slide: "SlideReader", result: SlideResult) -> str:
-    """The id of a result outside the service: one slide, model and resolution make one result."""
+    """The id of a result outside the service: of the slide's content, its resolution, the model,
+    and what came out, so that a repeated analysis that differs has a place of its own.
+
+    Raises:
+        ValueError: the result does not say which slide it is of.
+    """
+    if not result.slide_digest:
+        raise ValueError("a result without slide_digest")
+    values = hashlib.sha256()
+    for layer in result.layers:
+        values.update(layer.values_chw.tobytes())
     made_from = {
-        "slide": [slide.size.width, slide.size.height, slide.mpp and slide.mpp.mean],
+        "slide": result.slide_digest,
+        "mpp": [slide.mpp.x, slide.mpp.y] if slide.mpp else None,
         "model": result.model_digest,
+        "found": [result.outcome, dict(result.probabilities), values.hexdigest()],
     }
     return f"{result.pipeline}-{spec_digest(made_from)}"
 
 
 def find_result(
-    store: SlideStore, slide: "SlideReader", pipeline: str, model_digest: str
+    store: SlideStore, slide: "SlideReader", slide_digest: str, pipeline: str, model_digest: str
 ) -> SlideResult | None:
-    """A result of this pipeline and model at the slide's present resolution.
+    """A result of this slide's content by this pipeline and model at its present resolution.
 
-    Results that do not say their resolution (``details["slide_mpp"]``) are passed over.
+    Results that do not say of which content or resolution they are (``slide_digest``,
+    ``details["slide_mpp"]``), as those of earlier versions, are passed over.
 
     Args:
         store: of the slide.
         slide: its mpp may be another than when a result was made: the user may give it.
+        slide_digest: of its content.
+        pipeline, model_digest: whose result.
     """
     wanted = [slide.mpp.x, slide.mpp.y] if slide.mpp else None
-    for result_id in store.digests(KIND) if wanted else ():
+    for result_id in store.digests(KIND) if wanted and slide_digest else ():
         meta = store.get(KIND, result_id).meta
-        same_model = (meta["pipeline"], meta["model_digest"]) == (pipeline, model_digest)
-        if same_model and meta["details"].get("slide_mpp") == wanted:
+        same = (meta["pipeline"], meta["model_digest"], meta.get("slide_digest")) == (
+            pipeline,
+            model_digest,
+            slide_digest,
+        )
+        if same and meta["details"].get("slide_mpp") == wanted:
             return get_result(store, result_id)
     return None
 

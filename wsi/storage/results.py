@@ -125,6 +125,8 @@ class SlideResult:
         timings_s: seconds by stage.
         details: what else the pipeline wants to say (tissue share, patch count, quality).
         warnings: sentences for the reader.
+        slide_digest: ``wsi.slides.identity.slide_digest`` of what was scored; empty in results of
+            earlier versions, which are shown but never used again.
     """
 
     slide: str
@@ -145,6 +147,7 @@ class SlideResult:
     timings_s: Mapping[str, float] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    slide_digest: str = ""
 
     def layer(self, kind: LayerKind) -> HeatmapLayer | None:
         """The layer of this kind, if the pipeline made one."""

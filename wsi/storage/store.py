@@ -1,28 +1,33 @@
 """SlideStore: everything derived from one slide, in one Zarr v3 group.
 
 Layout: ``<kind>/<digest>/<array>``. An artifact is immutable: its digest names what made it (the
-spec, the slide, the model). It is written arrays first, and its ``complete`` mark last, so that a
-reader sees all of it or nothing, on a local folder as on S3. ``docs/storage.md`` lists the arrays.
+spec, the slide's content, the model). It is written aside and moved into its place whole; on S3,
+where nothing can be moved, arrays first and the ``complete`` mark last. So a reader sees all of it
+or nothing, also where two processes write it at once. ``docs/storage.md`` lists the arrays.
 """
 
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.storage import MemoryStore
 
 from wsi.errors import ArtifactMissingError, StoreError, StoreFullError, is_disk_full
+from wsi.storage.artifact_files import publish, read_arrays, unfinished, upload, write_arrays
 
 _T = TypeVar("_T")
 
 COMPLETE = "complete"
+_CHUNKS = "chunks"
+_OWNER = "wholeslide_slide"
+_NO_NAMES: Mapping[str, Sequence[str]] = {}
 
 
 def spec_digest(spec: Mapping[str, Any]) -> str:
@@ -39,6 +44,17 @@ class Artifact:
     digest: str
     arrays: Mapping[str, NDArray[Any]]
     meta: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class SlideOwner:
+    """The slide that a store belongs to: ``slide_digest`` of its content, and its name."""
+
+    digest: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name} (digest {self.digest[:12]})"
 
 
 def _give_up(error: StoreFullError) -> None:
@@ -82,6 +98,55 @@ class SlideStore:
             except (ValueError, KeyError) as error:
                 raise StoreError(f"slide store {self.url} is damaged: {error}") from error
 
+    @property
+    def owner(self) -> SlideOwner | None:
+        """The slide that this store belongs to; ``None`` where it does not say, as stores of
+        earlier versions do not."""
+        with _store_errors(self.url, "cannot be read"):
+            said = self._root.attrs.get(_OWNER)
+        if not isinstance(said, dict):
+            return None
+        return SlideOwner(str(said.get("digest", "")), str(said.get("name", "")))
+
+    def claim(self, digest: str, name: str) -> None:
+        """Make this the store of a slide, or see that it is already.
+
+        A store without an owner is taken: nothing in it that does not name this slide's content
+        is ever used again.
+
+        Args:
+            digest: ``slide_digest`` of its content.
+            name: how messages call it.
+
+        Raises:
+            StoreError: it belongs to another slide.
+        """
+        owner = self._said_anew()
+        if owner is None:
+            self.assign(digest, name)
+            owner = self._said_anew()
+        if owner is not None and owner.digest != digest:
+            raise StoreError(
+                f"{self.url} belongs to {owner}, not to {SlideOwner(digest, name)}: choose another "
+                "folder for the results, or remove that one if its slide was replaced"
+            )
+
+    def assign(self, digest: str, name: str) -> None:
+        """Note whose store this is, whatever it said: for who keeps one store a slide anyway."""
+        if self.owner == SlideOwner(digest, name):
+            return
+
+        def write() -> None:
+            with _store_errors(self.url, "was not written"):
+                self._root.update_attributes({_OWNER: {"digest": digest, "name": name}})
+
+        self._with_room(write)
+
+    def _said_anew(self) -> SlideOwner | None:
+        """The owner as others may have written it since this store was opened."""
+        self._root = self._open(read_only=False)
+        return self.owner
+
     def _with_room(self, write: Callable[[], _T]) -> _T:
         while True:
             try:
@@ -110,6 +175,8 @@ class SlideStore:
         arrays: Mapping[str, NDArray[Any]],
         meta: Mapping[str, Any],
         attributes: Mapping[str, Any] | None = None,
+        *,
+        dimensions: Mapping[str, Sequence[str]] = _NO_NAMES,
     ) -> None:
         """Write an artifact, whole or not at all. One that is complete already is left alone.
 
@@ -119,6 +186,7 @@ class SlideStore:
             arrays: name to array; each is one shard-free Zarr array.
             meta: JSON-able description: the spec and its provenance.
             attributes: further group attributes, such as OME-Zarr's ``ome``.
+            dimensions: names of the dimensions of arrays, where they have any.
 
         Raises:
             StoreError: the disk is full or the place refuses writes; nothing half-written is
@@ -126,14 +194,23 @@ class SlideStore:
         """
         if self.has(kind, digest):
             return
-        all_attributes = {**(attributes or {}), "wholeslide": dict(meta), COMPLETE: True}
 
         def write() -> None:
             with _store_errors(self.url, f"{kind}/{digest} was not written"):
-                group = self._root.require_group(f"{kind}/{digest}")
-                for name, array in arrays.items():
-                    group.create_array(name, data=np.ascontiguousarray(array), overwrite=True)
-                group.update_attributes(all_attributes)
+                self._root.require_group(kind)
+                if "://" in self.url:
+                    files: dict[str, Any] = {}
+                    fill(zarr.create_group(MemoryStore(files), zarr_format=3))
+                    upload(files, f"{self.url}/{kind}/{digest}")
+                    return
+                with unfinished(Path(self.url)) as folder:
+                    fill(zarr.create_group(str(folder), zarr_format=3))
+                    publish(folder, Path(self.url, kind, digest), lambda: self.has(kind, digest))
+
+        def fill(group: zarr.Group) -> None:
+            chunks = write_arrays(group, arrays, dimensions)
+            told = {**(attributes or {}), "wholeslide": dict(meta), _CHUNKS: chunks}
+            group.update_attributes({**told, COMPLETE: True})
 
         self._with_room(write)
 
@@ -142,15 +219,26 @@ class SlideStore:
 
         Raises:
             ArtifactMissingError: it is absent or was not finished.
+            StoreError: an array or a part of one is missing, or does not decode.
         """
         if not self.has(kind, digest):
             raise ArtifactMissingError(f"slide store {self.url} holds no complete {kind}/{digest}")
         with _store_errors(self.url, f"{kind}/{digest} cannot be read"):
             group = self._root[f"{kind}/{digest}"]
             assert isinstance(group, zarr.Group)
-            arrays = {name: np.asarray(array[...]) for name, array in group.arrays()}
+            chunks = group.attrs.get(_CHUNKS)
+            arrays = read_arrays(
+                group,
+                chunks if isinstance(chunks, dict) else None,
+                f"{self._whose()}: {kind}/{digest}",
+            )
             meta = group.attrs.get("wholeslide", {})
         return Artifact(kind, digest, arrays, meta if isinstance(meta, dict) else {})
+
+    def _whose(self) -> str:
+        """The store for messages: by its slide where that is known."""
+        owner = self.owner
+        return owner.name if owner is not None else f"slide store {self.url}"
 
 
 def remove_store(url: str) -> None:

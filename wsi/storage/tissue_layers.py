@@ -44,7 +44,14 @@ def tissue_layers(store: SlideStore, mpp: float | None) -> TissueLayers:
     found = [store.get(QUALITY_KIND, digest) for digest in store.digests(QUALITY_KIND)]
     if not found:
         raise ArtifactMissingError("tissue has not been looked for on this slide yet: score it")
-    quality = min(found, key=lambda artifact: _distance(artifact, mpp))
+    # Those of the slide's present content first: a stored copy may have lost its labels since, and
+    # artifacts of earlier versions name no content.
+    owner = store.owner
+    content = owner.digest if owner is not None else None
+    quality = min(
+        found,
+        key=lambda one: (one.meta["spec"].get("slide_digest") != content, _distance(one, mpp)),
+    )
     made_from = {k: v for k, v in quality.meta["spec"].items() if k != "quality"}
     mask = store.get(KIND, spec_digest(made_from)).arrays["mask"]
     layers = {name: layer.astype(bool) for name, layer in quality.arrays.items()}

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from wsi.slides import SlideReader, require_mpp
+from wsi.slides.identity import require_unchanged, slide_digest
 from wsi.storage.store import SlideStore, spec_digest
 from wsi.storage.tissue_layers import KIND, QUALITY_KIND
 from wsi.tissue import (
@@ -24,6 +25,7 @@ def tissue_of(slide: SlideReader, store: SlideStore, spec: TissueSpec) -> Tissue
     Raises:
         MppError: the slide states no usable resolution.
         DamagedSlideError: the overview cannot be read.
+        ChangedSlideError: the slide was replaced meanwhile.
         StoreError: the mask cannot be written.
     """
     made_from = _spec_of(slide, spec)
@@ -41,6 +43,7 @@ def tissue_of(slide: SlideReader, store: SlideStore, spec: TissueSpec) -> Tissue
             warnings=tuple(artifact.meta["warnings"]),
         )
     mask = find_tissue(slide, spec)
+    require_unchanged(slide)
     threshold = None if np.isnan(mask.threshold) else mask.threshold
     meta = {
         "spec": made_from,
@@ -48,7 +51,7 @@ def tissue_of(slide: SlideReader, store: SlideStore, spec: TissueSpec) -> Tissue
         "unclear": mask.unclear,
         "warnings": list(mask.warnings),
     }
-    store.put(KIND, digest, {"mask": mask.mask}, meta)
+    store.put(KIND, digest, {"mask": mask.mask}, meta, dimensions={"mask": ("y", "x")})
     return mask
 
 
@@ -59,6 +62,7 @@ def quality_of(
 
     Raises:
         MppError: the slide states no usable resolution.
+        ChangedSlideError: the slide was replaced meanwhile.
         StoreError: the layers cannot be written.
     """
     made_from = {**_spec_of(slide, tissue.spec), "quality": dataclasses.asdict(spec)}
@@ -72,6 +76,7 @@ def quality_of(
             reasons=tuple(artifact.meta["reasons"]),
         )
     report = find_quality(slide, tissue, spec)
+    require_unchanged(slide)
     store.put(
         QUALITY_KIND,
         digest,
@@ -82,11 +87,17 @@ def quality_of(
             "usable_share": report.usable_share,
             "reasons": list(report.reasons),
         },
+        dimensions=dict.fromkeys(report.layers, ("y", "x")),
     )
     return report
 
 
 def _spec_of(slide: SlideReader, spec: TissueSpec) -> dict[str, Any]:
-    """All that decides the mask: the spec, and the resolution, which the user may override."""
+    """All that decides the mask: the spec, the slide's content, and its resolution, which the user
+    may override."""
     mpp = require_mpp(slide)
-    return {**dataclasses.asdict(spec), "slide_mpp": [mpp.x, mpp.y]}
+    return {
+        **dataclasses.asdict(spec),
+        "slide_mpp": [mpp.x, mpp.y],
+        "slide_digest": slide_digest(slide),
+    }

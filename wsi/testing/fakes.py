@@ -1,5 +1,6 @@
 """In-memory stand-ins that keep the contracts of the real thing."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -105,6 +106,10 @@ class ArraySlide:
             (size.width, size.height), Image.Resampling.BILINEAR, box=box
         )
         return np.asarray(image)
+
+    def content_digest(self) -> str:
+        """Of its pixels: there is no file to look at."""
+        return hashlib.sha256(self.pixels.tobytes() + str(self.pixels.shape).encode()).hexdigest()
 
     def close(self) -> None:
         """Nothing to give back."""

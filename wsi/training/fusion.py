@@ -19,7 +19,7 @@ from wsi.models.aggregators import slide_classes
 from wsi.models.bundle import save_bundle
 from wsi.models.card import ModelCard
 from wsi.models.stacking import Stacking, stacking_features
-from wsi.training.seen import describe_seen, learned_from, seen_key
+from wsi.training.seen import describe_seen, learned_from, seen_keys
 from wsi.training.tables import Row
 
 PIPELINE = "fusion"
@@ -121,7 +121,11 @@ def check_unseen(rows: Sequence[Row], cards: Sequence[ModelCard], *, trust: bool
                 "be known to be held out; train it again, or give --trust-unseen if you know it"
             )
         known = sorted(
-            {row.patient for row in rows if {seen_key(row.patient), seen_key(row.path)} & learned}
+            {
+                row.patient
+                for row in rows
+                if (seen_keys(row.patient) | seen_keys(row.path)) & learned
+            }
         )
         if known:
             few = ", ".join(known[:_MOST_NAMED]) + (", ..." if len(known) > _MOST_NAMED else "")

@@ -9,8 +9,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from wsi.slide_names import slide_stem
+
 KEY = "seen"
-_FILE = re.compile(
+_FOLDERS = re.compile(r"[/\\]")
+_EARLIER = re.compile(
     r"(?:.*[/\\])?(.+)\.(?:svs|tiff?|ndpi|mrxs|scn|vms|vmu|bif|svslide|dcm|czi|png|jpe?g)", re.I
 )
 
@@ -20,8 +23,19 @@ def seen_key(name: str) -> str:
 
     The same slide may lie elsewhere in another table, and a feature table leaves its ending out.
     """
-    file = _FILE.fullmatch(name.strip())
-    return hashlib.sha256((file[1] if file else name.strip()).encode()).hexdigest()[:16]
+    file = _FOLDERS.split(name.strip())[-1]
+    stem = slide_stem(file)
+    return _key(name.strip() if stem == file else stem)
+
+
+def seen_keys(name: str) -> frozenset[str]:
+    """``seen_key`` and what earlier versions wrote instead: ``a.ome.tif`` was ``a.ome``."""
+    file = _EARLIER.fullmatch(name.strip())
+    return frozenset({seen_key(name), _key(file[1] if file else name.strip())})
+
+
+def _key(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def describe_seen(
