@@ -1,6 +1,6 @@
 """Opening a slide by path, and saying exactly what is wrong where that fails."""
 
-import struct
+import logging
 from pathlib import Path
 from typing import Literal
 
@@ -16,27 +16,24 @@ from wsi.errors import (
 )
 from wsi.geometry import Mpp, Region, Size
 from wsi.slides.dicom.reader import DicomReader
-from wsi.slides.entry import entry_of
+from wsi.slides.entry import Entry, entry_of
+from wsi.slides.openslide_errors import is_unsupported, without_path
 from wsi.slides.openslide_reader import OpenSlideReader
 from wsi.slides.reader import SlideReader
-from wsi.slides.tiff_reader import direct_reader
+from wsi.slides.tiff_check import check_extent, check_tile_ends
+from wsi.slides.tiff_layout import is_tiff
+from wsi.slides.tiff_open import refuse_tiff_kinds, settle_tiff
 
 Backend = Literal["auto", "openslide", "direct"]
 BACKENDS: tuple[Backend, ...] = ("auto", "openslide", "direct")
 
-_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _DICOM_MAGIC_AT = 128
 _READS = "Aperio SVS, NDPI, MRXS, SCN, DICOM, pyramidal TIFF and what else OpenSlide 4 reads"
 _AGAIN = "copy or scan it again"
 _SPOT_CHECK_PX = 512
-_TIFF_ERRORS = (
-    tifffile.TiffFileError,
-    OSError,
-    ValueError,
-    KeyError,
-    IndexError,
-    struct.error,
-)
+_CZI_MAGIC = b"ZISRAWFILE"
+
+logger = logging.getLogger(__name__)
 
 
 def open_slide(
@@ -71,26 +68,44 @@ def open_slide(
     name = name or path.name
     override = Mpp.square(mpp) if mpp is not None else None
     entry = entry_of(path, name)
-    file = entry.file
     if entry.picture is not None:
-        return _dicom(DicomReader(file, entry.picture, name, override, entry.warnings), backend)
+        reader = DicomReader(entry.file, entry.picture, name, override, entry.warnings)
+        return _dicom(reader, backend)
+    return _through_openslide(entry, name, override, backend)
+
+
+def _through_openslide(entry: Entry, name: str, mpp: Mpp | None, backend: Backend) -> SlideReader:
+    reader = _opened(entry, name, mpp)
+    direct = None
     try:
-        reader = OpenSlideReader(file, name, override, entry.warnings)
+        direct = settle_tiff(reader)
+        if direct is None and backend == "direct":
+            raise UnsupportedSlideError(
+                name, "its tiles are not all plain JPEG in a TIFF; open it with another backend"
+            )
+    except BaseException:
+        reader.close()
+        raise
+    if direct is not None and backend == "openslide":
+        direct.let_go()
+        return reader
+    return direct or reader
+
+
+def _opened(entry: Entry, name: str, mpp: Mpp | None) -> OpenSlideReader:
+    file = entry.file
+    try:
+        return OpenSlideReader(file, name, mpp, entry.warnings)
     except openslide.OpenSlideUnsupportedFormatError:
         raise _diagnose(file, name) from None
     except openslide.OpenSlideError as error:
-        if "nsupported" in str(error):
+        refuse_tiff_kinds(file, name)
+        told = without_path(error, file, name)
+        if is_unsupported(error):
             raise UnsupportedSlideError(
-                name, f"{error}; convert it to a pyramidal TIFF with JPEG tiles"
+                name, f"{told}; convert it to a pyramidal TIFF with JPEG tiles"
             ) from error
-        raise DamagedSlideError(name, f"OpenSlide cannot open it: {error}; {_AGAIN}") from error
-    direct = direct_reader(reader) if backend != "openslide" else None
-    if direct is None and backend == "direct":
-        reader.close()
-        raise UnsupportedSlideError(
-            name, "its tiles are not all plain JPEG in a TIFF; open it with another backend"
-        )
-    return direct or reader
+        raise DamagedSlideError(name, f"OpenSlide cannot open it: {told}; {_AGAIN}") from error
 
 
 def _dicom(reader: DicomReader, backend: Backend) -> SlideReader:
@@ -106,13 +121,17 @@ def check_slide(path: Path | str, *, name: str | None = None) -> None:
     """Open a slide and read enough of it to know that it can be scored.
 
     Every level is read at its four corners and its centre, and the stored tiles of a TIFF-based
-    slide must all lie inside the file.
+    slide must all lie inside the file. Of its JPEG tiles both ends are looked at: all of them, or
+    as many as a few seconds allow, spread over the slide.
 
     Raises:
         SlideError: as ``open_slide``, or because something read does not decode.
     """
     with open_slide(path, name=name) as slide:
-        _check_tiff_extent(slide.path, slide.name)
+        check_extent(slide.path, slide.name)
+        share = check_tile_ends(slide.path, slide.name)
+        if share < 1:
+            logger.info("%s: %.0f %% of the stored tiles were looked at", slide.name, share * 100)
         for level in slide.levels:
             for region in _spots(slide.size, level.downsample):
                 slide.read_region(
@@ -130,8 +149,10 @@ def _diagnose(path: Path, name: str) -> SlideError:
         head = file.read(_DICOM_MAGIC_AT + 4)
     if not head:
         return NotASlideError(name, "the file is empty")
-    if head[:4] in _TIFF_MAGIC:
+    if is_tiff(path):
         return _diagnose_tiff(path, name)
+    if head.startswith(_CZI_MAGIC):
+        return UnsupportedSlideError(name, "a Zeiss CZI that is not read; convert it to a TIFF")
     if head[_DICOM_MAGIC_AT:] == b"DICM":
         return UnsupportedSlideError(name, "a DICOM file that is no whole-slide VOLUME image")
     return NotASlideError(name, f"this is no slide; readable are {_READS}")
@@ -139,52 +160,17 @@ def _diagnose(path: Path, name: str) -> SlideError:
 
 def _diagnose_tiff(path: Path, name: str) -> SlideError:
     try:
-        _check_tiff_extent(path, name)
+        check_extent(path, name)
+        refuse_tiff_kinds(path, name)
         with tifffile.TiffFile(path) as tiff:
             tiled = any(page.keyframe is not None and page.keyframe.is_tiled for page in tiff.pages)
-    except DamagedSlideError as error:
+    except SlideError as error:
         return error
     if not tiled:
         return UnsupportedSlideError(
             name, "a TIFF without tiles; convert it to a tiled, pyramidal TIFF"
         )
     return UnsupportedSlideError(name, f"a TIFF layout that is not read; readable are {_READS}")
-
-
-def _check_tiff_extent(path: Path, name: str) -> None:
-    """Refuse a TIFF whose directories or stored tiles lie beyond its end: it was cut off."""
-    with path.open("rb") as file:
-        if file.read(4) not in _TIFF_MAGIC:
-            return
-    size = path.stat().st_size
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            ends = [
-                offset + count
-                for page in tiff.pages
-                for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)
-            ]
-            last = max([*ends, _next_directory(tiff)])
-    except _TIFF_ERRORS as error:
-        raise DamagedSlideError(name, f"its TIFF directory is broken ({error}); {_AGAIN}") from None
-    if not ends or last > size:
-        raise DamagedSlideError(
-            name, f"the file is cut off: {size} bytes, but its directory points to {last}; {_AGAIN}"
-        )
-
-
-def _next_directory(tiff: tifffile.TiffFile) -> int:
-    """Where the directory after the last readable one should be; 0 where the chain ends."""
-    header, file = tiff.tiff, tiff.filehandle
-    if len(tiff.pages) == 0:
-        file.seek(4 if header.version == 42 else 8)
-    else:
-        start = tiff.pages[len(tiff.pages) - 1].offset
-        file.seek(start)
-        (tags,) = struct.unpack(header.tagnoformat, file.read(header.tagnosize))
-        file.seek(start + header.tagnosize + tags * header.tagsize)
-    (offset,) = struct.unpack(header.offsetformat, file.read(header.offsetsize))
-    return int(offset)
 
 
 def _spots(size: Size, downsample: float) -> list[Region]:

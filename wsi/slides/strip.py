@@ -44,9 +44,7 @@ def strip_labels(source: Path, target: Path, *, name: str | None = None) -> tupl
                     name, "a folder is stripped where it holds a DICOM slide; name the slide's file"
                 )
             elif slide.vendor in _TIFF:
-                sizes = [level.size for level in slide.levels]
-                aperio = slide.vendor == "aperio"
-                removed = strip_tiff(source, target, sizes, is_aperio=aperio, name=name)
+                removed = strip_tiff(source, target, slide, name=name)
             else:
                 raise UnsupportedSlideError(
                     name,

@@ -12,10 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import tifffile
 
 from wsi.errors import DamagedSlideError, UnsupportedSlideError
-from wsi.geometry import Size
+from wsi.geometry import Region
+from wsi.slides.reader import SlideReader
+from wsi.slides.resample import level_for
+from wsi.slides.tiff_kind import kind_of
+from wsi.slides.tiff_layout import named, size_of
+from wsi.slides.tiff_levels import shows_all_over
+from wsi.slides.tiff_open import level_pages
 
 _BLOCK = 1 << 20
 _DESCRIPTION = 270
@@ -47,16 +54,13 @@ class _Patch:
     content: bytes
 
 
-def strip_tiff(
-    source: Path, target: Path, levels: Sequence[Size], *, is_aperio: bool, name: str
-) -> tuple[str, ...]:
+def strip_tiff(source: Path, target: Path, slide: SlideReader, *, name: str) -> tuple[str, ...]:
     """Write the copy; returns what was left out, for people.
 
     Args:
         source: the slide.
         target: a file that is not there yet.
-        levels: sizes of the levels to keep.
-        is_aperio: whether descriptions are Aperio's; others are dropped.
+        slide: the same, open; its levels are kept.
         name: how messages call the slide.
 
     Raises:
@@ -66,7 +70,8 @@ def strip_tiff(
     try:
         with tifffile.TiffFile(source) as tiff, source.open("rb") as raw:
             pages = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage)]
-            kept = _kept_pages(pages, levels, is_aperio, name)
+            is_aperio = slide.vendor == "aperio"
+            kept = _kept_pages(pages, slide, name)
             ranges: list[tuple[int, int]] = []
             patches = [_Patch(0, _header(tiff, kept[0]))]
             for page, after in zip(kept, [*kept[1:], None], strict=True):
@@ -74,41 +79,49 @@ def strip_tiff(
             _write(raw, target, ranges, patches)
     except (tifffile.TiffFileError, ValueError, KeyError, IndexError, struct.error) as error:
         raise DamagedSlideError(name, f"its TIFF directory is broken ({error})") from error
-    return tuple(_called(page, pages[0]) for page in pages if page not in kept)
+    return tuple(_called(page) for page in pages if page not in kept)
 
 
 def _kept_pages(
-    pages: Sequence[tifffile.TiffPage], levels: Sequence[Size], is_aperio: bool, name: str
+    pages: Sequence[tifffile.TiffPage], slide: SlideReader, name: str
 ) -> list[tifffile.TiffPage]:
     """One page a level and, in an SVS, the thumbnail (which shows the scanned area alone)."""
-    kept, wanted = [], list(levels)
-    for page in pages:
-        size = Size(page.imagewidth, page.imagelength)
-        if page.is_tiled and size in wanted:
-            wanted.remove(size)
-            kept.append(page)
-        elif is_aperio and page.index == 1 and _is_thumbnail(page, pages[0]):
-            kept.append(page)
-    if wanted or not kept or kept[0] is not pages[0]:
+    wanted = level_pages(slide.path, name)
+    if len(wanted) != len(slide.levels):
+        raise UnsupportedSlideError(
+            name, "a level of it shows what the slide does not, which may be a label"
+        )
+    kept = [
+        page
+        for page in pages
+        if page.index in wanted or (slide.vendor == "aperio" and _is_thumbnail(page, slide))
+    ]
+    if not kept or kept[0] is not pages[0]:
         raise UnsupportedSlideError(name, "its levels are not stored as pages of their own")
     for page in kept:
-        words = str(page.description).lower()
-        if _SUB_DIRECTORIES in page.tags or re.search(r"^\s*(label|macro)\b", words, re.MULTILINE):
+        if _SUB_DIRECTORIES in page.tags or named(page):
             raise UnsupportedSlideError(
                 name, "a level of it holds further images, which may be labels; convert it first"
             )
     return kept
 
 
-def _is_thumbnail(page: tifffile.TiffPage, whole: tifffile.TiffPage) -> bool:
-    skew = page.imagewidth * whole.imagelength / (page.imagelength * whole.imagewidth)
-    plain = not page.is_tiled and int(page.subfiletype) == 0
-    return plain and abs(skew - 1) < _MAX_THUMBNAIL_SKEW and "->" in str(page.description)
+def _is_thumbnail(page: tifffile.TiffPage, slide: SlideReader) -> bool:
+    """Whether a page is what Aperio calls the thumbnail, and shows the slide."""
+    size = size_of(page)
+    skew = size.width * slide.size.height / (size.height * slide.size.width)
+    plain = page.index == 1 and not page.is_tiled and int(page.subfiletype) == 0
+    if not plain or abs(skew - 1) > _MAX_THUMBNAIL_SKEW or "->" not in str(page.description):
+        return False
+    if kind_of(page) is not None or named(page):
+        return False
+    level = slide.levels[level_for(slide.levels, slide.size.width / size.width)]
+    whole = slide.read_region(Region.whole(slide.size), level.size)
+    return shows_all_over(np.asarray(page.asarray(), np.uint8), whole)
 
 
-def _called(page: tifffile.TiffPage, first: tifffile.TiffPage) -> str:
-    found = re.search(r"^\s*(label|macro)\b", str(page.description), re.MULTILINE | re.IGNORECASE)
-    return found[1].lower() if found else f"{page.imagewidth} x {page.imagelength} px image"
+def _called(page: tifffile.TiffPage) -> str:
+    return named(page) or f"{page.imagewidth} x {page.imagelength} px image"
 
 
 def _header(tiff: tifffile.TiffFile, first: tifffile.TiffPage) -> bytes:

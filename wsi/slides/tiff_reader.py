@@ -6,38 +6,27 @@ one JPEG decode, and no detour over premultiplied RGBA.
 """
 
 import os
-import struct
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import BinaryIO, Self
 
-import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
 from wsi.errors import DamagedSlideError
 from wsi.geometry import Mpp, Region, Size
+from wsi.slides.jpeg_tile import decode_tile, is_colour_tile, jpeg_head
 from wsi.slides.openslide_reader import OpenSlideReader
 from wsi.slides.reader import RGB, Level
 from wsi.slides.resample import read_resampled
 
-_VENDORS = ("aperio", "generic-tiff")
 _JPEG = 7
-_COLORSPACES: Mapping[int, str] = {2: "RGB", 6: "YCBCR"}
-_TIFF_ERRORS = (
-    tifffile.TiffFileError,
-    OSError,
-    ValueError,
-    KeyError,
-    IndexError,
-    TypeError,
-    struct.error,
-)
+_RGB, _YCBCR = 2, 6
 
 DEFAULT_CACHE_BYTES = 64 * 2**20
 """Room for the decoded tiles of one row of a slide of 80,000 px: patches that share a tile find
@@ -45,7 +34,7 @@ it again when they are read row by row."""
 
 
 @dataclass(frozen=True)
-class _TileTable:
+class TileTable:
     """Where one level's tiles lie in the file and how they are encoded."""
 
     size: Size
@@ -54,41 +43,18 @@ class _TileTable:
     columns: int
     offsets: NDArray[np.int64]
     counts: NDArray[np.int64]
-    colorspace: str
-    tables: bytes | None
+    head: bytes
 
 
-def direct_reader(
-    reader: OpenSlideReader, *, cache_bytes: int = DEFAULT_CACHE_BYTES
-) -> "TiffReader | None":
-    """A reader that decodes the same slide's tiles directly, where its layout allows.
+def tile_table(page: tifffile.TiffPage) -> TileTable | None:
+    """Where a page's tiles lie; ``None`` where they are not plain 8-bit JPEG of three colours.
 
-    Returns:
-        ``None`` where a level is not plain 8-bit JPEG tiles in a TIFF: another compression or
-        container, sparse tiles, or levels that OpenSlide sees otherwise.
+    Raises:
+        ValueError: the page's JPEG tables are broken.
     """
-    if reader.vendor not in _VENDORS:
-        return None
-    try:
-        with tifffile.TiffFile(reader.path) as tiff:
-            pages = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage)]
-            tables = [_table(page) for page in pages if page.is_tiled]
-    except _TIFF_ERRORS:
-        # OpenSlide reads more kinds of TIFF than tifffile; it then keeps the slide.
-        return None
-    levels = []
-    for level in reader.levels:
-        table = next((table for table in tables if table and table.size == level.size), None)
-        if table is None:
-            return None
-        levels.append(table)
-    return TiffReader(reader, tuple(levels), cache_bytes)
-
-
-def _table(page: tifffile.TiffPage) -> _TileTable | None:
     plain = (
         int(page.compression) == _JPEG
-        and int(page.photometric) in _COLORSPACES
+        and int(page.photometric) in (_RGB, _YCBCR)
         and page.dtype == np.uint8
         and page.samplesperpixel == 3
         and int(page.planarconfig) == 1
@@ -101,20 +67,31 @@ def _table(page: tifffile.TiffPage) -> _TileTable | None:
     # A tile of no bytes is left out on purpose; OpenSlide knows what each vendor means by it.
     if len(counts) != columns * rows or (counts == 0).any():
         return None
-    return _TileTable(
+    return TileTable(
         size=Size(page.imagewidth, page.imagelength),
         tile_width=page.tilewidth,
         tile_height=page.tilelength,
         columns=columns,
         offsets=np.asarray(page.dataoffsets, np.int64),
         counts=counts,
-        colorspace=_COLORSPACES[int(page.photometric)],
-        tables=page.jpegtables,
+        head=jpeg_head(page.jpegtables, rgb=int(page.photometric) == _RGB),
     )
 
 
+def are_decoded_here(path: Path, tables: Sequence[TileTable]) -> bool:
+    """Whether some tile of every level decodes; JPEG has kinds that OpenSlide alone reads."""
+    with path.open("rb") as file:
+        return all(any(_decodes(file, table, at) for at in (0, 0.5, 1)) for table in tables)
+
+
+def _decodes(file: BinaryIO, table: TileTable, at: float) -> bool:
+    index = int(at * (len(table.counts) - 1))
+    file.seek(int(table.offsets[index]))
+    return is_colour_tile(file.read(int(table.counts[index])), table.head)
+
+
 class TiffReader:
-    """A SlideReader over the stored JPEG tiles. Made by ``direct_reader``.
+    """A SlideReader over the stored JPEG tiles.
 
     Args:
         reader: the same slide through OpenSlide, for everything but pixels; closed with this.
@@ -123,10 +100,13 @@ class TiffReader:
     """
 
     def __init__(
-        self, reader: OpenSlideReader, tables: tuple[_TileTable, ...], cache_bytes: int
+        self,
+        reader: OpenSlideReader,
+        tables: Sequence[TileTable],
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> None:
         self._reader = reader
-        self._tables = tables
+        self._tables = tuple(tables)
         self._cache = _TileCache(cache_bytes)
         # pread does not move the shared offset, so threads need no lock of their own.
         self._file = os.open(reader.path, os.O_RDONLY)
@@ -173,6 +153,22 @@ class TiffReader:
 
     def associated_image(self, name: str) -> RGB:
         return self._reader.associated_image(name)
+
+    def keep(
+        self, numbers: Sequence[int], levels: Sequence[Level], warnings: tuple[str, ...]
+    ) -> None:
+        """Offer these levels alone; see ``OpenSlideReader.keep``."""
+        self._reader.keep(numbers, levels, warnings)
+        self._tables = tuple(self._tables[number] for number in numbers)
+        self._cache.clear()
+        self.fit(levels)
+
+    def fit(self, levels: Sequence[Level]) -> None:
+        """Take the levels' sizes as they are without padding."""
+        self._tables = tuple(
+            replace(table, size=level.size)
+            for table, level in zip(self._tables, levels, strict=True)
+        )
 
     def read_region(self, region: Region, size: Size) -> RGB:
         return read_resampled(self.levels, region, size, self.read_level)
@@ -228,13 +224,11 @@ class TiffReader:
             data = os.pread(self._file, count, int(table.offsets[index]))
             if len(data) < count:
                 raise ValueError(f"{len(data)} of {count} bytes are there")
-            tile: NDArray[Any] = imagecodecs.jpeg8_decode(
-                data, tables=table.tables, colorspace=table.colorspace, outcolorspace="RGB"
-            )
+            tile = decode_tile(data, table.head)
             wanted = (table.tile_height, table.tile_width, 3)
             if tile.shape != wanted:
                 raise ValueError(f"its shape is {tile.shape}, not {wanted}")
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError) as error:
             row, column = divmod(index, table.columns)
             raise DamagedSlideError(
                 self.name,
@@ -245,12 +239,20 @@ class TiffReader:
         tile.flags.writeable = False
         return tile
 
-    def close(self) -> None:
-        """Give the file back. Reading afterwards is an error."""
+    def glance(self, level: int, x: int, y: int, width: int, height: int) -> RGB:
+        """As ``read_level``."""
+        return self.read_level(level, x, y, width, height)
+
+    def let_go(self) -> None:
+        """Give the file back, and leave the other reader open."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
         self._cache.clear()
+
+    def close(self) -> None:
+        """Give the file back. Reading afterwards is an error."""
+        self.let_go()
         self._reader.close()
 
     def __enter__(self) -> Self:

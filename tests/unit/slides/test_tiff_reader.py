@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -14,16 +13,17 @@ from hypothesis import strategies as st
 
 from wsi.errors import ConfigError, DamagedSlideError, UnsupportedSlideError
 from wsi.geometry import Region, Size
-from wsi.slides import open_slide
-from wsi.slides.openslide_reader import OpenSlideReader
-from wsi.slides.tiff_reader import TiffReader, direct_reader
+from wsi.slides import jpeg_tile, open_slide
+from wsi.slides.openslide_reader import OpenSlideReader, whole_pixel_start
+from wsi.slides.tiff_open import settle_tiff
+from wsi.slides.tiff_reader import TiffReader
 from wsi.testing.slides import corrupt_tiles, synthetic_slide, write_slide
 
 Pair = tuple[TiffReader, OpenSlideReader]
 
 
 def _pair(path: Path) -> Pair:
-    direct = direct_reader(OpenSlideReader(path, path.name))
+    direct = settle_tiff(OpenSlideReader(path, path.name))
     assert direct is not None
     return direct, OpenSlideReader(path, path.name)
 
@@ -121,20 +121,66 @@ def test_every_jpeg_layout_equals_openslide(
             assert np.array_equal(direct.read_level(0, *box), reference.read_level(0, *box))
 
 
+BOXES = [
+    (0, 0, 375, 250),
+    (-9, -5, 60, 50),
+    (118, 71, 64, 48),
+    (250, 100, 130, 160),
+    (1, 1, 1, 1),
+]
+
+
 def test_levels_of_odd_sizes_hold_the_stored_pixels_exactly(tmp_path: Path) -> None:
-    # OpenSlide takes level-0 locations in whole pixels, so at a downsample of 4.0037 it draws
-    # most places shifted by up to an eighth of a pixel; the stored tile itself is the truth here.
     made = synthetic_slide(tmp_path / "a.tif", Size(1501, 1003), seed=3)
     direct, reference = _pair(made.path)
     with direct, reference, tifffile.TiffFile(made.path) as tiff:
-        size = direct.levels[1].size
         assert direct.levels[1].downsample != 4
         page = tiff.pages[1]
         assert isinstance(page, tifffile.TiffPage)
-        stored = np.asarray(page.asarray())
-        assert np.array_equal(direct.read_level(1, 0, 0, size.width, size.height), stored)
-        near = reference.read_level(1, 0, 0, size.width, size.height)
-        assert np.array_equal(near, stored)
+        stored = np.pad(page.asarray(), ((60, 60), (60, 60), (0, 0)), constant_values=255)
+        for x, y, width, height in BOXES:
+            expected = stored[y + 60 : y + 60 + height, x + 60 : x + 60 + width]
+            assert np.array_equal(direct.read_level(1, x, y, width, height), expected)
+            assert np.array_equal(reference.read_level(1, x, y, width, height), expected)
+
+
+@pytest.mark.parametrize(
+    "box", [(0, 0, 256, 256), (777, 500, 256, 256), (2000, 1500, 221, 283), (1900, 90, 130, 70)]
+)
+def test_a_real_fractional_level_is_read_in_whole_pixels(
+    real_data: Path, box: tuple[int, int, int, int]
+) -> None:
+    path = real_data / "wsi" / "TCGA-CR-7395-01A-01-TS1.svs"
+    x, y, width, height = box
+    with open_slide(path) as slide, tifffile.TiffFile(path) as tiff:
+        assert isinstance(slide, OpenSlideReader)
+        assert slide.levels[1].downsample == pytest.approx(2.0005, abs=1e-4)
+        page = tiff.pages[2]
+        assert isinstance(page, tifffile.TiffPage)
+        stored = page.asarray()[y : y + height, x : x + width]
+        assert np.array_equal(slide.read_level(1, *box), stored)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    pixel=st.integers(0, 100_000),
+    step=st.sampled_from([1.0, 2.0005, 4.0037, 4.00004, 15.99, 64.02, 512.3]),
+    reach=st.integers(0, 2048),
+)
+def test_reading_begins_at_a_whole_pixel_within_reach_or_where_asked(
+    pixel: int, step: float, reach: int
+) -> None:
+    start = whole_pixel_start(pixel, step, reach)
+    assert 0 <= pixel - start <= reach
+    off = abs(round(start * step) / step - start)
+    assert off < 1 / 512 or start == pixel
+
+
+def test_reading_begins_at_the_nearest_whole_pixel() -> None:
+    assert whole_pixel_start(1000, 4.0, 2048) == 1000
+    assert whole_pixel_start(0, 4.0037, 2048) == 0
+    assert whole_pixel_start(40, 4.0625, 2048) == 32
+    assert whole_pixel_start(40, 4.0625, 4) == 40
 
 
 def test_grid_of_stored_tiles_is_read_once_each(
@@ -142,14 +188,14 @@ def test_grid_of_stored_tiles_is_read_once_each(
 ) -> None:
     made = synthetic_slide(tmp_path / "a.tif", 1024, levels=1)
     decoded = 0
-    decode = imagecodecs.jpeg8_decode
+    decode = jpeg_tile.decode_tile
 
     def counting(*args: Any, **options: Any) -> Any:
         nonlocal decoded
         decoded += 1
         return decode(*args, **options)
 
-    monkeypatch.setattr("wsi.slides.tiff_reader.imagecodecs.jpeg8_decode", counting)
+    monkeypatch.setattr("wsi.slides.tiff_reader.decode_tile", counting)
     with open_slide(made.path, backend="direct") as slide:
         for y in range(0, 1024, 224):
             for x in range(0, 1024, 224):
@@ -160,7 +206,7 @@ def test_grid_of_stored_tiles_is_read_once_each(
 def test_cache_stays_within_its_bytes(tmp_path: Path) -> None:
     made = synthetic_slide(tmp_path / "a.tif", 1024, levels=1)
     tile_bytes = 256 * 256 * 3
-    reader = direct_reader(OpenSlideReader(made.path, "a"), cache_bytes=3 * tile_bytes)
+    reader = settle_tiff(OpenSlideReader(made.path, "a"), cache_bytes=3 * tile_bytes)
     assert reader is not None
     with reader:
         reader.read_level(0, 0, 0, 1024, 1024)
