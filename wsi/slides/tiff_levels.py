@@ -24,7 +24,8 @@ _ROUNDING_PX = 2
 _PART_PX = 64
 _WINDOW_PX = 256
 """Of the finer level, compared at once."""
-_MOST_TILES, _MOST_WINDOWS = 6, 4
+# Looked at in each quarter of a level, and in each tile, where it has to be sure.
+_MOST_TILES, _MOST_WINDOWS = 25, 2
 _MOST_MISMATCHES, _MOST_OF_MANY = 0.1, 0.05
 # Grey levels. Glass may be as much lighter or darker; where there is something to see, JPEG,
 # sharpening and another way of reducing leave so much between two equal pictures, or correlation.

@@ -58,7 +58,12 @@ def settle_tiff(
     if found.has_alpha:
         _refuse_transparent(reader, found.pictures[-1])
     direct = _direct(reader, found.tables, cache_bytes)
-    levels, warnings = _judged(direct or reader, found.pictures)
+    try:
+        levels, warnings = _judged(direct or reader, found.pictures)
+    except BaseException:
+        if direct is not None:
+            direct.let_go()
+        raise
     numbers = [one.picture.number for one in levels]
     (direct or reader).keep(numbers, [one.level for one in levels], warnings)
     if direct is None and len(numbers) < len(found.tables):
