@@ -37,6 +37,7 @@ class Settings(BaseSettings):
         slide_cache_bytes: what these copies may take; the least recently used ones are removed.
         strip_labels: take label and macro images out of every slide that is uploaded; formats
             that they cannot be taken out of are refused.
+        strip_uid_key: a secret that the UIDs of such DICOM copies are made with.
         max_upload_bytes: larger uploads are refused.
         upload_lasts_h: hours after which a resumable upload that nobody goes on with is removed.
         max_unpacked_bytes, max_unpacked_files: limits for an uploaded zip.
@@ -89,6 +90,7 @@ class Settings(BaseSettings):
     slide_cache_dir: Path | None = None
     slide_cache_bytes: int = Field(default=50 * GIB, gt=0)
     strip_labels: bool = False
+    strip_uid_key: SecretStr = SecretStr("")
     max_upload_bytes: int = Field(default=64 * GIB, gt=0)
     upload_lasts_h: float = Field(default=48.0, gt=0)
     max_unpacked_bytes: int = Field(default=128 * GIB, gt=0)

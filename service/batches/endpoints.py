@@ -7,7 +7,7 @@ import anyio.to_thread
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
-from service.batches.folder import slides_below
+from service.batches.folder import slides_in
 from service.batches.items import Wanted, at_place, from_table, known_slide
 from service.batches.repository import Batch, NewItem
 from service.batches.schemas import (
@@ -86,7 +86,7 @@ def start_from_folder(wish: FolderIn, context: Ctx) -> BatchOut:
     one = Wanted(wish.mpp, None, wish.priority)
     items = [
         at_place(context, str(path), pipeline, one)
-        for path in slides_below(folder, limit=MAX_ITEMS)
+        for path in slides_in(folder, limit=MAX_ITEMS)
         for pipeline in dict.fromkeys(wish.pipelines)
     ]
     return _started(context, wish, items)

@@ -38,7 +38,13 @@ def get_dicom(job_id: str, kind: str, context: Ctx) -> Response:
             slide.name, "only heatmaps of DICOM slides become DICOM; take OME-Zarr or GeoJSON"
         )
     with context.slide_cache.local(slide.path) as file:
-        content = parametric_map(result, kind, file, result_id=job.result_id or job.id)
+        content = parametric_map(
+            result,
+            kind,
+            file,
+            result_id=job.result_id or job.id,
+            made_at=job.finished_at or job.created_at,
+        )
     return _file(content, "application/dicom", f"{_stem(job)}-{result.pipeline}-{kind}.dcm")
 
 

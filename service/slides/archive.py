@@ -22,7 +22,7 @@ def is_zip(path: Path) -> bool:
 
 
 def unpack(archive: Path, folder: Path, *, name: str, max_bytes: int, max_files: int) -> Path:
-    """Unpack a zip of one slide and say what to open: a file, or a folder of DICOM instances.
+    """Unpack a zip of one slide and say where that is: a file alone, or a folder of files.
 
     Sizes are counted while writing; what the zip says of itself is not believed.
 
@@ -86,15 +86,7 @@ def _extract(
 
 
 def _entry(folder: Path, name: str) -> Path:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = [path for path in folder.rglob("*") if path.is_file()]
     if not files:
         raise NotASlideError(name, "the zip is empty")
-    mirax = [path for path in files if path.suffix.lower() == ".mrxs"]
-    if len(mirax) > 1:
-        raise UnsupportedSlideError(name, "the zip holds several slides; send one a zip")
-    if mirax:
-        return mirax[0]
-    if len(files) == 1:
-        return files[0]
-    # The folder nearest to the top that has files of its own.
-    return min({path.parent for path in files}, key=lambda path: (len(path.parts), path))
+    return files[0] if len(files) == 1 else folder

@@ -26,8 +26,14 @@ _KINDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class SlideFacts:
-    """What a readable slide says of itself. ``mpp`` is micrometres per level-0 pixel."""
+    """What a readable slide says of itself.
 
+    Attributes:
+        entry: what opens it: the path itself, or in a folder its file or the folder that is it.
+        mpp: micrometres per level-0 pixel.
+    """
+
+    entry: str
     vendor: str
     width: int
     height: int

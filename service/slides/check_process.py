@@ -7,6 +7,7 @@ Arguments: path, name, memory limit in bytes, CPU limit in seconds. Answers in J
 import json
 import resource
 import sys
+from pathlib import Path
 from typing import Any
 
 
@@ -24,11 +25,14 @@ def _check(path: str, name: str) -> dict[str, Any]:
     # Imported under the limits, like everything else that this process does.
     from wsi.errors import SlideError
     from wsi.slides import check_slide, open_slide
+    from wsi.slides.entry import entry_of
 
     try:
         check_slide(path, name=name)
+        entry = entry_of(Path(path), name).path
         with open_slide(path, name=name) as slide:
             return {
+                "entry": str(entry),
                 "vendor": slide.vendor,
                 "width": slide.size.width,
                 "height": slide.size.height,

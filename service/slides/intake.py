@@ -16,6 +16,7 @@ from service.slides.repository import SlideRepository, StoredSlide
 from service.slides.staging import publish, staging_folder
 from service.slides.stripping import replace_by_stripped, stripped
 from wsi.errors import UnreadableSlideError
+from wsi.slides.folder import name_of
 from wsi.storage.slide_cache import SCHEME, SlideCache, is_object
 from wsi.storage.store import remove_store
 
@@ -25,6 +26,7 @@ class Intake:
 
     def __init__(self, settings: Settings, slides: SlideRepository, cache: SlideCache) -> None:
         self._settings = settings
+        self._uid_key = settings.strip_uid_key.get_secret_value()
         self._slides = slides
         self._cache = cache
 
@@ -67,8 +69,9 @@ class Intake:
         else:
             entry = upload.path.rename(staged / upload.path.name)
         facts = self._check(entry, upload.name)
+        entry = Path(facts.entry)
         if strip:
-            staged, entry = stripped(staged, entry, upload.name)
+            staged, entry = stripped(staged, entry, upload.name, uid_key=self._uid_key)
         slide_id = str(uuid.uuid4())
         folder = self._folder(slide_id)
         slide = self._row(
@@ -107,7 +110,7 @@ class Intake:
             place = self._cache.address(self.require_allowed_object(place))
         else:
             path = self.require_allowed(Path(place))
-            name, place = path.name, str(path)
+            name, place = _name_of(path), str(path)
         with self._cache.local(place) as file:
             try:
                 sha256, size_bytes = _digest(file)
@@ -170,7 +173,9 @@ class Intake:
                 "make a copy with 'wsi strip-labels' and register that"
             )
         with staging_folder(self._settings.incoming) as staging:
-            replace_by_stripped(slide.file, self._folder(slide.id), staging, slide.name)
+            replace_by_stripped(
+                slide.file, self._folder(slide.id), staging, slide.name, uid_key=self._uid_key
+            )
         sha256, _ = _digest(slide.file)
         return self._slides.was_stripped(slide.id, sha256)
 
@@ -234,14 +239,21 @@ class Intake:
         )
 
 
+def _name_of(path: Path) -> str:
+    try:
+        return name_of(path)
+    except OSError:
+        return path.name  # reading it says what is wrong
+
+
 def _digest(path: Path) -> tuple[str, int]:
     """SHA-256 and length of a file, or of a folder's files with their names."""
     if not path.is_dir():
         with path.open("rb") as opened:
             return hashlib.file_digest(opened, "sha256").hexdigest(), path.stat().st_size
     whole, size = hashlib.sha256(), 0
-    for file in sorted(item for item in path.iterdir() if item.is_file()):
+    for file in sorted(item for item in path.rglob("*") if item.is_file()):
         digest, length = _digest(file)
-        whole.update(f"{digest} {file.name}\n".encode())
+        whole.update(f"{digest} {file.relative_to(path).as_posix()}\n".encode())
         size += length
     return whole.hexdigest(), size

@@ -4,6 +4,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from wsi.errors import ConfigError, DatasetError, WsiError
 from wsi.malignancy import probability_text
 from wsi.slide_names import slide_stem
 from wsi.slides import SlideReader, open_slide, thumbnail
+from wsi.slides.folder import each_slide
 from wsi.slides.identity import require_unchanged, slide_digest
 from wsi.storage import (
     SlideResult,
@@ -76,6 +78,8 @@ def analyze(
 ) -> None:
     """Score SLIDES and write, for each, probabilities, heatmaps and hotspots.
 
+    A folder that holds several slides stands for each of them.
+
     A slide that fails is reported and the others go on; the exit code is then 2. It is 3 where none
     failed but on some, something is visible that was not recognized as tissue: look at those.
     """
@@ -83,13 +87,13 @@ def analyze(
 
     if bool(slides) == bool(table) or ((root or split) and not table):
         raise ConfigError("name slides, or give --table, with --root and --split where needed")
-    asked = _of_table(table, root, split, mpp) if table else [(path, mpp) for path in slides]
-    _refuse_equal_names([path for path, _ in asked])
+    asked = _of_table(table, root, split, mpp) if table else _named(slides, mpp)
+    _refuse_equal_names(asked)
     loaded = load_pipeline(pipeline, model, device, engine)
     found: Counter[str] = Counter()
-    for path, given_mpp in asked:
+    for one in asked:
         try:
-            found[_analyze_one(path, loaded, out, given_mpp).outcome] += 1
+            found[_analyze_one(one, loaded, out).outcome] += 1
         except WsiError as error:
             found["failed"] += 1
             click.echo(f"wsi: {error}", err=True)
@@ -112,33 +116,53 @@ def _summary(found: Counter[str]) -> str:
     return "; ".join([f"{found['scored']} of {found.total()} slides scored", *rest])
 
 
-def _of_table(
-    table: Path, root: Path | None, split: str | None, mpp: float | None
-) -> list[tuple[Path, float | None]]:
+@dataclass(frozen=True)
+class _Asked:
+    """A slide to score: its path, what messages call it, the folder of its results, and its mpp."""
+
+    path: Path
+    name: str
+    stem: str
+    mpp: float | None
+
+
+def _named(paths: Sequence[Path], mpp: float | None) -> list[_Asked]:
+    """Slides that were named one by one, and each slide of a folder that holds several."""
+    return [
+        _Asked(one.path, one.name, slide_stem(one.name), mpp)
+        for path in paths
+        for one in each_slide(path)
+    ]
+
+
+def _of_table(table: Path, root: Path | None, split: str | None, mpp: float | None) -> list[_Asked]:
     """Slides of a table with their resolution, where one is given."""
     from wsi.datasets.table import read_entries
 
     entries = [one for one in read_entries(table) if split is None or one.split == split]
     if not entries:
         raise DatasetError(f"{table}: no slide is of the split {split}")
-    return [((root or table.parent) / one.path, one.given_mpp or mpp) for one in entries]
+    paths = [((root or table.parent) / one.path, one.given_mpp or mpp) for one in entries]
+    return [_Asked(path, path.name, slide_stem(path), given_mpp) for path, given_mpp in paths]
 
 
-def _refuse_equal_names(slides: Sequence[Path]) -> None:
+def _refuse_equal_names(slides: Sequence[_Asked]) -> None:
     """Results are told apart by the slides' names."""
     seen: dict[str, Path] = {}
-    for path in slides:
-        name = slide_stem(path)
-        other = seen.setdefault(name, path)
-        if other is not path:
-            raise ConfigError(f"{other} and {path} would both be written to {name}/")
+    for one in slides:
+        other = seen.setdefault(one.stem, one.path)
+        if other is not one.path:
+            raise ConfigError(f"{other} and {one.path} would both be written to {one.stem}/")
 
 
-def _analyze_one(path: Path, pipeline: "Pipeline", out: Path, mpp: float | None) -> SlideResult:
+def _analyze_one(asked: _Asked, pipeline: "Pipeline", out: Path) -> SlideResult:
     from wsi.pipelines.base import of_slide
 
-    with open_slide(path, mpp=mpp) as slide, progress_bar(slide.name) as tell:
-        folder = out / slide_stem(path)
+    with (
+        open_slide(asked.path, mpp=asked.mpp, name=asked.name) as slide,
+        progress_bar(slide.name) as tell,
+    ):
+        folder = out / asked.stem
         folder.mkdir(parents=True, exist_ok=True)
         store = SlideStore(str(folder / "store.zarr"))
         digest = slide_digest(slide)

@@ -1,6 +1,7 @@
 """``wsi info``, ``wsi tissue``, ``wsi models``: looking at slides and models."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ from PIL import Image
 
 from wsi.cli.console import errors_in_one_line, print_pairs
 from wsi.cli.options import PATH, json_option, mpp_option, out_option
-from wsi.errors import ConfigError
+from wsi.errors import ConfigError, WsiError
 from wsi.models.card import list_cards
 from wsi.slides import SlideReader, open_slide
+from wsi.slides.folder import each_slide
 from wsi.tissue import TissueSpec, find_quality, find_tissue, tissue_picture
 from wsi.tissue.mask import METHODS, Method
 
@@ -22,12 +24,31 @@ from wsi.tissue.mask import METHODS, Method
 @json_option
 @errors_in_one_line
 def info(slide: Path, mpp: float | None, as_json: bool) -> None:
-    """What a slide is: vendor, size, levels, resolution, associated images."""
-    with open_slide(slide, mpp=mpp) as reader:
-        facts = _facts(reader)
+    """What a slide is: vendor, size, levels, resolution, associated images.
+
+    Of a folder that holds several slides each is shown, as JSON in a list.
+    """
+    found = each_slide(slide)
+    shown, failed = [], False
+    for one in found:
+        try:
+            with open_slide(one.path, mpp=mpp, name=one.name) as reader:
+                shown.append(_facts(reader))
+        except WsiError as error:
+            if len(found) == 1:
+                raise
+            failed = True
+            click.echo(f"wsi: {error}", err=True)
     if as_json:
-        click.echo(json.dumps(facts, indent=2))
-        return
+        click.echo(json.dumps(shown if len(found) > 1 else shown[0], indent=2))
+    else:
+        for facts in shown:
+            _print(facts)
+    if failed:
+        sys.exit(2)
+
+
+def _print(facts: dict[str, Any]) -> None:
     levels = [f"{w} x {h} (1/{d:.4g})" for w, h, d in facts.pop("levels")]
     mpp_xy = facts.pop("mpp")
     print_pairs(

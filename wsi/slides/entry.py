@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import openslide
-
 from wsi.errors import (
     DamagedSlideError,
     NotASlideError,
@@ -15,7 +13,13 @@ from wsi.errors import (
 )
 from wsi.slides.dicom.headers import is_dicom, read_instance
 from wsi.slides.dicom.pyramid import Picture
-from wsi.slides.folder import FoundSlide, describe, instances_beside, slides_below, slides_of
+from wsi.slides.folder import (
+    FoundSlide,
+    describe,
+    opens,
+    pictures_with,
+    slides_below,
+)
 
 _DUAL = (".tif", ".tiff")  # of a file that is DICOM and TIFF, the ending says what it is read as
 _NAMED = 6
@@ -28,10 +32,12 @@ class Entry:
     Attributes:
         file: to hand to OpenSlide.
         picture: its instances, where it is DICOM.
+        path: opens this slide again, and no other that may lie beside it.
         warnings: what lies beside it and was passed over though it might be a slide.
     """
 
     file: Path
+    path: Path
     picture: Picture | None = None
     warnings: tuple[str, ...] = ()
 
@@ -52,7 +58,7 @@ def entry_of(path: Path, name: str) -> Entry:
         with path.open("rb"):
             pass
         if path.suffix.lower() in _DUAL or not is_dicom(path):
-            return Entry(path)
+            return Entry(path, path)
         if path.name.upper() == "DICOMDIR":
             return _in_folder(path.absolute().parent, name)
         return _of_instance(path, name)
@@ -72,16 +78,11 @@ def _of_instance(path: Path, name: str) -> Entry:
         raise UnsupportedSlideError(
             name, f"a DICOM file that is no slide but {one.class_name}; name the slide beside it"
         )
-    file = path.absolute()
-    same = [
-        picture
-        for picture in slides_of(instances_beside(file))
-        if any(other.file == file for other in picture.instances)
-    ]
+    same = pictures_with(path)
     if len(same) > 1:
         found = [FoundSlide(picture.base.file, "", picture) for picture in same]
         raise _several(name, found, f"this {one.flavour} belongs to")
-    return Entry(path, same[0])
+    return Entry(path, path, same[0])
 
 
 def _in_folder(folder: Path, name: str) -> Entry:
@@ -90,9 +91,9 @@ def _in_folder(folder: Path, name: str) -> Entry:
         raise UnreadableSlideError(name, f"the folder cannot be read: {found[0].problem}")
     rest: Sequence[FoundSlide] = ()
     if len(found) > 1:
-        opening = [one for one in found if one.picture or _opens(one.path)]
+        opening = [one for one in found if one.picture or opens(one.path)]
         if len(opening) != 1:
-            raise _several(name, opening or found, "the folder holds")
+            raise _several(name, opening or found, "it holds")
         rest = [one for one in found if one is not opening[0]]
         found = opening
     if not found:
@@ -102,17 +103,17 @@ def _in_folder(folder: Path, name: str) -> Entry:
     if slide.problem:
         raise UnreadableSlideError(name, f"a folder in it cannot be read: {slide.problem}")
     if slide.picture is None:
-        return Entry(slide.path, None, warnings)
+        return Entry(slide.path, slide.path, None, warnings)
     first = slide.picture.base if slide.picture.volumes else slide.picture.instances[0]
-    return Entry(first.file, slide.picture, warnings)
+    return Entry(first.file, slide.path, slide.picture, warnings)
 
 
 def _other_than_by_ending(folder: Path, name: str) -> Entry:
     """A slide that OpenSlide knows though its name does not say so."""
     files = sorted(file for file in folder.iterdir() if file.is_file() and file.name[0] != ".")
-    opening = [file for file in files if _opens(file)]
+    opening = [file for file in files if opens(file)]
     if len(opening) > 1:
-        raise _several(name, [FoundSlide(file, file.name) for file in opening], "the folder holds")
+        raise _several(name, [FoundSlide(file, file.name) for file in opening], "it holds")
     if opening:
         return entry_of(opening[0], name)
     kinds = sorted({kind for file in files if (kind := _dicom_kind(file))})
@@ -128,15 +129,11 @@ def _dicom_kind(file: Path) -> str:
     return one.class_name if one and not one.broken else ""
 
 
-def _opens(file: Path) -> bool:
-    return file.is_file() and openslide.OpenSlide.detect_format(file) is not None
-
-
 def _several(name: str, found: Sequence[FoundSlide], verb: str) -> SlideError:
     names = [describe(one) for one in found]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return UnsupportedSlideError(
         name,
         f"{verb} {len(names)} slides: {'; '.join(names[:_NAMED])}{more}; "
-        "name the file of one, or score each by itself",
+        "give each by itself (its file, its folder, or a zip of its own)",
     )

@@ -5,6 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import openslide
+
+from wsi.slide_names import slide_stem
 from wsi.slides.dicom.headers import Instance, read_instance
 from wsi.slides.dicom.pyramid import Picture, level_name, pictures
 
@@ -51,8 +54,43 @@ def slides_below(folder: Path) -> list[FoundSlide]:
     taken = [one.path for one in found]
     for slide in slides:
         rest = [one.file for other in slides if other is not slide for one in other.instances]
-        found.append(_placed(slide, [*taken, *rest]))
+        found.append(_placed(slide, [*taken, *rest], slides))
     return _told_apart(sorted(found, key=lambda one: str(one.path)), folder)
+
+
+def each_slide(path: Path) -> list[FoundSlide]:
+    """What somebody means who names a file, a folder of one slide, or a folder of several.
+
+    Of several every one is in the list, also a file that only looks like a slide by its ending: so
+    that it is said. A folder where one alone can be opened is that slide, with the folder's name.
+    """
+    found = slides_below(path) if path.is_dir() else []
+    if sum(one.picture is not None or opens(one.path) for one in found) > 1:
+        return found
+    return [FoundSlide(path, path.name)]
+
+
+def name_of(path: Path) -> str:
+    """What a slide at a path is called: as its file or folder, or by DICOM's own identifiers.
+
+    The names of DICOM files say nothing; where several slides lie in one folder, each has the
+    folder's name and its container's identifier, or the end of its UID.
+
+    Raises:
+        OSError: the system does not give the file.
+    """
+    if path.is_dir() or not may_be_dicom(path):
+        return path.name
+    beside = slides_of(instances_beside(path.absolute()))
+    mine = [one for one in beside if path.absolute() in (item.file for item in one.instances)]
+    if len(beside) < 2 or len(mine) != 1:
+        return path.name
+    return _dicom_name(path.absolute().parent.name, mine[0], beside)
+
+
+def opens(file: Path) -> bool:
+    """Whether OpenSlide knows the format of a file."""
+    return file.is_file() and openslide.OpenSlide.detect_format(file) is not None
 
 
 def slides_of(instances: Sequence[Instance]) -> list[Picture]:
@@ -75,6 +113,13 @@ def slides_of(instances: Sequence[Instance]) -> list[Picture]:
 def instances_beside(file: Path) -> list[Instance]:
     """DICOM instances in a file's folder, or on its whole medium where that has a DICOMDIR."""
     return read_instances(one for one in _near(file) if one == file or may_be_dicom(one))[0]
+
+
+def pictures_with(file: Path) -> list[Picture]:
+    """The DICOM slides that a file belongs to: one, several where it is a label, or none."""
+    file = file.absolute()
+    found = slides_of(instances_beside(file))
+    return [one for one in found if any(item.file == file for item in one.instances)]
 
 
 def read_instances(files: Iterable[Path]) -> tuple[list[Instance], list[Instance]]:
@@ -139,7 +184,9 @@ def _clashes(picture: Picture) -> bool:
     )
 
 
-def _placed(picture: Picture, others: Sequence[Path]) -> FoundSlide:
+def _placed(
+    picture: Picture, others: Sequence[Path], pictures_there: Sequence[Picture]
+) -> FoundSlide:
     """The path of a DICOM slide: its folder where it is alone below that, else its base image."""
     files = [one.file for one in picture.instances]
     place = Path(os.path.commonpath([file.parent for file in files]))
@@ -148,11 +195,20 @@ def _placed(picture: Picture, others: Sequence[Path]) -> FoundSlide:
     first = picture.base if picture.volumes else picture.instances[0]
     spread = any(file.parent != first.file.parent for file in files)
     path = place if spread and not _on_medium(place) else first.file
-    container = "".join(
-        char if char.isalnum() or char in "-_." else "_" for char in first.container
-    )
-    tail = container[:64] or first.series[-_UID_TAIL:]
-    return FoundSlide(path, f"{place.name}-{tail}", picture)
+    return FoundSlide(path, _dicom_name(place.name, picture, pictures_there), picture)
+
+
+def _dicom_name(folder: str, picture: Picture, others: Sequence[Picture]) -> str:
+    """The folder's name, and what tells this slide from the others."""
+    first = picture.instances[0]
+    rest = [one.instances[0] for one in others if one is not picture]
+    kept = (char if char.isalnum() or char in "-_." else "_" for char in first.container[:64])
+    parts = [folder, "".join(kept)]
+    if not first.container or any(one.container == first.container for one in rest):
+        parts.append(first.series[-_UID_TAIL:])
+    if any((one.series, one.container) == (first.series, first.container) for one in rest):
+        parts.append(first.pyramid[-_UID_TAIL:])
+    return "-".join(part for part in parts if part)
 
 
 def _on_medium(place: Path) -> bool:
@@ -160,7 +216,7 @@ def _on_medium(place: Path) -> bool:
 
 
 def _told_apart(found: Sequence[FoundSlide], root: Path) -> list[FoundSlide]:
-    """Names that are equal get the folders before them; where that fails, a UID or a number."""
+    """Names that are equal get the folders before them; where that fails, a number."""
     names = [one.name for one in found]
     if len(set(map(_key, names))) < len(names):
         twice = [list(map(_key, names)).count(_key(name)) > 1 for name in names]
@@ -170,10 +226,10 @@ def _told_apart(found: Sequence[FoundSlide], root: Path) -> list[FoundSlide]:
         ]
     seen: set[str] = set()
     for number, name in enumerate(names):
-        other, stem, ending = 1, Path(name).stem, Path(name).suffix
+        other, stem = 1, slide_stem(name)
         while _key(name) in seen:
             other += 1
-            name = f"{stem}-{other}{ending}"
+            name = f"{stem}-{other}{names[number][len(stem) :]}"
         seen.add(_key(name))
         names[number] = name
     return [replace(one, name=name) for one, name in zip(found, names, strict=True)]
@@ -181,13 +237,9 @@ def _told_apart(found: Sequence[FoundSlide], root: Path) -> list[FoundSlide]:
 
 def _longer(one: FoundSlide, root: Path) -> str:
     above = one.path.relative_to(root).parts[:-1] if one.path.is_relative_to(root) else ()
-    tail = ""
-    if one.picture is not None and one.path.is_file():
-        first = one.picture.instances[0]
-        tail = f"-{(first.pyramid or first.series)[-_UID_TAIL:]}"
-    return "-".join((*above, one.name)) + tail
+    return "-".join((*above, one.name))
 
 
 def _key(name: str) -> str:
     """Names that would lead to one folder of results, also where case does not count."""
-    return (Path(name).stem if Path(name).suffix.lower() in SLIDE_ENDINGS else name).casefold()
+    return slide_stem(name).casefold()

@@ -13,23 +13,25 @@ _TIFF = ("aperio", "generic-tiff")
 _HARMLESS = {"thumbnail"}
 
 
-def strip_labels(source: Path, target: Path, *, name: str | None = None) -> tuple[str, ...]:
+def strip_labels(
+    source: Path, target: Path, *, name: str | None = None, uid_key: str = ""
+) -> tuple[str, ...]:
     """Write a copy without label and macro images and without fields that name the patient.
 
     The pixels of all levels stay as they are, bit for bit. Read: Aperio SVS, generic tiled TIFF,
-    and DICOM (with pydicom, extra ``dicom``).
+    and DICOM, of which the copy has UIDs of its own.
 
     Args:
         source: a slide.
         target: a file (for a DICOM folder: a folder) that is not there yet.
         name: how messages call the slide; its file name unless given.
+        uid_key: a secret of the site that new UIDs are made with, see ``strip_dicom``.
 
     Returns:
         What was left out, for people: ``("label", "macro")``.
 
     Raises:
         SlideError: the slide cannot be opened, or not be stripped; then there is no copy.
-        MissingExtraError: pydicom is missing.
         FileExistsError: the target is there.
     """
     name = name or source.name
@@ -38,7 +40,7 @@ def strip_labels(source: Path, target: Path, *, name: str | None = None) -> tupl
     with open_slide(source, name=name) as slide:
         try:
             if slide.vendor == "dicom":
-                removed = strip_dicom(source, target, name=name)
+                removed = strip_dicom(source, target, name=name, key=uid_key)
             elif source.is_dir():
                 raise UnsupportedSlideError(
                     name, "a folder is stripped where it holds a DICOM slide; name the slide's file"

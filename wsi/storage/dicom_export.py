@@ -4,14 +4,21 @@ For slides that are DICOM themselves: only those have a frame of reference, a st
 that a map can belong to. Needs highdicom (extra ``dicom``).
 """
 
+import hashlib
 import io
+import uuid
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+import pydicom
+from pydicom.uid import UID
 
 from wsi.errors import ConfigError, MissingExtraError, UnsupportedSlideError
+from wsi.slides.dicom.pyramid import choose
+from wsi.slides.entry import entry_of
 from wsi.storage.results import HeatmapGrid, HeatmapLayer, SlideResult
 
 if TYPE_CHECKING:
@@ -20,85 +27,169 @@ if TYPE_CHECKING:
 NOT_LOOKED_AT = -1.0
 """What a value is where a heatmap has NaN; ``FloatPixelPaddingValue`` says so as well."""
 
+_Place: TypeAlias = tuple[tuple[float, float], tuple[float, ...], tuple[float, ...]]
 
-def parametric_map(result: SlideResult, kind: str, source: Path, *, result_id: str) -> bytes:
+# Of patient and study: DICOM demands these elements and lets them be empty; writers forget them.
+_MAY_BE_EMPTY = (
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate"),
+    *("StudyTime", "AccessionNumber", "ReferringPhysicianName"),
+)
+_NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "ContainerIdentifier")
+
+
+def parametric_map(
+    result: SlideResult, kind: str, source: Path, *, result_id: str, made_at: datetime
+) -> bytes:
     """One layer of a result: an instance with one channel a class, values as float32.
 
-    Equal calls give equal UIDs, so that an archive that gets a map twice keeps it once.
+    Equal calls give equal bytes. The UID of the instance is made of its content: what an archive
+    has under it is this map of this slide, also where the slide was redacted in between or another
+    version of this software writes the map in another way.
 
     Args:
         result: has a layer of this kind.
         kind: such as ``probability``.
-        source: the DICOM slide: a folder of instances, or one.
+        source: the DICOM slide as it was scored: its folder, or one of its files.
         result_id: names the result.
+        made_at: when it was made.
 
     Raises:
         MissingExtraError: highdicom is not installed.
         ConfigError: there is no such layer.
-        UnsupportedSlideError: ``source`` is not the slide of this result, or states no spacing.
+        UnsupportedSlideError: ``source`` is not the slide of this result, or lacks what a map needs
+            to lie on it.
     """
     layer = result.layer(kind)
     if layer is None or result.grid is None:
         raise ConfigError(f"{result.slide}: the result has no heatmap {kind!r}")
     try:
         import highdicom
-        from pydicom.uid import generate_uid
     except ImportError as error:
         raise MissingExtraError("DICOM export", "dicom") from error
     volume = _volume(source, result.slide)
-    spacing, position, orientation = _placed(result.grid, volume, result.slide)
-    highest = highdicom.PlanePositionSequence("SLIDE", position, (1, 1))
-    made = highdicom.pm.ParametricMap(
-        [volume],
-        _values(layer),
-        series_instance_uid=generate_uid(entropy_srcs=[result_id, "series"]),
-        series_number=100,
-        sop_instance_uid=generate_uid(entropy_srcs=[result_id, kind]),
-        instance_number=1 + [item.kind for item in result.layers].index(kind),
-        manufacturer="wholeslide",
-        manufacturer_model_name=result.model[:64],
-        software_versions=version("wholeslide"),
-        device_serial_number=result.model_digest[:64],
-        contains_recognizable_visual_features=False,
-        real_world_value_mappings=[[_meaning(highdicom, kind, name)] for name in result.classes],
-        voi_lut_transformations=[highdicom.VOILUTTransformation(window_center=0.5, window_width=1)],
-        content_label=_code_string(kind),
-        content_description=f"{kind} by {result.pipeline}; research use only"[:64],
-        pixel_measures=highdicom.PixelMeasuresSequence(spacing, _thickness(volume)),
-        plane_orientation=highdicom.PlaneOrientationSequence("SLIDE", orientation),
-        plane_positions=[highest],
-        tile_pixel_array=True,
-        tile_size=layer.values_chw.shape[1:],
-        series_description=f"{result.pipeline} heatmaps"[:64],
-    )
+    _require_fit(result.grid, volume, result.slide)
+    place = _placed(result.grid, volume, result.slide)
+    made = _made(highdicom, result, layer, volume, place, result_id)
     made.FloatPixelPaddingValue = NOT_LOOKED_AT
     made.FloatPixelPaddingRangeLimit = NOT_LOOKED_AT
+    made.ContentDate = made.InstanceCreationDate = f"{made_at:%Y%m%d}"
+    made.ContentTime = made.InstanceCreationTime = f"{made_at:%H%M%S}"
+    # highdicom adds itself, now, as the last equipment that contributed.
+    made.ContributingEquipmentSequence[-1].ContributionDateTime = f"{made_at:%Y%m%d%H%M%S}"
+    _name_by_content(made)
+    return _bytes(made)
+
+
+def _made(
+    highdicom: Any,
+    result: SlideResult,
+    layer: HeatmapLayer,
+    volume: "Dataset",
+    place: _Place,
+    result_id: str,
+) -> "Dataset":
+    """The map as highdicom makes it. Raises ``UnsupportedSlideError``."""
+    names = (str(volume.StudyInstanceUID), str(volume.SeriesInstanceUID), result_id)
+    kind, (spacing, position, orientation) = layer.kind, place
+    try:
+        made: Dataset = highdicom.pm.ParametricMap(
+            [volume],
+            _values(layer),
+            series_instance_uid=_uid("series", *names),
+            series_number=100,
+            sop_instance_uid=_uid("instance", *names, kind),
+            instance_number=1 + [item.kind for item in result.layers].index(kind),
+            manufacturer="wholeslide",
+            manufacturer_model_name=result.model[:64],
+            software_versions=version("wholeslide"),
+            device_serial_number=result.model_digest[:64],
+            contains_recognizable_visual_features=False,
+            real_world_value_mappings=[
+                [_meaning(highdicom, kind, name)] for name in result.classes
+            ],
+            voi_lut_transformations=[
+                highdicom.VOILUTTransformation(window_center=0.5, window_width=1)
+            ],
+            content_label=_code_string(kind),
+            content_description=f"{kind} by {result.pipeline}; research use only"[:64],
+            pixel_measures=highdicom.PixelMeasuresSequence(spacing, _thickness(volume)),
+            plane_orientation=highdicom.PlaneOrientationSequence("SLIDE", orientation),
+            plane_positions=[highdicom.PlanePositionSequence("SLIDE", position, (1, 1))],
+            tile_pixel_array=True,
+            tile_size=layer.values_chw.shape[1:],
+            series_description=f"{result.pipeline} heatmaps"[:64],
+        )
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+        raise UnsupportedSlideError(
+            result.slide, f"its DICOM header does not allow a map to be laid on it: {error}"
+        ) from error
+    return made
+
+
+def _name_by_content(made: "Dataset") -> None:
+    """Replace the UIDs that highdicom draws anew each time, and name the instance by its bytes."""
+    organization = _uid("dimensions", str(made.SOPInstanceUID))
+    for element in made.iterall():
+        if element.keyword == "DimensionOrganizationUID":
+            element.value = organization
+    name = UID(_uid("content", hashlib.sha256(_bytes(made)).hexdigest()))
+    made.SOPInstanceUID = name
+    made.file_meta.MediaStorageSOPInstanceUID = name
+
+
+def _uid(*words: str) -> str:
+    """A UID below 2.25 (a UUID of its own) that is the same for the same words."""
+    digest = hashlib.sha256("\n".join(("wholeslide map", *words)).encode()).digest()
+    return f"2.25.{uuid.UUID(bytes=digest[:16], version=5).int}"
+
+
+def _bytes(made: "Dataset") -> bytes:
     sink = io.BytesIO()
     made.save_as(sink)
     return sink.getvalue()
 
 
 def _volume(source: Path, name: str) -> "Dataset":
-    """The header of the finest VOLUME instance."""
-    import pydicom
-
-    files = sorted(source.iterdir()) if source.is_dir() else [source]
-    found = []
-    for file in files:
-        try:
-            header = pydicom.dcmread(file, stop_before_pixels=True)
-        except pydicom.errors.InvalidDicomError:
-            continue
-        if "VOLUME" in header.get("ImageType", ()):
-            found.append(header)
-    if not found:
+    """The header of the finest image of the slide that this path opens."""
+    entry = entry_of(source, name)
+    if entry.picture is None:
         raise UnsupportedSlideError(name, "it is no DICOM slide: there is nothing to lay a map on")
-    return max(found, key=lambda header: int(header.TotalPixelMatrixColumns))
+    file = choose(entry.picture, name).base.file
+    volume = pydicom.dcmread(file, stop_before_pixels=True)
+    if not isinstance(volume.get("SpecificCharacterSet", ""), str):
+        _as_utf8(volume)
+    for keyword in _MAY_BE_EMPTY:
+        if keyword not in volume:
+            setattr(volume, keyword, None)
+    lacking = [keyword for keyword in _NEEDED if not volume.get(keyword)]
+    if lacking:
+        raise UnsupportedSlideError(
+            name, f"its DICOM header lacks {', '.join(lacking)}, which a map of it must repeat"
+        )
+    return volume
 
 
-def _placed(
-    grid: HeatmapGrid, volume: "Dataset", name: str
-) -> tuple[tuple[float, float], tuple[float, ...], tuple[float, ...]]:
+def _as_utf8(header: "Dataset") -> None:
+    """Text in one character set: highdicom refuses the several that ISO 2022 needs for Japanese."""
+    header.decode()
+    for element in header.iterall():
+        if element.VR == "PN" and element.value:
+            element.value = str(element.value)
+    header.SpecificCharacterSet = "ISO_IR 192"
+
+
+def _require_fit(grid: HeatmapGrid, volume: "Dataset", name: str) -> None:
+    """Refuse a slide that ends before the result's last cell begins."""
+    rows, columns = grid.shape
+    last = grid.cell(rows - 1, columns - 1)
+    wide, high = int(volume.TotalPixelMatrixColumns), int(volume.TotalPixelMatrixRows)
+    if last.x >= wide or last.y >= high:
+        raise UnsupportedSlideError(
+            name, f"the slide has {wide} x {high} px by now: this result was made on another one"
+        )
+
+
+def _placed(grid: HeatmapGrid, volume: "Dataset", name: str) -> _Place:
     """Spacing (row, column), place of the first cell's centre, and orientation; all in mm."""
     try:
         shared = volume.SharedFunctionalGroupsSequence[0]

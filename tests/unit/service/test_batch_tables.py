@@ -14,6 +14,7 @@ from service.context import Context
 from service.settings import Settings
 from tests.integration.services import postgres_url
 from tests.unit.service.conftest import upload, work_off, write_slide
+from wsi.testing.dicom import Kind, tissue_picture, write_pyramid
 
 
 @pytest.fixture
@@ -167,6 +168,28 @@ def test_a_dicom_folder_is_one_slide(
     found = items(client, batch)
     assert [item["slide_name"] for item in found] == ["dicom_cmu1_small_region"]
     assert found[0]["job"]["status"] == "QUEUED"
+
+
+def test_each_dicom_slide_of_a_folder_is_an_item_with_a_name_of_its_own(
+    client: TestClient, context: Context, share: Path
+) -> None:
+    for number, width in ((1, 768), (2, 512)):
+        kind = Kind(uid=(1, number, 0))
+        write_pyramid(share / f"x{number}", tissue_picture(width), kind=kind)
+        for file in (share / f"x{number}").iterdir():
+            (share / "case").mkdir(exist_ok=True)
+            file.rename(share / "case" / f"{number}-{file.name}")
+    write_pyramid(share / "alone", tissue_picture(256), kind=Kind(uid=(2, 1, 0)))
+    wish = {"path": str(share), "pipelines": ["patch"]}
+    batch = client.post("batches/folder", json=wish).json()
+    arrive(context)
+    found = items(client, batch)
+    assert [item["slide_name"] for item in found] == ["alone", "case-S1-1", "case-S1-2"]
+    slides = [client.get(f"slides/{item['slide_id']}").json() for item in found]
+    assert [slide["width"] for slide in slides] == [256, 768, 512]
+    refused = client.post("slides/registrations", json={"path": str(share / "case")})
+    assert (refused.status_code, refused.json()["kind"]) == (422, "unsupported")
+    assert "it holds 2 slides" in refused.json()["detail"]
 
 
 def test_cancelling_stops_registering(client: TestClient, context: Context, share: Path) -> None:

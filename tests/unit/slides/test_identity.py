@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from wsi.errors import ChangedSlideError, NotASlideError, UnreadableSlideError
 from wsi.slides import identity, open_slide
 from wsi.slides.identity import require_unchanged, slide_digest, slide_stamp
 from wsi.slides.slide_files import slide_files
+from wsi.testing.dicom import Kind, tissue_picture, write_dicom, write_other, write_pyramid
 from wsi.testing.fakes import ArraySlide
 from wsi.testing.slides import synthetic_slide
 
@@ -187,56 +187,21 @@ def test_a_hamamatsu_index_names_its_files(tmp_path: Path) -> None:
     assert [name for name, _ in slide_files(entry)] == ["", "a.jpg"]
 
 
-def dicom(
-    series: str, *, implicit: bool = False, before: bytes = b"", syntax: bytes | None = None
-) -> bytes:
-    """The beginning of an instance, by the book: preamble, syntax, series."""
-    if syntax is None:
-        syntax = b"1.2.840.10008.1.2" if implicit else b"1.2.840.10008.1.2.1"
-    syntax += b"\0" * (len(syntax) % 2)
-    meta = struct.pack("<HH2sH", 2, 0x10, b"UI", len(syntax)) + syntax
-    uid = series.encode() + b"\0" * (len(series) % 2)
-    head = struct.pack("<HHI", 0x20, 0xE, len(uid))
-    if not implicit:
-        head = struct.pack("<HH2sH", 0x20, 0xE, b"UI", len(uid))
-    return b"\0" * 128 + b"DICM" + meta + before + head + uid + b"\0" * 100
-
-
-UNDEFINED = 0xFFFFFFFF
-NESTED = (
-    struct.pack("<HH2sHI", 8, 0x1115, b"SQ", 0, UNDEFINED)
-    + struct.pack("<HHI", 0xFFFE, 0xE000, UNDEFINED)
-    # The series that this one refers to is not its own.
-    + struct.pack("<HH2sH", 0x20, 0xE, b"UI", 4) + b"9.9\0"
-    + struct.pack("<HHI", 0xFFFE, 0xE00D, 0)
-    + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
-)  # fmt: skip
-
-
-def test_a_dicom_slide_is_the_instances_of_its_series(tmp_path: Path) -> None:
-    entry = tmp_path / "1.dcm"
-    entry.write_bytes(dicom("1.2.3"))
-    (tmp_path / "2.dcm").write_bytes(dicom("1.2.3", before=NESTED))
-    (tmp_path / "3.dcm").write_bytes(dicom("1.2.3", implicit=True))
-    (tmp_path / "other.dcm").write_bytes(dicom("9.9", before=NESTED))
-    (tmp_path / "DICOMDIR").write_bytes(dicom("1.2.3")[:150])
+def test_a_dicom_slide_is_the_instances_of_its_pyramid_with_its_label(tmp_path: Path) -> None:
+    entry = write_pyramid(tmp_path, tissue_picture(), kind=Kind(uid=(1, 1, 1)))[0]
+    label, other = Kind(flavour="LABEL"), Kind(uid=(1, 1, 2))
+    write_dicom(tmp_path / "label.dcm", tissue_picture(256, 256), kind=label)
+    write_dicom(tmp_path / "other.dcm", tissue_picture(seed=1), kind=other)
+    write_other(tmp_path / "seg.dcm", "1.2.840.10008.5.1.4.1.1.66.4", uid=(1, 1, 1))
+    (tmp_path / "broken.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\x30\0\0\0UI\0\0")
     (tmp_path / "notes.txt").write_bytes(b"1.2.3")
     (tmp_path / "folder").mkdir()
-    assert [name for name, _ in slide_files(entry)] == ["", "2.dcm", "3.dcm"]
+    assert [name for name, _ in slide_files(entry)] == ["", "label.dcm", "level-1.dcm"]
     before = slide_digest(entry)
-    (tmp_path / "another.dcm").write_bytes(dicom("9.9"))
+    write_dicom(tmp_path / "another.dcm", tissue_picture(seed=2), kind=Kind(uid=(1, 2, 0)))
     assert slide_digest(entry) == before, "another slide in the folder is no change of this one"
-    flip(tmp_path / "3.dcm", -1)
+    flip(tmp_path / "level-1.dcm", -3)
     assert slide_digest(entry) != before
-
-
-def test_an_instance_whose_series_cannot_be_told_stands_alone_with_its_like(
-    tmp_path: Path,
-) -> None:
-    entry = tmp_path / "1.dcm"
-    entry.write_bytes(b"\0" * 128 + b"DICM" + struct.pack("<HH2sH", 0x30, 0, b"UI", 0))
-    (tmp_path / "2.dcm").write_bytes(dicom("1.2.3"))
-    assert [name for name, _ in slide_files(entry)] == [""]
 
 
 def test_a_slide_that_is_written_to_while_it_is_read_is_refused(slide: Path) -> None:

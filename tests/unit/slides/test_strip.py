@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from tests.unit.slides.svs import SECRETS, write_svs
-from wsi.errors import MissingExtraError, UnsupportedSlideError
+from wsi.errors import UnsupportedSlideError
 from wsi.slides import SlideReader, open_slide
 from wsi.slides.openslide_reader import OpenSlideReader
 from wsi.slides.strip import strip_labels
@@ -109,15 +109,6 @@ def test_a_single_instance_is_stripped_as_a_file(real_data: Path, tmp_path: Path
     (tmp_path / "copy").mkdir()
     assert strip_labels(Path(alone), tmp_path / "copy" / "copy.dcm") == ()
     assert pixels(tmp_path / "copy" / "copy.dcm") == pixels(Path(alone))
-
-
-def test_without_pydicom_the_extra_is_named(
-    real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "pydicom", None)
-    with pytest.raises(MissingExtraError, match=r"wholeslide\[dicom\]"):
-        strip_labels(real_data / "wsi" / "dicom_cmu1_small_region", tmp_path / "copy")
-    assert not (tmp_path / "copy").exists()
 
 
 def test_a_layout_that_may_hide_images_is_refused_and_leaves_no_copy(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
-from pydicom.filereader import read_partial
+from pydicom.filereader import read_file_meta_info, read_partial
 from pydicom.tag import BaseTag, Tag
-from pydicom.uid import UID, VLWholeSlideMicroscopyImageStorage
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, VLWholeSlideMicroscopyImageStorage
 
 # What pydicom raises on files that are not what they say.
 HEADER_ERRORS = (
@@ -159,6 +159,10 @@ def _header(file: Path) -> tuple[pydicom.FileDataset, bool]:
         return stopped
 
     with file.open("rb") as opened, pydicom.config.disable_value_validation():
+        meta = read_file_meta_info(file)
+        if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            # Inflating it could take any amount of memory; it is refused by its syntax.
+            return pydicom.FileDataset(file, {}, file_meta=meta), True
         return read_partial(opened, stop_when=stop), stopped
 
 

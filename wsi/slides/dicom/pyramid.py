@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom.uid import UID
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from wsi.errors import DamagedSlideError, SlideError, UnsupportedSlideError
 from wsi.slides.dicom.headers import Instance
@@ -129,8 +129,8 @@ def choose(picture: Picture, name: str) -> Chosen:
                 _require_read(one, name)
             level = _one_image(group, name)
             _require_frames(level, name)
-            if levels:
-                _require_aspect(levels[0][0], level[0], name)
+            if levels and not has_aspect(levels[0][0], level[0]):
+                raise UnsupportedSlideError(name, "it does not have the aspect of the slide")
         except SlideError as error:
             if not levels:
                 raise
@@ -242,12 +242,11 @@ def _require_frames(level: Sequence[Instance], name: str) -> None:
         )
 
 
-def _require_aspect(base: Instance, level: Instance, name: str) -> None:
-    """Refuse a level that is not the whole slide, reduced."""
+def has_aspect(base: Instance, level: Instance) -> bool:
+    """Whether an image may be the whole slide, reduced."""
     wide = _ratios(base.columns, level.columns)
     high = _ratios(base.rows, level.rows)
-    if wide[0] > high[1] or high[0] > wide[1]:
-        raise UnsupportedSlideError(name, "it does not have the aspect of the slide")
+    return wide[0] <= high[1] and high[0] <= wide[1]
 
 
 def _ratios(whole: int, part: int) -> tuple[float, float]:
@@ -285,6 +284,11 @@ def _cannot_be_shown(one: Instance) -> bool:
 
 
 def _no_volume(picture: Picture, name: str) -> UnsupportedSlideError:
+    for one in picture.volumes:
+        if one.transfer_syntax == DeflatedExplicitVRLittleEndian:
+            return UnsupportedSlideError(
+                name, f"its transfer syntax is not read ({UID(one.transfer_syntax).name})"
+            )
     if any(not one.flavour for one in picture.volumes):
         return UnsupportedSlideError(
             name, "it does not say what it shows: ImageType is missing (VOLUME, LABEL, ...)"

@@ -5,9 +5,10 @@ several folders, it is given a folder of links to the chosen ones.
 """
 
 import re
+import shutil
 import tempfile
+import weakref
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -59,14 +60,16 @@ class DicomReader(OpenSlideReader):
         self._tile = (chosen.base.tile_columns, chosen.base.tile_rows)
         told = (*warnings, *chosen.warnings, *_told(missing))
         self.chosen = chosen
-        self._held = ExitStack()
+        file, links = _openable(chosen)
+        # Also where nobody closes it: who lets go of a reader may have other threads inside.
+        self._remove_links = weakref.finalize(self, _remove, links)
         try:
-            super().__init__(_openable(chosen, self._held), name, mpp, told)
+            super().__init__(file, name, mpp, told)
         except openslide.OpenSlideError as error:
-            self._held.close()
+            self._remove_links()
             raise refusal(error, name) from error
         except BaseException:
-            self._held.close()
+            self._remove_links()
             raise
         self._entry = path
 
@@ -91,7 +94,7 @@ class DicomReader(OpenSlideReader):
 
     def close(self) -> None:
         super().close()
-        self._held.close()
+        self._remove_links()
 
 
 def refusal(error: openslide.OpenSlideError, name: str) -> SlideError:
@@ -105,18 +108,26 @@ def refusal(error: openslide.OpenSlideError, name: str) -> SlideError:
     )
 
 
-def _openable(chosen: Chosen, held: ExitStack) -> Path:
-    """A file whose folder holds, of its series, the chosen instances and nothing else."""
+def _openable(chosen: Chosen) -> tuple[Path, Path | None]:
+    """A file whose folder holds, of its series, the chosen instances and nothing else.
+
+    That folder comes with it where it was made here, of links.
+    """
     files = set(chosen.files)
     first = chosen.base.file
     if len({file.parent for file in files}) == 1:
         beside = {one.file for one in instances_beside(first) if one.series == chosen.base.series}
         if beside == files and not first.suffix.lower().startswith(".tif"):
-            return first
-    folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="wsi-dicom-")))
+            return first, None
+    folder = Path(tempfile.mkdtemp(prefix="wsi-dicom-"))
     for number, file in enumerate(chosen.files):
         (folder / f"{number}.dcm").symlink_to(file.absolute())
-    return folder / "0.dcm"
+    return folder / "0.dcm", folder
+
+
+def _remove(folder: Path | None) -> None:
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _without_gaps(
