@@ -49,7 +49,8 @@ _REFUSALS: Mapping[_Endpoint, tuple[type[Exception], ...]] = {
     ("PUT", "/slides/{slide_id}/review"): (errors.SignedError,),
     ("PUT", "/slides/{slide_id}/annotations/{annotation_id}"): (errors.SignedError,),
     ("DELETE", "/slides/{slide_id}/annotations/{annotation_id}"): (errors.SignedError,),
-    ("POST", "/slides/{slide_id}/annotations.geojson"): (errors.SignedError,),
+    ("GET", "/slides/{slide_id}/annotations.geojson"): (ChangedSlideError,),
+    ("POST", "/slides/{slide_id}/annotations.geojson"): (errors.SignedError, ChangedSlideError),
     ("POST", "/uploads"): (errors.TusVersionError, errors.DiskFullError),
     ("DELETE", "/uploads/{upload_id}"): (errors.TusVersionError, errors.UploadBusyError),
     ("PATCH", "/uploads/{upload_id}"): (
@@ -62,7 +63,7 @@ _REFUSALS: Mapping[_Endpoint, tuple[type[Exception], ...]] = {
     ),
     ("POST", "/jobs/{job_id}/cancel"): (JobError,),
     ("GET", "/jobs/{job_id}/result"): (errors.NotFinishedError,),
-    ("GET", "/jobs/{job_id}/hotspots.geojson"): (errors.NotFinishedError,),
+    ("GET", "/jobs/{job_id}/hotspots.geojson"): (errors.NotFinishedError, ChangedSlideError),
     ("GET", "/jobs/{job_id}/heatmaps/{kind}/{class_name}.png"): (errors.NotFinishedError,),
     ("GET", "/jobs/{job_id}/heatmaps/{kind}/{class_name}/overlay.png"): (errors.NotFinishedError,),
 }

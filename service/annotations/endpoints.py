@@ -1,13 +1,17 @@
 """Reading, saving, deleting, importing and exporting annotations."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Body, Header, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from service.annotations.exchange import import_features, to_feature_collection
+from service.annotations.exchange import (
+    ImportWish,
+    import_features,
+    to_feature_collection,
+)
 from service.annotations.rules import Wish, checked
 from service.annotations.schemas import (
     AnnotationHistory,
@@ -22,6 +26,7 @@ from service.annotations.schemas import (
 from service.auth.gate import LOCAL, Principal
 from service.context import Context, Ctx
 from service.errors import PreconditionMissingError
+from service.slides.scanned_area import scanned_area
 from wsi.geometry import Size
 
 router = APIRouter(prefix="/slides/{slide_id}", tags=["annotations"])
@@ -96,7 +101,7 @@ def export_annotations(slide_id: str, context: Ctx) -> JSONResponse:
     slide = context.slides.get(slide_id)
     items, _ = context.annotations.of_slide(slide_id)
     return JSONResponse(
-        to_feature_collection(items),
+        to_feature_collection(items, scanned_area(context, slide)),
         media_type="application/geo+json",
         headers={
             "Content-Disposition": f"attachment; filename*=UTF-8''{quote(slide.name)}.geojson",
@@ -113,16 +118,23 @@ def import_annotations(
     context: Ctx,
     new_classes: bool = False,
     repair: bool = False,
+    drop_outside: bool = False,
+    frame: Literal["auto", "level0", "qupath-bounds"] = "auto",
     author: Name = "",
     reason: Text = "",
 ) -> ImportOut:
     """Add the annotations of a GeoJSON file as QuPath writes it: all of them, or none.
 
-    What is on the slide already, the same in shape, class and comment, is not added again.
+    JSON of NCRF, Darwin V7, Sectra PathologyCore and Girder is read as well. What is on the slide
+    already, the same in shape, class and comment, is not added again; detections, cells and TMA
+    cores are counted, not added.
 
     Args:
         new_classes: take classes that are not among ``/annotation-classes``.
         repair: repair outlines that cross themselves; else they are refused.
+        drop_outside: leave out what lies outside the slide; else it is refused.
+        frame: where coordinates begin: at the whole slide's corner (level0) or at that of its
+            scanned area (qupath-bounds); auto takes what the file says, and QuPath's convention.
         author: where keys are off.
         reason: why, where the slide is signed.
     """
@@ -131,8 +143,13 @@ def import_annotations(
         context.annotations,
         slide,
         data,
-        known=None if new_classes else _classes(context),
-        repair=repair,
+        ImportWish(
+            known=None if new_classes else _classes(context),
+            repair=repair,
+            drop_outside=drop_outside,
+            frame=frame,
+        ),
+        bounds=scanned_area(context, slide),
         who=_name(request, author),
         reason=reason,
     )

@@ -4,16 +4,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
 from service.annotations.schemas import AnnotationIn, AnnotationOut
 from service.errors import SignedError, StaleError
-from wsi.annotations import AnnotationSpec, annotations_of_geojson
+from wsi.annotations import KINDS, AnnotationSpec, annotations_of_geojson
 from wsi.errors import AnnotationError
 from wsi.geometry import Size
-
-_KINDS = ("Polygon", "MultiPolygon", "Point", "MultiPoint", "LineString", "MultiLineString")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,10 +107,15 @@ def same_content(a: AnnotationOut | AnnotationIn, b: AnnotationOut | AnnotationI
     return content_key(a) == content_key(b)
 
 
-def content_key(item: AnnotationOut | AnnotationIn) -> tuple[str, str, str]:
-    """Equal for annotations that mean the same."""
-    shape = shapely.normalize(shapely.geometry.shape(item.geometry))
-    return item.class_name, item.comment, shape.wkt
+def content_key(
+    item: AnnotationOut | AnnotationIn, decimals: int | None = None
+) -> tuple[str, str, str]:
+    """Equal for annotations that mean the same; with ``decimals``, for those that round to it."""
+    shape = shapely.geometry.shape(item.geometry)
+    if decimals is not None:
+        # Adding nothing makes -0.0 to 0.0.
+        shape = shapely.transform(shape, lambda xy: np.round(xy, decimals) + 0.0)
+    return item.class_name, item.comment, shapely.normalize(shape).wkt
 
 
 def checked(wish: AnnotationIn, size: Size) -> AnnotationIn:
@@ -122,21 +126,28 @@ def checked(wish: AnnotationIn, size: Size) -> AnnotationIn:
     Raises:
         AnnotationError: there is no readable geometry, it is empty, or outside the slide.
     """
+    if wish.geometry.get("type") == "GeometryCollection":
+        raise AnnotationError(_no_kind("annotation", "GeometryCollection"))
     feature = {
         "type": "Feature",
         "geometry": wish.geometry,
         "properties": {"name": wish.class_name},
     }
-    (item,) = annotations_of_geojson("annotation", feature, size, AnnotationSpec())
+    # A measured line may end where it began: it is no area by that.
+    (item,) = annotations_of_geojson(
+        "annotation", feature, size, AnnotationSpec(), closed_lines_are_areas=False
+    )
     geometry = geometry_of(item.geometry, "annotation")
     return wish.model_copy(update={"geometry": geometry})
 
 
+def _no_kind(where: str, kind: str) -> str:
+    return f"{where}: a {kind} is no annotation; they are {', '.join(KINDS)}"
+
+
 def geometry_of(geometry: BaseGeometry, where: str) -> dict[str, Any]:
     """GeoJSON of a geometry. Raises ``AnnotationError`` for a collection of several kinds."""
-    if geometry.geom_type not in _KINDS:
-        raise AnnotationError(
-            f"{where}: a {geometry.geom_type} is no annotation; they are {', '.join(_KINDS)}"
-        )
+    if geometry.geom_type not in KINDS:
+        raise AnnotationError(_no_kind(where, geometry.geom_type))
     found: dict[str, Any] = shapely.geometry.mapping(geometry)
     return found

@@ -98,10 +98,18 @@ class AnnotationHistory(BaseModel):
 
 
 class ImportOut(BaseModel):
-    """What an import did."""
+    """What an import did.
+
+    Attributes:
+        added: annotations that are new on the slide.
+        already_there: those that were on it before.
+        ignored: objects that were not taken, such as detections; the warnings say which.
+        warnings: what was repaired, cut, assumed or not taken.
+    """
 
     added: int
     already_there: int
+    ignored: int
     warnings: list[str]
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from service.caching import IMMUTABLE, etag_of, not_modified
 from service.context import Context, Ctx
 from service.errors import NotFoundError
+from service.slides.scanned_area import scanned_area
 from wsi.geometry import Size
 from wsi.jobs import Job
 from wsi.slides import thumbnail
@@ -39,8 +40,9 @@ def get_hotspots(job_id: str, context: Ctx) -> JSONResponse:
     """Hotspots for QuPath: drag the file onto the slide."""
     job = scored_job(context, job_id)
     name = quote(f"{job.request.slide_name}-{job.request.pipeline}.geojson")
+    bounds = scanned_area(context, context.slides.get(job.request.slide_id))
     return JSONResponse(
-        _plain(hotspots_to_geojson(context.results.of(job))),
+        _plain(hotspots_to_geojson(context.results.of(job), bounds)),
         media_type="application/geo+json",
         headers={"Content-Disposition": f"attachment; filename*=UTF-8''{name}"},
     )

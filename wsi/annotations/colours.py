@@ -30,10 +30,16 @@ _REST: tuple[Colour, ...] = (
 )
 
 
+def known_colour(class_name: str) -> Colour | None:
+    """RGB, 0..255, of a class whose name says what it is; ``None`` for others."""
+    return _KNOWN.get(class_name.strip().lower())
+
+
 def colour_of(class_name: str) -> Colour:
     """RGB, 0..255. The page has the same rule in ``annotations/classes.ts``."""
+    known = known_colour(class_name)
+    if known is not None:
+        return known
     word = class_name.strip().lower()
-    if word in _KNOWN:
-        return _KNOWN[word]
     # Not hash(): it differs from process to process.
     return _REST[sum(map(ord, re.sub(r"[^a-z0-9]", "", word))) % len(_REST)]

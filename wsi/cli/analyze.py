@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from PIL import Image
 
+from wsi.annotations import scanned_bounds
 from wsi.cli.console import errors_in_one_line, progress_bar
 from wsi.cli.options import (
     ENGINES,
@@ -208,8 +209,13 @@ def write_result(slide: SlideReader, store: SlideStore, result: SlideResult, fol
     put_result(store, analysis_id(slide, result), result)
     stem = folder / result.pipeline
     report = Path(f"{stem}.json")
-    report.write_text(json.dumps(result_to_json(result), indent=2) + "\n")
-    Path(f"{stem}.geojson").write_text(json.dumps(hotspots_to_geojson(result)) + "\n")
+    bounds = scanned_bounds(slide.properties)
+    data = result_to_json(result)
+    if bounds is not None:
+        # Who reads QuPath's annotations of this slide later needs to know.
+        data["scanned_bounds_level0"] = [bounds.x, bounds.y, bounds.width, bounds.height]
+    report.write_text(json.dumps(data, indent=2) + "\n")
+    Path(f"{stem}.geojson").write_text(json.dumps(hotspots_to_geojson(result, bounds)) + "\n")
     if result.grid is not None:
         picture = thumbnail(slide, _OVERLAY_PX)
         Image.fromarray(picture).save(folder / "thumbnail.jpg", quality=90)

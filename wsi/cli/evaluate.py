@@ -97,7 +97,10 @@ def evaluate_raters(ratings: Path, classes: str, ordinal: bool, out: Path) -> No
     help="Class of lesions in them; may be repeated.",
 )
 @click.option(
-    "--hole", "holes", multiple=True, help="Class to cut out of lesions; may be repeated."
+    "--hole",
+    "holes",
+    multiple=True,
+    help="Class to cut out of lesions, beside Camelyon's _2; may be repeated.",
 )
 @click.option("--positive", default="cancer", show_default=True, help="Class of hotspots.")
 @out_option()
@@ -119,6 +122,8 @@ def evaluate_froc(
     found = localize(read, annotations, positive=positive, lesions=lesions, holes=holes)
     written = write_localization(out, found, read.title)
     click.echo(f"{read.title}: FROC {found.score}, {found.lesions} lesions, {found.slides} slides")
+    for note in found.notes:
+        click.echo(note, err=True)
     if found.unannotated:
         few = ", ".join(found.unannotated[:5])
         count = len(found.unannotated)

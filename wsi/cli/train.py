@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import click
 
@@ -149,6 +149,28 @@ train.add_command(train_fusion)
     metavar="NAME=CLASS",
     help="A class name in annotation files, and ours for it; nothing after = leaves it out.",
 )
+@click.option(
+    "--exclusion",
+    "exclusions",
+    multiple=True,
+    metavar="NAME",
+    help="A class name in annotation files that is cut out of the areas around it, as Camelyon's "
+    "_2 and negative regions always are; may be repeated.",
+)
+@click.option(
+    "--outside",
+    type=click.Choice(["error", "drop"]),
+    default="error",
+    show_default=True,
+    help="What to do with annotated shapes outside their slide.",
+)
+@click.option(
+    "--annotation-frame",
+    type=click.Choice(["auto", "level0", "qupath-bounds"]),
+    default="auto",
+    show_default=True,
+    help="Where annotation files count from, on slides that QuPath crops to the scanned area.",
+)
 @errors_in_one_line
 def train_patch(
     table: Path | None,
@@ -162,6 +184,9 @@ def train_patch(
     patch_px: int,
     unlabelled: str | None,
     class_map: tuple[str, ...],
+    exclusions: tuple[str, ...],
+    outside: Literal["error", "drop"],
+    annotation_frame: Literal["auto", "level0", "qupath-bounds"],
     tensorboard: Path | None,
     **options: Any,
 ) -> None:
@@ -190,6 +215,7 @@ def train_patch(
                 for split in ("train", "val")
             )
         else:
+            from wsi.annotations import AnnotationSpec
             from wsi.training.slide_patches import annotated_patches
 
             train_set, val_set = (
@@ -201,8 +227,12 @@ def train_patch(
                     size_px=patch_px,
                     unlabelled=unlabelled,
                     class_map=_class_map(class_map),
+                    annotation_spec=AnnotationSpec(
+                        exclusions=exclusions, outside=outside, frame=annotation_frame
+                    ),
                     stain_normalization=config.stain_normalization,
                     progress=tell,
+                    tell=_to_stderr,
                 )
             )
         with _epoch_log(tensorboard) as on_epoch:
@@ -314,6 +344,11 @@ def _reviewed(table: Path | None, from_reviews: str | None, slides: Path | None,
 
     with service_of((from_reviews, os.environ.get("WSI_REMOTE_KEY"))) as client:
         return export_reviews(client, out.with_name(f"{out.name}-reviews"), slides)
+
+
+def _to_stderr(text: str) -> None:
+    if is_main_process():
+        click.echo(text, err=True)
 
 
 def _class_map(entries: tuple[str, ...]) -> dict[str, str | None]:

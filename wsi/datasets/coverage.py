@@ -6,9 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from wsi.annotations import Annotations, rasterize, read_annotations
+from wsi.annotations import (
+    NO_LABEL,
+    Annotations,
+    describe_overlaps,
+    label_areas,
+    rasterize,
+    read_slide_annotations,
+)
 from wsi.datasets.table import Entry, Problem, few
 from wsi.errors import WsiError
+from wsi.geometry import Mpp
 from wsi.progress import Progress, no_progress
 from wsi.slides import open_slide
 from wsi.tissue import TissueMask, TissueSpec, find_tissue
@@ -23,16 +31,18 @@ class SlideCoverage:
 
     Attributes:
         entry: its line.
-        shares: class to the share of the slide's tissue that is annotated so. Areas of different
-            classes may overlap.
+        shares: class to the share of the slide's tissue that is annotated so. Where areas lie
+            over each other, the class that counts by ``wsi.annotations.rule``.
         any_share: share of the tissue that is annotated at all.
         on_glass: share of the annotated area that lies beside the tissue.
+        notes: what was cut, ignored, assumed or decided when the annotations were read.
     """
 
     entry: Entry
     shares: dict[str, float]
     any_share: float
     on_glass: float
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +100,15 @@ def measure_coverage(
             f"{few(shifted)}; the annotations may be shifted or of another slide"
         )
         problems.append(Problem(severity="warning", kind="annotation_on_glass", message=message))
+    problems += [
+        Problem(
+            severity="warning",
+            kind="annotation_note",
+            message=f"{one.entry.path}: {'; '.join(one.notes)}",
+        )
+        for one in slides
+        if one.notes
+    ]
     bare = [entry for entry in entries if not entry.annotations]
     return Coverage(
         slides=tuple(slides),
@@ -101,22 +120,27 @@ def measure_coverage(
 
 def _one(entry: Entry, root: Path, spec: TissueSpec) -> SlideCoverage:
     with open_slide(root / entry.path, mpp=entry.given_mpp) as slide:
-        drawn = read_annotations(root / entry.annotations, slide.size)
-        tissue = find_tissue(slide, spec)
-    return coverage_of(entry, drawn, tissue)
+        drawn = read_slide_annotations(root / entry.annotations, slide)
+        tissue, mpp = find_tissue(slide, spec), slide.mpp
+    return coverage_of(entry, drawn, tissue, mpp)
 
 
-def coverage_of(entry: Entry, drawn: Annotations, tissue: TissueMask) -> SlideCoverage:
-    """The coverage of one slide, on the grid of its tissue mask."""
+def coverage_of(
+    entry: Entry, drawn: Annotations, tissue: TissueMask, mpp: Mpp | None = None
+) -> SlideCoverage:
+    """The coverage of one slide, on the grid of its tissue mask; ``mpp`` makes px mm2 in notes."""
     whole = max(1, int(tissue.mask.sum()))
-    shares, anywhere = {}, np.zeros_like(tissue.mask)
-    for name in drawn.classes:
-        inside = rasterize(drawn, tissue.size, tissue.mask.shape, [name]) == 0
-        shares[name] = float((inside & tissue.mask).sum() / whole)
-        anywhere |= inside
+    areas = label_areas(drawn)
+    grid = rasterize(areas, tissue.size, tissue.mask.shape, drawn.classes)
+    anywhere = grid != NO_LABEL
+    shares = {
+        name: float(((grid == number) & tissue.mask).sum() / whole)
+        for number, name in enumerate(drawn.classes)
+    }
     return SlideCoverage(
         entry=entry,
         shares=shares,
         any_share=float((anywhere & tissue.mask).sum() / whole),
         on_glass=float((anywhere & ~tissue.mask).sum() / max(1, int(anywhere.sum()))),
+        notes=(*drawn.warnings, *describe_overlaps(areas.overlaps, mpp)),
     )

@@ -6,12 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
-from wsi.annotations import AnnotationSpec, rasterize, read_annotations
+from wsi.annotations import (
+    AnnotationSpec,
+    describe_overlaps,
+    label_areas,
+    rasterize,
+    read_annotations,
+)
 from wsi.errors import DatasetError
 from wsi.evaluation.bootstrap import Bootstrap, Estimate
 from wsi.evaluation.froc import Detections, Froc, Lesions, find_lesions, froc, froc_interval
 from wsi.evaluation.result_set import ResultSet, StoredResult
-from wsi.geometry import Size
+from wsi.geometry import Region, Size
 
 _CELL_UM = 7.8  # about the challenge's: level 5 at 0.243 um
 _ENDINGS = (".geojson", ".xml", ".json")
@@ -28,6 +34,7 @@ class Localization:
         lesions: how many had to be found.
         unannotated: slides without an annotation file, taken as free of lesions.
         left_out: slides without heatmap, such as those without tissue.
+        notes: what was cut, ignored or decided when the annotations were read.
     """
 
     curve: Froc
@@ -36,6 +43,7 @@ class Localization:
     lesions: int
     unannotated: tuple[str, ...]
     left_out: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def localize(
@@ -55,7 +63,8 @@ def localize(
             none is taken as free of lesions.
         positive: class of the hotspots.
         lesions: annotation classes that are lesions.
-        holes: annotation classes that are cut out of them, such as Camelyon16's ``_2``.
+        holes: annotation classes that are cut out of them, beside those that a format itself cuts
+            out, such as Camelyon16's ``_2``.
         bootstrap: how the interval is made.
 
     Raises:
@@ -65,6 +74,7 @@ def localize(
     if not annotations.is_dir():
         raise DatasetError(f"{annotations}: there is no such folder of annotations")
     judged, names, unannotated, left_out = [], [], [], []
+    notes: list[str] = []
     for name, result in results.results.items():
         if not result.data.get("grid"):
             left_out.append(name)
@@ -72,7 +82,9 @@ def localize(
         path = next((p for e in _ENDINGS if (p := annotations / f"{name}{e}").is_file()), None)
         if path is None:
             unannotated.append(name)
-        judged.append((_lesions(result, path, lesions, holes), _detections(result, positive)))
+        found, told = _lesions(result, path, lesions, holes)
+        notes += [f"{name}: {line}" for line in told]
+        judged.append((found, _detections(result, positive)))
         names.append(name)
     if not judged:
         raise DatasetError(f"{results.title}: no slide has a heatmap")
@@ -83,13 +95,14 @@ def localize(
         lesions=sum(found.count for found, _ in judged),
         unannotated=tuple(unannotated),
         left_out=tuple(left_out),
+        notes=tuple(notes),
     )
 
 
 def _lesions(
     result: StoredResult, path: Path | None, wanted: Sequence[str], holes: Sequence[str]
-) -> Lesions:
-    """The lesions on a grid over all that the heatmap covers."""
+) -> tuple[Lesions, list[str]]:
+    """The lesions on a grid over all that the heatmap covers, and what to tell of them."""
     grid = result.data["grid"]
     cell_x, cell_y = grid["cell_level0"]
     rows, columns = grid["shape"]
@@ -101,13 +114,17 @@ def _lesions(
     )
     cell = (size.width / shape[1], size.height / shape[0])
     tumour = np.zeros(shape, bool)
+    notes: list[str] = []
     if path is not None:
         # The heatmap may end a little before or behind the slide: nothing is checked against it.
-        drawn = read_annotations(path, None, AnnotationSpec())
+        bounds = result.data.get("scanned_bounds_level0")
+        spec = AnnotationSpec(exclusions=tuple(holes))
+        drawn = read_annotations(path, None, spec, bounds=Region(*bounds) if bounds else None)
         drawn.require(*wanted)
-        classes = rasterize(drawn, size, shape, (*wanted, *holes))
-        tumour = (classes >= 0) & (classes < len(wanted))
-    return find_lesions(tumour, _CELL_UM, cell)
+        areas = label_areas(drawn)
+        tumour = rasterize(areas, size, shape, wanted) >= 0
+        notes = [*drawn.warnings, *describe_overlaps(areas.overlaps)]
+    return find_lesions(tumour, _CELL_UM, cell), notes
 
 
 def _detections(result: StoredResult, positive: str) -> Detections:

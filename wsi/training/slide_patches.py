@@ -1,14 +1,25 @@
 """Training patches out of annotated slides, read live."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
-from wsi.annotations import Annotations, AnnotationSpec, overlaps, read_annotations
+from wsi.annotations import (
+    Annotations,
+    AnnotationSpec,
+    LabelAreas,
+    describe_overlaps,
+    label_areas,
+    largest_share,
+    overlaps,
+    read_slide_annotations,
+    shares_of,
+)
 from wsi.errors import ConfigError, DatasetError
 from wsi.models.aggregators import BACKGROUND
 from wsi.models.stain import change_density, macenko_matrix
@@ -26,6 +37,8 @@ _OPEN_SLIDES = 64
 @dataclass(frozen=True, kw_only=True)
 class LabelRules:
     """How a patch gets its label from the areas drawn on its slide.
+
+    Where areas lie over each other, ``wsi.annotations.rule`` says which class counts.
 
     Attributes:
         min_share: least share of a patch that lies in a class's areas to be of that class.
@@ -109,10 +122,12 @@ def annotated_patches(
     size_px: int,
     unlabelled: str | None = None,
     class_map: Mapping[str, str | None] | None = None,
+    annotation_spec: AnnotationSpec | None = None,
     stain_normalization: StainNormalization = "none",
     root: Path | None = None,
     seed: int = 0,
     progress: Progress = no_progress,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> tuple[SlidePatches, SlidePatches]:
     """Training and validation patches of a table of annotated slides.
 
@@ -122,43 +137,69 @@ def annotated_patches(
         mpp, size_px: of the patches.
         unlabelled: see ``LabelRules``.
         class_map: names in the annotation files to classes; ``None`` as a value leaves such
-            areas out. The classes' own names need no entry.
+            areas out: what they cover gets no label. The classes' own names need no entry.
+        annotation_spec: the rest of how annotation files are taken; its classes are set here.
         stain_normalization: ``macenko`` brings every slide's stain to the reference's.
         root: the table's folder unless given.
         seed: which patches of glass are taken.
         progress: told about each slide.
+        tell: gets a sentence about what was cut, left out, ignored or decided on a slide.
 
     Raises:
+        ConfigError: ``unlabelled`` or the class map names something that is not a class.
         DatasetError: a split without slides or a class without patches.
         AnnotationError: an annotation file is wrong.
         SlideError: a slide cannot be read.
     """
     if unlabelled is not None and unlabelled not in classes:
         raise ConfigError(f"unlabelled tissue cannot be {unlabelled!r}: not among the classes")
+    unknown = {name for name in (class_map or {}).values() if name is not None} - set(classes)
+    if unknown:
+        raise ConfigError(
+            f"the class map names {', '.join(sorted(unknown))}: not among the classes"
+        )
     table_rows = read_table(table, classes, needs_label=False)
     rows = [row for row in table_rows if row.split != "test"]
     rules = LabelRules(unlabelled=unlabelled)
     spec = PatchSpec(mpp=mpp, size_px=size_px)
     found: list[LabelledSlide] = []
-    names = AnnotationSpec(classes={**{name: name for name in classes}, **(class_map or {})})
+    names = {**{name: name for name in classes}, **(class_map or {})}
+    taken = replace(annotation_spec or AnnotationSpec(), classes=names)
     folder = root or table.parent
     for number, row in enumerate(rows):
         path = folder / row.path
         with open_slide(path, mpp=row.mpp) as slide:
-            drawn = (
-                read_annotations(folder / row.annotations, slide.size, names)
-                if row.annotations
-                else Annotations(row.path, ())
-            )
+            areas = _areas(slide, folder, row, taken, tell)
             tissue = find_tissue(slide, TissueSpec())
             grid, labels_n = label_grid(
-                slide, spec, tissue, drawn, classes, rules, seed=mix_seed(seed, number)
+                slide, spec, tissue, areas, classes, rules, seed=mix_seed(seed, number)
             )
             macenko = stain_normalization == "macenko"
             stain_33 = macenko_matrix(slide, tissue) if macenko else None
         found.append(LabelledSlide(row, path, grid, labels_n, stain_33))
         progress("labelling slides", (number + 1) / len(rows))
     return _of_split(found, "train", table), _of_split(found, "val", table)
+
+
+def _areas(
+    slide: SlideReader,
+    folder: Path,
+    row: Row,
+    spec: AnnotationSpec,
+    tell: Callable[[str], None],
+) -> LabelAreas:
+    """What each class covers on a slide; tells what was cut, ignored or decided."""
+    if not row.annotations:
+        return label_areas(Annotations(row.path, ()))
+    drawn = read_slide_annotations(folder / row.annotations, slide, spec)
+    areas = label_areas(drawn)
+    lines = [*drawn.warnings, *describe_overlaps(areas.overlaps, slide.mpp)]
+    without = sum(int(shapely.get_dimensions(item.geometry)) < 2 for item in drawn)
+    if without:
+        lines.append(f"{without} points and lines have no area and label nothing")
+    for line in lines:
+        tell(f"{row.path}: {line}")
+    return areas
 
 
 def _of_split(found: Sequence[LabelledSlide], split: Split, table: Path) -> SlidePatches:
@@ -175,7 +216,7 @@ def label_grid(
     slide: SlideReader,
     spec: PatchSpec,
     tissue: TissueMask,
-    drawn: Annotations,
+    areas: LabelAreas,
     classes: tuple[str, ...],
     rules: LabelRules,
     *,
@@ -187,7 +228,7 @@ def label_grid(
         slide: open slide.
         spec: which patches.
         tissue: the slide's tissue.
-        drawn: the slide's annotations.
+        areas: what each class covers on the slide.
         classes: of the classifier.
         rules: how areas make labels.
         seed: which patches of glass are taken.
@@ -199,12 +240,11 @@ def label_grid(
     rows, columns = grid.cells_n2.T
     origins_n2 = np.stack([columns * grid.stride_level0[0], rows * grid.stride_level0[1]], axis=1)
     width, height = grid.patch_level0
-    shares_nc = overlaps(drawn, origins_n2, width, height, classes)
+    shares_nc = overlaps(areas, origins_n2, width, height, classes)
+    left_out_n = shares_of(areas.left_out, origins_n2, width, height)
     tissue_n = tissue.shares(origins_n2, width, height)
-    labels = np.full(len(grid), -1, np.int64)
-    covered = shares_nc.max(1) >= rules.min_share
-    labels[covered] = shares_nc[covered].argmax(1)
-    bare = shares_nc.sum(1) <= rules.max_other
+    labels = largest_share(shares_nc, rules.min_share)
+    bare = shares_nc.sum(1) + left_out_n <= rules.max_other
     if rules.unlabelled is not None:
         labels[bare & (tissue_n >= rules.min_tissue)] = classes.index(rules.unlabelled)
     if BACKGROUND in classes:

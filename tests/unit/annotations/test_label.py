@@ -49,8 +49,8 @@ def test_unlabelled_patches_get_the_class_asked_for() -> None:
 
 
 def test_overlap_decides_at_the_share_asked() -> None:
-    origins = np.array([[350, 400]])  # half in the cancer
-    for share, label in ((0.5, 2), (0.51, 1)):
+    origins = np.array([[350, 400]])  # half in the cancer, and half in benign tissue alone
+    for share, label in ((0.5, 2), (0.51, NO_LABEL)):
         found = label_patches(_nested(), origins, 100, 100, CLASSES, min_overlap=share)
         assert found.tolist() == [label]
 
@@ -59,8 +59,10 @@ def test_overlap_decides_at_the_share_asked() -> None:
 def test_overlap_is_the_exact_area(x: float, y: float, side: float) -> None:
     shares = overlaps(_nested(), np.array([[x, y]]), side, side, CLASSES)[0]
     box = shapely.box(x, y, x + side, y + side)
-    for c, name in enumerate(CLASSES):
-        wanted = _nested().area(name).intersection(box).area / side**2
+    cancer = shapely.box(400, 400, 600, 600)
+    benign = _nested().area("benign").difference(cancer)
+    for c, area in enumerate((shapely.Polygon(), benign, cancer)):
+        wanted = area.intersection(box).area / side**2
         assert shares[c] == pytest.approx(wanted, abs=1e-6)
 
 

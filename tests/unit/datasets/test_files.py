@@ -101,7 +101,9 @@ def test_coverage_counts_tissue_and_what_lies_beside_it() -> None:
         ),
     )
     found = coverage_of(entry("a.tif"), drawn, tissue)
-    assert found.shares == {"cancer": 0.2, "stroma": 0.1, "ink": 0.0}
+    assert found.shares == {"cancer": 0.1, "stroma": 0.1, "ink": 0.0}
+    (note,) = found.notes
+    assert note.startswith("stroma lies inside cancer (1 place, 500 px): the inner area, stroma,")
     assert found.any_share == pytest.approx(0.2)
     assert found.on_glass == pytest.approx(0.8)
 

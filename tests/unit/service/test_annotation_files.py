@@ -71,7 +71,7 @@ def test_round_trip_to_another_slide_keeps_holes_parts_classes_and_comments(
     save(client, slide_id, B, 0, geometry=polygon(SQUARE), class_name="my own class")
     other = str(upload(client, write_slide(tmp_path / "other.tif", seed=3))["id"])
     answer = send(client, other, *export(client, slide_id)["features"])
-    assert answer.json() == {"added": 2, "already_there": 0, "warnings": []}
+    assert answer.json() == {"added": 2, "already_there": 0, "ignored": 0, "warnings": []}
 
     def content(of: str) -> list[Any]:
         keys = ("geometry", "class_name", "comment")

@@ -3,7 +3,8 @@
 import dataclasses
 import json
 
-from wsi.geometry import Point
+from wsi.annotations import annotations_of_geojson
+from wsi.geometry import Point, Region
 from wsi.storage import Hotspot, SlideResult
 from wsi.storage.geojson import hotspots_to_geojson
 
@@ -44,7 +45,7 @@ def test_each_hotspot_is_a_closed_annotation_with_its_measurements() -> None:
     }
     properties = feature["properties"]
     assert properties["objectType"] == "annotation"
-    assert properties["classification"] == {"name": "cancer", "color": [220, 40, 40]}
+    assert properties["classification"] == {"name": "cancer", "color": [200, 0, 0]}
     assert properties["measurements"]["score"] == 0.9
     assert properties["measurements"]["area um^2"] == 12.0
 
@@ -67,9 +68,20 @@ def test_colours_go_by_malignancy_and_not_by_place() -> None:
     )
     features = hotspots_to_geojson(several)["features"]
     red, orange, blue, other = (f["properties"]["classification"]["color"] for f in features)
-    assert red == [220, 40, 40]
+    assert red == [200, 0, 0]
     assert orange[0] > 200
     assert max(blue[2], other[2]) > 200
+
+
+def test_hotspots_of_a_slide_that_qupath_crops_count_from_its_scanned_area() -> None:
+    whole = result(spot("cancer", TRIANGLE))
+    data = hotspots_to_geojson(whole, Region(4, 3, 100, 90))
+    assert data["wholeslide"] == {"frame": "qupath-bounds", "x": 4, "y": 3}
+    (feature,) = data["features"]
+    assert feature["geometry"]["coordinates"] == [[[-4, -3], [6, -3], [6, 7], [-4, -3]]]
+    assert feature["properties"]["measurements"]["centre x px"] == 1
+    (item,) = annotations_of_geojson("a", data)
+    assert item.geometry.bounds == (0, 0, 10, 10)
 
 
 def test_a_ring_that_is_closed_is_not_closed_twice() -> None:

@@ -275,9 +275,13 @@ async function untilAnswered(signal: AbortSignal, ask: () => Promise<void>): Pro
   }
 }
 
-function outcomeText({ added, already_there, warnings }: ImportOutcome): string {
+function outcomeText({ added, already_there, ignored, warnings }: ImportOutcome): string {
   const there = already_there > 0 ? `, ${already_there} were there already` : "";
-  return [`${added} imported${there}.`, ...warnings.slice(0, 3)].join(" ");
+  const not = ignored > 0 ? `, ${ignored} not taken` : "";
+  const more = warnings.length > 4 ? [`${warnings.length - 4} more remarks.`] : [];
+  // What was not taken comes last, and must not be cut off.
+  const shown = warnings.length > 4 ? [...warnings.slice(0, 3), warnings[warnings.length - 1]] : warnings;
+  return [`${added} imported${there}${not}.`, ...shown, ...more].join(" ");
 }
 
 /** A value that `remember` kept. */

@@ -40,6 +40,8 @@ export interface AnnotationList {
 export interface ImportOutcome {
   readonly added: number;
   readonly already_there: number;
+  /** Objects that were not taken, such as detections; the warnings say which. */
+  readonly ignored: number;
   readonly warnings: readonly string[];
 }
 
