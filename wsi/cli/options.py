@@ -123,3 +123,36 @@ replicates_option = click.option(
     help="Bootstrap draws behind each interval.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def annotation_options(command: Any) -> Any:
+    """How annotation files are taken: ``exclusions``, ``outside`` and ``frame``."""
+    for option in reversed(
+        (
+            click.option(
+                "--exclusion",
+                "exclusions",
+                multiple=True,
+                metavar="NAME",
+                help="A class name in annotation files that is cut out of the areas around it, as "
+                "Camelyon's _2 and negative regions always are; may be repeated.",
+            ),
+            click.option(
+                "--outside",
+                type=click.Choice(["error", "drop"]),
+                default="error",
+                show_default=True,
+                help="What to do with annotated shapes outside their slide.",
+            ),
+            click.option(
+                "--annotation-frame",
+                "frame",
+                type=click.Choice(["auto", "level0", "qupath-bounds"]),
+                default="auto",
+                show_default=True,
+                help="Where annotation files count from, on slides that QuPath crops.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command

@@ -17,6 +17,7 @@ from wsi.cli.options import (
     OPTIMIZERS,
     PATH,
     POOLINGS,
+    annotation_options,
     class_names,
     device_option,
     of_config,
@@ -149,28 +150,7 @@ train.add_command(train_fusion)
     metavar="NAME=CLASS",
     help="A class name in annotation files, and ours for it; nothing after = leaves it out.",
 )
-@click.option(
-    "--exclusion",
-    "exclusions",
-    multiple=True,
-    metavar="NAME",
-    help="A class name in annotation files that is cut out of the areas around it, as Camelyon's "
-    "_2 and negative regions always are; may be repeated.",
-)
-@click.option(
-    "--outside",
-    type=click.Choice(["error", "drop"]),
-    default="error",
-    show_default=True,
-    help="What to do with annotated shapes outside their slide.",
-)
-@click.option(
-    "--annotation-frame",
-    type=click.Choice(["auto", "level0", "qupath-bounds"]),
-    default="auto",
-    show_default=True,
-    help="Where annotation files count from, on slides that QuPath crops to the scanned area.",
-)
+@annotation_options
 @errors_in_one_line
 def train_patch(
     table: Path | None,
@@ -186,7 +166,7 @@ def train_patch(
     class_map: tuple[str, ...],
     exclusions: tuple[str, ...],
     outside: Literal["error", "drop"],
-    annotation_frame: Literal["auto", "level0", "qupath-bounds"],
+    frame: Literal["auto", "level0", "qupath-bounds"],
     tensorboard: Path | None,
     **options: Any,
 ) -> None:
@@ -228,7 +208,7 @@ def train_patch(
                     unlabelled=unlabelled,
                     class_map=_class_map(class_map),
                     annotation_spec=AnnotationSpec(
-                        exclusions=exclusions, outside=outside, frame=annotation_frame
+                        exclusions=exclusions, outside=outside, frame=frame
                     ),
                     stain_normalization=config.stain_normalization,
                     progress=tell,
