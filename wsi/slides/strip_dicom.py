@@ -13,7 +13,8 @@ import pydicom
 
 from wsi.errors import DamagedSlideError, UnsupportedSlideError
 from wsi.slides.dicom.headers import HEADER_ERRORS, Instance, read_instance
-from wsi.slides.dicom.pyramid import ASSOCIATED, Chosen, choose, has_aspect
+from wsi.slides.dicom.pyramid import ASSOCIATED, Chosen, has_aspect
+from wsi.slides.dicom.reader import DicomReader
 from wsi.slides.entry import entry_of
 
 _BLOCK = 1 << 20
@@ -86,7 +87,8 @@ def strip_dicom(source: Path, target: Path, *, name: str, key: str = "") -> tupl
     entry = entry_of(source, name)
     if entry.picture is None:
         raise UnsupportedSlideError(name, "it is no DICOM slide")
-    chosen = choose(entry.picture, name)
+    with DicomReader(entry.file, entry.picture, name, thorough=True) as slide:
+        chosen = slide.chosen
     kept = _kept(chosen)
     for file in kept:
         place = target

@@ -212,6 +212,24 @@ def test_a_picture_of_another_aspect_is_no_level(tmp_path: Path) -> None:
         assert "256 x 256 px (2.dcm) is left out: it does not have the aspect" in warning
 
 
+def test_a_picture_of_the_same_aspect_that_shows_something_else_is_no_level(
+    tmp_path: Path,
+) -> None:
+    picture = tissue_picture(1536, 1024)
+    write_pyramid(tmp_path, picture)
+    other = tissue_picture(384, 256, x=230, seed=3)
+    write_dicom(tmp_path / "other.dcm", other, kind=Kind(resampled=True))
+    for _ in range(2):  # the second time it is remembered
+        with open_slide(tmp_path) as slide:
+            assert sizes(slide) == [(1536, 1024), (768, 512)]
+            assert slide.warnings == (
+                "a picture of 384 x 256 px is not a level of this slide and was left out: "
+                "it shows something else",
+            )
+            coarse = slide.read_region(Region(0, 0, 1536, 1024), Size(384, 256))
+    assert np.abs(coarse.astype(int) - picture[::4, ::4]).mean() < 8
+
+
 def test_a_coarse_level_that_is_stored_otherwise_is_left_out(tmp_path: Path) -> None:
     write_dicom(tmp_path / "a" / "1.dcm", PICTURE)
     kind = Kind(syntax="1.2.840.10008.1.2.4.80")

@@ -7,9 +7,11 @@ several folders, it is given a folder of links to the chosen ones.
 import re
 import shutil
 import tempfile
+import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import openslide
@@ -17,14 +19,21 @@ from numpy.typing import NDArray
 
 from wsi.errors import DamagedSlideError, SlideError, UnsupportedSlideError
 from wsi.geometry import Mpp
+from wsi.slides.dicom.content import picture_of
 from wsi.slides.dicom.frames import stored_tiles
 from wsi.slides.dicom.headers import Instance
 from wsi.slides.dicom.pyramid import Chosen, Picture, choose, level_name
 from wsi.slides.folder import instances_beside
 from wsi.slides.openslide_reader import OpenSlideReader
 from wsi.slides.reader import RGB
+from wsi.slides.resample import ReadLevel
+from wsi.slides.tiff_levels import TrueLevel, true_levels
 
 _WHITE = 255
+_MOST_REMEMBERED = 1024
+_judged: dict[object, "Judgement"] = {}
+_lock = threading.Lock()
+Judgement: TypeAlias = tuple[tuple[TrueLevel, ...], tuple[str, ...]]
 _READING = re.compile(r"^Reading .*?: (?=libdicom |[A-Z])")
 
 
@@ -39,6 +48,10 @@ class DicomReader(OpenSlideReader):
         name: how messages call the slide.
         mpp: overrides the resolution that the file states.
         warnings: what the caller has to say about opening it.
+        thorough: compare levels at many more places.
+
+    Attributes:
+        chosen: the instances that are read.
 
     Raises:
         UnsupportedSlideError: it is stored in a way that is not read.
@@ -52,6 +65,8 @@ class DicomReader(OpenSlideReader):
         name: str,
         mpp: Mpp | None = None,
         warnings: tuple[str, ...] = (),
+        *,
+        thorough: bool = False,
     ) -> None:
         chosen = choose(picture, name)
         stored = {level: stored_tiles(level, name) for level in chosen.levels}
@@ -59,12 +74,12 @@ class DicomReader(OpenSlideReader):
         self._missing = missing
         self._tile = (chosen.base.tile_columns, chosen.base.tile_rows)
         told = (*warnings, *chosen.warnings, *_told(missing))
-        self.chosen = chosen
         file, links = _openable(chosen)
         # Also where nobody closes it: who lets go of a reader may have other threads inside.
         self._remove_links = weakref.finalize(self, _remove, links)
         try:
             super().__init__(file, name, mpp, told)
+            self.chosen = self._with_true_levels(chosen, stored, thorough)
         except openslide.OpenSlideError as error:
             self._remove_links()
             raise refusal(error, name) from error
@@ -79,7 +94,11 @@ class DicomReader(OpenSlideReader):
 
     def read_level(self, level: int, x: int, y: int, width: int, height: int) -> RGB:
         """See ``OpenSlideReader``; what the finest level does not store is white on all."""
-        pixels = super().read_level(level, x, y, width, height)
+        return self._with_gaps(level, (x, y, width, height), super().read_level)
+
+    def _with_gaps(self, level: int, box: tuple[int, int, int, int], read: ReadLevel) -> RGB:
+        x, y, width, height = box
+        pixels = read(level, x, y, width, height)
         if self._missing is None or level == 0:
             return pixels
         downsample = self._levels[level].downsample
@@ -91,6 +110,37 @@ class DicomReader(OpenSlideReader):
         pixels = pixels.copy()
         pixels[blank] = _WHITE
         return pixels
+
+    def _with_true_levels(
+        self,
+        chosen: Chosen,
+        stored: Mapping[tuple[Instance, ...], NDArray[np.bool_] | None],
+        thorough: bool,
+    ) -> Chosen:
+        """Keep the levels that show, where it is looked at, what the slide shows there."""
+        if len(chosen.levels) == 1:
+            return chosen
+        numbers = {(one.size.width, one.size.height): n for n, one in enumerate(self._levels)}
+        pictures = [
+            picture_of(level, numbers[level[0].columns, level[0].rows], stored[level])
+            for level in chosen.levels
+        ]
+
+        def read(level: int, x: int, y: int, width: int, height: int) -> RGB:
+            return self._with_gaps(level, (x, y, width, height), self.glance)
+
+        state = tuple((str(file), file.stat().st_mtime_ns) for file in chosen.files)
+        judged, left_out = _remembered(
+            (thorough, state), lambda: true_levels(pictures, read, thorough=thorough)
+        )
+        kept = [one.picture.number for one in judged]
+        self.keep(kept, [one.level for one in judged], left_out)
+        levels = [
+            level
+            for level, picture in zip(chosen.levels, pictures, strict=True)
+            if picture.number in kept
+        ]
+        return Chosen(tuple(levels), chosen.associated, (*chosen.warnings, *left_out))
 
     def close(self) -> None:
         super().close()
@@ -123,6 +173,19 @@ def _openable(chosen: Chosen) -> tuple[Path, Path | None]:
     for number, file in enumerate(chosen.files):
         (folder / f"{number}.dcm").symlink_to(file.absolute())
     return folder / "0.dcm", folder
+
+
+def _remembered(key: object, judge: Callable[[], Judgement]) -> Judgement:
+    """What was found before of the same files in the same state: a service opens a slide often."""
+    with _lock:
+        known = _judged.get(key)
+    if known is None:
+        known = judge()
+        with _lock:
+            _judged[key] = known
+            while len(_judged) > _MOST_REMEMBERED:
+                _judged.pop(next(iter(_judged)))
+    return known
 
 
 def _remove(folder: Path | None) -> None:
