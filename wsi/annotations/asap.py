@@ -37,7 +37,7 @@ def read_asap(source: str, root: Element) -> Drawing:
         drawing.shapes.append(shapes)
     numbers.note(drawing)
     if splines:
-        drawing.notes.append(f"{splines} splines are read with straight lines between their points")
+        drawing.notes.append(f"splines read with straight lines between their points: {splines}")
     return drawing
 
 

@@ -154,8 +154,8 @@ def _left_out_lines(left_out: list[Annotation]) -> list[str]:
     for one in left_out:
         areas[one.class_name].append(one.geometry.area)
     return [
-        f"{len(sizes)} areas of class {name!r} are left out ({sum(sizes):,.0f} px): what they "
-        "cover gets no label"
+        f"areas of class {name!r} left out: {len(sizes)} ({sum(sizes):,.0f} px); what they cover "
+        "gets no label"
         for name, sizes in areas.items()
     ]
 
@@ -184,9 +184,9 @@ def _cut(kept: list[_Kept], notes: _Notes) -> None:
             notes.add(
                 "were cut out wholly", f"{one.shape.where} is cut out wholly: nothing is left"
             )
-    notes.add("", f"{len(used)} exclusions are cut out of the areas around them ({lost:,.0f} px)")
+    notes.add("", f"exclusions cut out of the areas around them: {len(used)} ({lost:,.0f} px)")
     if len(used) < len(cutters):
-        notes.add("", f"{len(cutters) - len(used)} exclusions lie in no area and cut nothing")
+        notes.add("", f"exclusions in no area, which cut nothing: {len(cutters) - len(used)}")
 
 
 def _valid(source: str, shape: Shape, spec: AnnotationSpec, notes: _Notes) -> BaseGeometry:

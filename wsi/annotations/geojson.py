@@ -104,9 +104,9 @@ def read_geojson(source: str, data: Any, *, closed_lines_are_areas: bool = True)
     elif not reading.of_qupath:
         drawing.program = "GeoJSON"
     if reading.closed_lines:
-        drawing.notes.append(f"{reading.closed_lines} closed lines are read as areas")
+        drawing.notes.append(f"closed lines read as areas: {reading.closed_lines}")
     if reading.unclosed_rings:
-        drawing.notes.append(f"{reading.unclosed_rings} outlines that were not closed are closed")
+        drawing.notes.append(f"outlines that did not close, closed: {reading.unclosed_rings}")
     return drawing
 
 

@@ -62,7 +62,9 @@ class XmlNumbers:
     def note(self, drawing: Drawing) -> None:
         """Say so where there were decimal commas."""
         if self.commas:
-            drawing.notes.append(f"{self.commas} coordinates have decimal commas; read as decimals")
+            drawing.notes.append(
+                f"coordinates with decimal commas, read as decimals: {self.commas}"
+            )
 
 
 def polygon(points: Sequence[XY], holes: Iterable[Sequence[XY]] = ()) -> BaseGeometry:

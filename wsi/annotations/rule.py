@@ -187,12 +187,17 @@ def _decide(
             contested.append(geometries[small].intersection(geometries[large]))
             how = "equal"
         if area > _SLIVER_PX:
-            found[keys[small][0], keys[large][0], how].append(area)
+            found[_name(keys[small]), _name(keys[large]), how].append(area)
     overlaps = tuple(
         Overlap(counts=a, yields=b, how=how, count=len(areas), area_px=sum(areas))  # type: ignore[arg-type]
         for (a, b, how), areas in found.items()
     )
     return above, contested, overlaps
+
+
+def _name(key: tuple[str, bool]) -> str:
+    name, out = key
+    return f"{name} (left out)" if out else name
 
 
 def lies_inside(inner: BaseGeometry, outer: BaseGeometry) -> bool:

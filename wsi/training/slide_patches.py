@@ -196,7 +196,7 @@ def _areas(
     lines = [*drawn.warnings, *describe_overlaps(areas.overlaps, slide.mpp)]
     without = sum(int(shapely.get_dimensions(item.geometry)) < 2 for item in drawn)
     if without:
-        lines.append(f"{without} points and lines have no area and label nothing")
+        lines.append(f"points and lines without an area, which label nothing: {without}")
     for line in lines:
         tell(f"{row.path}: {line}")
     return areas

@@ -55,8 +55,8 @@ def test_negative_regions_cut_what_is_around_them_and_not_islands_in_them(
     assert [item.geometry.area for item in found] == [10_000 - 3600, 400]
     assert found.classes == ("Tumour",)
     assert found.warnings == (
-        "1 exclusions are cut out of the areas around them (3,600 px)",
-        "1 exclusions lie in no area and cut nothing",
+        "exclusions cut out of the areas around them: 1 (3,600 px)",
+        "exclusions in no area, which cut nothing: 1",
     )
 
 
@@ -118,7 +118,7 @@ def test_decimal_commas_are_read_where_they_can_only_be_that(tmp_path: Path, ver
     points = [("10,5", 0), ("20,25", 0), ("20,5", "10,5"), ("10,5", "10,5")]
     found = read_annotations(save(tmp_path, layered(vertex, ("0", 0, points))))
     assert found.items[0].geometry.bounds == (10.5, 0, 20.5, 10.5)
-    assert "6 coordinates have decimal commas; read as decimals" in found.warnings
+    assert "coordinates with decimal commas, read as decimals: 6" in found.warnings
 
 
 def test_commas_that_may_be_thousands_are_refused(tmp_path: Path) -> None:

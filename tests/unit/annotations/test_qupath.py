@@ -116,7 +116,7 @@ def test_closed_lines_are_areas_but_for_our_own() -> None:
     features = [{"type": "Feature", "geometry": line, "properties": {}} for line in lines]
     found = read(*features)
     assert [item.geometry.area for item in found] == [100, 96, 0]
-    assert "2 closed lines are read as areas" in found.warnings
+    assert "closed lines read as areas: 2" in found.warnings
     ours = {"type": "FeatureCollection", "wholeslide": {"frame": "level0"}, "features": features}
     kept = annotations_of_geojson("a", ours)
     assert [item.geometry.geom_type for item in kept] == [line["type"] for line in lines]
@@ -128,7 +128,7 @@ def test_unclosed_outlines_are_closed_with_a_word() -> None:
     parts["geometry"] = {"type": "MultiPolygon", "coordinates": [[ring(0, 10)[:-1]]]}
     found = read(one, parts)
     assert [item.geometry.area for item in found] == [100, 100]
-    assert found.warnings == ("2 outlines that were not closed are closed",)
+    assert found.warnings == ("outlines that did not close, closed: 2",)
 
 
 def test_of_a_collection_of_kinds_the_areas_are_read() -> None:

@@ -144,7 +144,7 @@ def test_camelyons_exclusions_are_cut_out_of_tumours(
     path.write_text(camelyon(*regions))
     found = read_annotations(path, spec=AnnotationSpec(classes=classes))
     assert label_areas(found).area("cancer").area == 10_000 - 1600 + 100
-    assert found.warnings == ("1 exclusions are cut out of the areas around them (1,600 px)",)
+    assert found.warnings == ("exclusions cut out of the areas around them: 1 (1,600 px)",)
 
 
 def test_an_exclusion_that_the_class_map_names_is_cut_out_and_is_of_that_class(
@@ -179,8 +179,8 @@ def test_exclusions_can_be_named_and_those_that_cut_nothing_are_told(tmp_path: P
     assert label_areas(found).area("cancer").area == 10_000 - 100
     assert found.warnings == (
         "annotation 4 (a) is cut out wholly: nothing is left",
-        "2 exclusions are cut out of the areas around them (200 px)",
-        "1 exclusions lie in no area and cut nothing",
+        "exclusions cut out of the areas around them: 2 (200 px)",
+        "exclusions in no area, which cut nothing: 1",
     )
 
 
