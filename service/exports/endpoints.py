@@ -6,7 +6,8 @@ from fastapi import APIRouter, Response
 
 from service.context import Context, Ctx
 from service.errors import NotFoundError
-from service.exports.facts import gather
+from service.exports.pictures import take
+from service.exports.report import ReportOut, gather
 from service.results.endpoints import scored_job
 from wsi.errors import UnsupportedSlideError
 from wsi.jobs import Job
@@ -56,15 +57,32 @@ def get_cells(job_id: str, kind: str, context: Ctx) -> Response:
     return _file(to_parquet(cell_columns(result, kind)), "application/vnd.apache.parquet", name)
 
 
+@router.get("/slides/{slide_id}/report")
+def get_report(slide_id: str, response: Response, context: Ctx) -> ReportOut:
+    """What the report says, on screen, on paper and as PDF.
+
+    That of a signed slide shows the results that were signed, whatever was scored since.
+    """
+    response.headers["Cache-Control"] = "private, no-store"
+    return gather(context, context.slides.get(slide_id))
+
+
 @router.get("/slides/{slide_id}/report.pdf")
-def get_report(slide_id: str, context: Ctx) -> Response:
-    """One page: pictures, probabilities, models, hotspots, and what the reader decided."""
+def get_report_pdf(slide_id: str, context: Ctx) -> Response:
+    """The same content as PDF."""
     # Late: matplotlib takes a while to load, and most services never draw a report.
-    from service.exports.page import draw
+    from service.exports.pdf import draw
 
     slide = context.slides.get(slide_id)
-    name = f"{slide_stem(slide.name)}-report.pdf"
-    return _file(draw(gather(context, slide)), "application/pdf", name)
+    report = gather(context, slide)
+    content = draw(
+        slide,
+        report,
+        take(context, slide, report),
+        context.reviews.history(slide_id),
+        context.annotations.of_slide(slide_id)[0],
+    )
+    return _file(content, "application/pdf", f"{slide_stem(slide.name)}-report.pdf")
 
 
 def _with_layer(context: Context, job_id: str, kind: str) -> tuple[Job, SlideResult]:

@@ -120,7 +120,7 @@ def _hotspots(
         for spot in agreed:
             if spot.job_id == job_id and spot.index < len(result.hotspots):
                 name = result.hotspots[spot.index].class_name
-                found[job_id, spot.index] = (name, result.classes)
+                found[job_id, spot.index] = (name, result.malignant_classes)
     return found
 
 

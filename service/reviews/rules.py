@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 
 from service.errors import ReviewError, SignedError, StaleError
 from service.reviews.schemas import NOT_ASSESSABLE, ModelCall, ReviewIn, ReviewOut, SignedRun
+from wsi.malignancy import ALL_MALIGNANT
 
 ClassesAt = Mapping[tuple[str, int], tuple[str, Sequence[str]]]
-"""Hotspots by (job, index): the class of each, and its model's classes, the gravest last."""
+"""Hotspots by (job, index): the class of each, and its model's malignant ones, the worst first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,12 +92,17 @@ def agreed_beyond(wish: ReviewIn, hotspots: ClassesAt) -> dict[str, int]:
     for spot in wish.hotspots:
         if spot.decision != "agree" or (spot.job_id, spot.index) not in hotspots:
             continue
-        name, classes = hotspots[spot.job_id, spot.index]
-        # Of a diagnosis that is no class of the model, each hotspot that was agreed with says more.
-        least = classes.index(wish.diagnosis) if wish.diagnosis in classes else -1
-        if name != wish.diagnosis and (name not in classes or classes.index(name) > least):
+        name, malignant = hotspots[spot.job_id, spot.index]
+        if _severity(name, malignant) > _severity(wish.diagnosis, malignant):
             found[name] += 1
     return dict(found)
+
+
+def _severity(name: str | None, malignant: Sequence[str]) -> int:
+    """0 for what is not malignant; all malignant classes together weigh as the least of them."""
+    if name == ALL_MALIGNANT:
+        return 1
+    return len(malignant) - malignant.index(name) if name in malignant else 0
 
 
 def _require_name(reviewer: str, known_as: str | None) -> None:

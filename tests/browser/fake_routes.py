@@ -13,6 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from service.errors import ReviewError, SignedError, StaleError
 from service.reviews.schemas import ReviewIn
 from tests.browser.fake_annotations import annotation_app
+from tests.browser.fake_report import add_report_route
 from tests.browser.fake_rest import add_routes, problem
 from tests.browser.fake_service import CELLS, CLASSES, Fake
 from tests.browser.fake_slide import FakeSlide, raw_png
@@ -40,6 +41,7 @@ def make_app(fake: Fake, dist: Path) -> FastAPI:
     _job_routes(app, fake)
     _review_routes(app, fake)
     add_routes(app, fake)
+    add_report_route(app, fake)
     app.mount("/api/v1", annotation_app(fake))
     app.mount("/", StaticFiles(directory=dist, html=True))
     return app

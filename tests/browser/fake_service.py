@@ -174,7 +174,7 @@ class Fake:
             hotspots={
                 (spot.job_id, spot.index): (
                     self.results[spot.job_id]["hotspots"][spot.index]["class_name"],
-                    self.results[spot.job_id]["classes"],
+                    ["cancer"],
                 )
                 for spot in wish.hotspots
                 if spot.job_id in self.results
@@ -252,6 +252,7 @@ def make_result(job: dict[str, Any], picture: FakeSlide, cancer: float) -> dict[
         },
         "layers": ["probability", "gradcam"],
         "hotspots": hotspots,
+        "malignant": ["cancer"],
         "damaged": [],
         "timings_s": {"tissue": 0.4, "patches": 6.1, "heatmaps": 1.3},
         "details": {},

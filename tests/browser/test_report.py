@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from service.reviews.schemas import HotspotDecision, ReviewIn
 from tests.browser.conftest import Tab
 from tests.browser.fake_service import Fake
 from tests.browser.test_accessibility import violations
@@ -52,3 +53,57 @@ def test_report_shows_what_was_drawn_and_the_viewer_its_history(tab: Tab, fake: 
     )
     assert violations(tab) == []
     tab.picture("report-annotations")
+
+
+def test_the_report_of_a_signed_slide_is_the_signed_run_with_all_that_was_said(
+    tab: Tab, fake: Fake
+) -> None:
+    slide = fake.scored_slide("case.svs", 0.98, 0.91)
+    first = fake.results["job-1"]
+    first["hotspots"] = [first["hotspots"][at % 2] for at in range(9)]
+    # As the service has it: a slide is never background.
+    for job_id, cancer in (("job-1", 0.98), ("job-2", 0.91)):
+        fake.results[job_id]["probabilities"] = {"benign": 1 - cancer, "cancer": cancer}
+    first["warnings"] = ["0.5 um/px was given by a user."]
+    spots = [
+        HotspotDecision(job_id="job-1", index=0, decision="agree", seen=True),
+        HotspotDecision(job_id="job-1", index=7, comment="crushed, see the deeper level"),
+    ]
+    wish = ReviewIn(status="signed", reviewer="A. Reader", diagnosis="cancer", hotspots=spots)
+    fake.save_review(slide, wish, 0)
+    fake.finish(fake.add_job(slide, "patch", model="patch-new"), 0.03)
+    tab.open(f"#/slides/{slide}/report")
+    report = tab.page.locator(".report")
+    expect(report).to_contain_text("A newer run exists: patch (patch-new")
+    listed = report.get_by_role("list", name="Hotspots of patch").locator("li")
+    expect(listed).to_have_count(2)
+    expect(listed.nth(0)).to_contain_text("1. cancer")
+    expect(listed.nth(0)).to_contain_text("Reader: agree")
+    expect(listed.nth(1)).to_contain_text("8. cancer")
+    expect(listed.nth(1)).to_contain_text("crushed, see the deeper level")
+    expect(listed.nth(0).locator(".spot-outline")).to_have_count(1)
+    expect(listed.nth(0)).to_contain_text("Bar: ")
+    expect(report).to_contain_text("7 of 9 hotspots were not decided on and are not listed.")
+    expect(report).to_contain_text("None of the 2 hotspots was decided on.")
+    expect(report).to_contain_text("98.0 %")
+    expect(report).not_to_contain_text("3.0 %")
+    expect(report).to_contain_text("0.5 µm/px, as the file states")
+    expect(report).to_contain_text("0.5 um/px was given by a user.")
+    expect(report.locator(".report-legend").first).to_contain_text("Probability of cancer")
+    expect(report).not_to_contain_text("background")
+    expect(report).not_to_contain_text("/api/")
+    assert violations(tab) == []
+    tab.picture("report-signed")
+    tab.page.emulate_media(media="print")
+    tab.page.set_viewport_size({"width": 800, "height": 2200})
+    tab.picture("report-printed")
+
+
+def test_a_report_of_a_slide_that_nothing_was_scored_on_says_so(tab: Tab, fake: Fake) -> None:
+    slide = fake.add_slide("blank.svs")
+    nothing = {"probabilities": {}, "hotspots": [], "layers": [], "grid": None}
+    fake.finish(fake.add_job(slide, "patch"), 0, outcome="tissue_unclear", **nothing)
+    tab.open(f"#/slides/{slide}/report")
+    report = tab.page.locator(".report")
+    expect(report).to_contain_text("no tissue was recognized, so nothing was scored")
+    expect(report).not_to_contain_text("%")

@@ -102,7 +102,7 @@ describe("a slide that nothing was scored on", () => {
 
 describe("what asks for a reason", () => {
   const spots = ["DCIS", "invasive", "DCIS"].map((class_name) => ({ class_name }) as Hotspot);
-  const result = { classes: ["normal", "DCIS", "invasive"], hotspots: spots };
+  const result = { malignant: ["invasive", "DCIS"], hotspots: spots };
   const agreed = [0, 1, 2, 7].map((index) => ({
     job_id: "j",
     index,

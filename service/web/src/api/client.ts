@@ -9,6 +9,7 @@ import {
   type Me,
   type Model,
   type Page,
+  type Report,
   type ReviewBrief,
   type Slide,
   type SlideResult,
@@ -167,6 +168,10 @@ export const putReview = (
     headers: { ...request.headers, "If-Match": `"${seen}"` },
   });
 };
+
+export const getReport = (slideId: string): Promise<Report> => askJson(`/slides/${slideId}/report`);
+
+export const reportPdfUrl = (slideId: string): string => `${API}/slides/${slideId}/report.pdf`;
 
 export const getHistory = async (slideId: string): Promise<readonly Review[]> =>
   (await askJson<{ items: readonly Review[] }>(`/slides/${slideId}/review/history`)).items;

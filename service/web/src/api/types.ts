@@ -2,6 +2,7 @@
 
 import type { Grid } from "../pure/heatmap";
 import type { Quality } from "../pure/quality";
+import type { Review } from "../pure/review";
 
 export type JobStatus = "QUEUED" | "RUNNING" | "SUCCEEDED" | "FAILED" | "CANCELLED";
 
@@ -149,6 +150,46 @@ export interface Hotspot {
   readonly area_um2: number;
 }
 
+/** A hotspot in a report, and what was said of it. */
+export interface ReportSpot
+  extends Pick<Hotspot, "polygon_level0" | "class_name" | "score" | "area_um2"> {
+  readonly number: number;
+  readonly decision: string | null;
+  readonly comment: string;
+  readonly seen: boolean;
+}
+
+/** One pipeline's answer in a report. */
+export interface ReportRun {
+  readonly pipeline: string;
+  readonly model: string;
+  readonly model_digest: string;
+  readonly job_id: string;
+  readonly finished_at: string | null;
+  /** Why nothing was scored; empty where something was. */
+  readonly outcome_text: string;
+  readonly probabilities: Readonly<Record<string, number>>;
+  readonly resolution: string;
+  readonly warnings: readonly string[];
+  readonly map: { readonly kind: string; readonly class_name: string } | null;
+  readonly spots: readonly ReportSpot[];
+  readonly spots_note: string;
+  /** Decisions belong to it, but it is not the run that counts. */
+  readonly earlier: boolean;
+}
+
+/** What a report says: the same for screen, print and PDF. */
+export interface Report {
+  readonly resolution: string;
+  readonly review: Review;
+  readonly runs: readonly ReportRun[];
+  readonly newer_runs: readonly {
+    readonly pipeline: string;
+    readonly model: string;
+    readonly finished_at: string | null;
+  }[];
+}
+
 export interface SlideResult {
   readonly job_id: string;
   readonly slide_id: string;
@@ -162,6 +203,8 @@ export interface SlideResult {
   readonly grid: Grid | null;
   readonly layers: readonly string[];
   readonly hotspots: readonly Hotspot[];
+  /** Most severe first. */
+  readonly malignant: readonly string[];
   readonly damaged: readonly unknown[];
   readonly timings_s: Readonly<Record<string, number>>;
   readonly warnings: readonly string[];

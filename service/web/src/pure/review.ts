@@ -168,25 +168,31 @@ export function contradicted(
 }
 
 /**
- * How many hotspots of which class the reader agreed with although the diagnosis says less. The
- * classes of a result lie in order, the gravest last.
+ * How many hotspots of which class the reader agreed with although the diagnosis says less.
  */
 export function agreedBeyond(
   diagnosis: string | null,
   decisions: readonly HotspotDecision[],
-  resultOf: (jobId: string) => Pick<SlideResult, "classes" | "hotspots"> | undefined,
+  resultOf: (jobId: string) => Pick<SlideResult, "hotspots" | "malignant"> | undefined,
 ): Record<string, number> {
   const found: Record<string, number> = {};
   if (diagnosis === null) return found;
   for (const { job_id, index, decision } of decisions) {
     const result = resultOf(job_id);
     const name = result?.hotspots[index]?.class_name;
-    if (decision !== "agree" || !result || name === undefined || name === diagnosis) continue;
-    const place = result.classes.indexOf(name);
-    if (place >= 0 && place <= result.classes.indexOf(diagnosis)) continue;
+    if (decision !== "agree" || !result || name === undefined) continue;
+    const { malignant } = result;
+    if (severity(name, malignant) <= severity(diagnosis, malignant)) continue;
     found[name] = (found[name] ?? 0) + 1;
   }
   return found;
+}
+
+/** 0 for what is not malignant; all malignant classes together weigh as the least of them. */
+function severity(name: string, malignant: readonly string[]): number {
+  if (name === "all-malignant") return 1;
+  const place = malignant.indexOf(name);
+  return place < 0 ? 0 : malignant.length - place;
 }
 
 /** Whether a text can be somebody's name: a digit alone was meant for the diagnosis. */

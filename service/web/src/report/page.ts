@@ -1,35 +1,31 @@
 import { listAnnotations } from "../annotations/api";
 import type { Annotation } from "../annotations/types";
 import {
-  API,
   getHistory,
   getLayout,
-  getResult,
-  getReview,
+  getReport,
   getSlide,
   isAway,
   messageOf,
-  overlayUrl,
+  reportPdfUrl,
   SIGNED_IN,
   thumbnailUrl,
 } from "../api/client";
-import type { Slide, SlideResult } from "../api/types";
+import type { Report, Slide } from "../api/types";
 import type { Place } from "../place";
 import type { TileLayout } from "../pure/dzi";
-import { kindTitle, mppText, percent, pipelineTitle, pixels } from "../pure/format";
+import { pipelineTitle, pixels } from "../pure/format";
 import { qualityText } from "../pure/quality";
-import { firstRead, type Review, recordOf } from "../pure/review";
-import { areaText } from "../pure/scale";
-import { suspiciousClass } from "../pure/suspicion";
+import { firstRead, type Review } from "../pure/review";
 import { isHidden, meetReader } from "../reader";
 import { fill, h } from "../ui/dom";
 import { icon } from "../ui/icons";
 import { stateCard } from "../ui/notice";
-import { regionPicture } from "../viewer/picture";
+import { agreedText } from "../viewer/signed";
 import { annotationPart } from "./annotations";
+import { facts } from "./facts";
+import { runPart } from "./run";
 import { timeline } from "./timeline";
-
-const SPOTS = 6;
 
 /** A report of one slide, to print or to keep as PDF. */
 export function showReport(root: Element, slideId: string): Place {
@@ -73,30 +69,27 @@ export function showReport(root: Element, slideId: string): Place {
 
 interface Parts {
   readonly slide: Slide;
-  readonly results: readonly SlideResult[];
-  readonly review: Review | null;
+  readonly report: Report;
   readonly history: readonly Review[];
   readonly layout: TileLayout | null;
   readonly annotations: readonly Annotation[];
 }
 
 async function gather(slideId: string): Promise<Parts> {
-  const [slide, review, history, layout, drawn] = await Promise.all([
+  const [slide, report, history, layout, drawn] = await Promise.all([
     getSlide(slideId),
-    getReview(slideId, -1),
+    getReport(slideId),
     getHistory(slideId),
     getLayout(slideId),
     listAnnotations(slideId, 0),
     meetReader(),
   ]);
-  const done = slide.results.filter((result) => result.status === "SUCCEEDED");
-  const results = await Promise.all(done.map((result) => getResult(result.job_id)));
-  return { slide, results, review, history, layout, annotations: drawn.items };
+  return { slide, report, history, layout, annotations: drawn.items };
 }
 
 function report(parts: Parts): HTMLElement {
-  const { slide, review } = parts;
-  const hidden = isHidden(slide.id, review);
+  const { slide } = parts;
+  const hidden = isHidden(slide.id, parts.report.review);
   return h(
     "main",
     { class: "report" },
@@ -115,10 +108,11 @@ function report(parts: Parts): HTMLElement {
         icon("print", 16),
         "Print",
       ),
+      !hidden && h("a", { class: "button", href: reportPdfUrl(slide.id) }, "PDF"),
     ),
     h("h1", {}, `Slide ${slide.name}`),
     h("p", { class: "report-warning" }, "Research use only – not a medical device."),
-    slideFacts(slide),
+    slideFacts(slide, parts.report.resolution),
     hidden
       ? h("p", {}, "Hidden until the reader has chosen a diagnosis (blind first read).")
       : findings(parts),
@@ -128,34 +122,24 @@ function report(parts: Parts): HTMLElement {
 
 /** What readers and models say of the slide. */
 function findings(parts: Parts): HTMLElement[] {
-  const { slide, results, review, history, annotations } = parts;
+  const { slide, report, history, annotations } = parts;
   return [
-    decision(review, history),
+    decision(report, history),
     timeline(history),
     annotationPart(slide, annotations),
-    h("h2", {}, "Pipelines"),
-    results.length === 0 && h("p", {}, "No pipeline has scored this slide."),
-    h("div", { class: "report-results" }, results.map(resultPart)),
-    ...results.map((result) => hotspotPart(result, parts)),
+    report.runs.length === 0 && h("p", {}, "No pipeline had scored this slide."),
+    ...report.runs.map((run) => runPart(run, slide, parts.layout)),
   ].filter((part) => part instanceof HTMLElement);
 }
 
-function facts(rows: readonly (readonly [string, string])[]): HTMLElement {
-  return h(
-    "dl",
-    { class: "report-facts" },
-    rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
-  );
-}
-
-function slideFacts(slide: Slide): HTMLElement {
+function slideFacts(slide: Slide, resolution: string): HTMLElement {
   return h(
     "div",
     { class: "report-slide" },
     h("img", { src: thumbnailUrl(slide.id, 512), alt: `Slide ${slide.name} as a whole` }),
     facts([
       ["Size", `${pixels(slide.width, slide.height)} px`],
-      ["Resolution", mppText(slide.mpp)],
+      ["Resolution", resolution],
       ["Scanner format", slide.vendor],
       ["SHA-256", slide.sha256],
       ...(slide.quality ? ([["Quality", qualityText(slide.quality)]] as const) : []),
@@ -163,8 +147,9 @@ function slideFacts(slide: Slide): HTMLElement {
   );
 }
 
-function decision(review: Review | null, history: readonly Review[]): HTMLElement {
-  if (!review || review.version === 0) {
+function decision(report: Report, history: readonly Review[]): HTMLElement {
+  const { review, newer_runs } = report;
+  if (review.version === 0) {
     return h(
       "section",
       {},
@@ -190,13 +175,23 @@ function decision(review: Review | null, history: readonly Review[]): HTMLElemen
       ...(review.contradicts.length > 0
         ? ([["Contradicts", review.contradicts.map(pipelineTitle).join(", ")]] as const)
         : []),
+      ...(Object.keys(review.agreed_beyond).length > 0
+        ? ([["Although", agreedText(review.agreed_beyond)]] as const)
+        : []),
       ...(review.reason ? ([["Reason", review.reason]] as const) : []),
       ...(review.comment ? ([["Comment", review.comment]] as const) : []),
       ...earlier.map(
         (old) =>
-          ["Amended", `${old.diagnosis ?? ""}, signed by ${old.reviewer}, ${when(old)}`] as const,
+          ["Before", `${old.diagnosis ?? ""}, signed by ${old.reviewer}, ${when(old)}`] as const,
       ),
     ]),
+    newer_runs.map(({ pipeline, model, finished_at }) =>
+      h(
+        "p",
+        { class: "report-newer" },
+        `A newer run exists: ${pipelineTitle(pipeline).toLowerCase()} (${model}${finished_at ? `, ${new Date(finished_at).toLocaleString()}` : ""}). This report shows the run that was signed.`,
+      ),
+    ),
   );
 }
 
@@ -204,72 +199,4 @@ function firstReadText(history: readonly Review[]): string {
   const first = firstRead(history);
   if (!first) return "not yet";
   return `${first.diagnosis}, ${first.blind ? "without" : "with"} the model's answer in sight`;
-}
-
-function resultPart(result: SlideResult): HTMLElement {
-  const suspect = suspiciousClass(result.classes);
-  // A fusion's layers are its members': "patch-probability".
-  const map = result.layers.find((kind) => /(^|-)probability$/.test(kind));
-  return h(
-    "section",
-    { class: "report-result" },
-    h("h3", {}, pipelineTitle(result.pipeline)),
-    result.outcome === "no_tissue"
-      ? h("p", {}, "No tissue was found.")
-      : facts(
-          result.classes.map((name) => [name, percent(result.probabilities[name] ?? 0)] as const),
-        ),
-    suspect !== null &&
-      map !== undefined &&
-      h("img", {
-        src: overlayUrl(result.job_id, map, suspect),
-        alt: `${kindTitle(map)} of ${suspect} over the slide`,
-      }),
-    h(
-      "p",
-      { class: "quiet" },
-      `Model ${result.model}, weights ${result.model_digest.slice(0, 16)}`,
-    ),
-    result.warnings.map((text) => h("p", {}, text)),
-  );
-}
-
-function hotspotPart(result: SlideResult, parts: Parts): HTMLElement | null {
-  if (result.hotspots.length === 0) return null;
-  const { review, slide, layout } = parts;
-  return h(
-    "section",
-    {},
-    h("h2", {}, `Hotspots of the ${pipelineTitle(result.pipeline).toLowerCase()} pipeline`),
-    h(
-      "ol",
-      { class: "report-spots" },
-      result.hotspots.slice(0, SPOTS).map((spot, index) => {
-        const picture = h("canvas", {
-          width: 300,
-          height: 300,
-          role: "img",
-          "aria-label": `Hotspot ${index + 1}`,
-        });
-        if (layout) regionPicture(picture, slide.id, layout, spot);
-        const record = review ? recordOf(review, result.job_id, index) : undefined;
-        const said = record?.decision ?? (record?.seen ? "seen, not decided" : "not decided");
-        return h(
-          "li",
-          {},
-          picture,
-          h("strong", {}, `${index + 1}. ${spot.class_name}, peak ${spot.score.toFixed(2)}`),
-          h("span", {}, areaText(spot.area_um2)),
-          h("span", {}, `Reader: ${said}`),
-          record?.comment && h("span", { class: "spot-said" }, record.comment),
-        );
-      }),
-    ),
-    result.hotspots.length > SPOTS &&
-      h(
-        "p",
-        { class: "quiet" },
-        `${result.hotspots.length - SPOTS} more in ${API}/jobs/${result.job_id}/hotspots.geojson`,
-      ),
-  );
 }

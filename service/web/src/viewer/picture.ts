@@ -7,7 +7,7 @@ export function regionPicture(
   canvas: HTMLCanvasElement,
   slideId: string,
   layout: TileLayout,
-  spot: Hotspot,
+  spot: Pick<Hotspot, "polygon_level0">,
 ): void {
   const context = canvas.getContext("2d");
   if (!context) return;
