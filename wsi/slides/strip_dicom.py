@@ -12,12 +12,16 @@ from typing import BinaryIO
 import pydicom
 
 from wsi.errors import DamagedSlideError, UnsupportedSlideError
+from wsi.geometry import Region, Size
 from wsi.slides.dicom.headers import HEADER_ERRORS, Instance, read_instance
-from wsi.slides.dicom.pyramid import ASSOCIATED, Chosen, has_aspect
+from wsi.slides.dicom.pyramid import ASSOCIATED, has_aspect
 from wsi.slides.dicom.reader import DicomReader
 from wsi.slides.entry import entry_of
+from wsi.slides.reader import RGB
+from wsi.slides.tiff_levels import shows_all_over
 
 _BLOCK = 1 << 20
+_SMALL_PX = 1 << 20
 _PURPOSE = b"wholeslide: UIDs of copies without labels"
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _END = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
@@ -88,8 +92,7 @@ def strip_dicom(source: Path, target: Path, *, name: str, key: str = "") -> tupl
     if entry.picture is None:
         raise UnsupportedSlideError(name, "it is no DICOM slide")
     with DicomReader(entry.file, entry.picture, name, thorough=True) as slide:
-        chosen = slide.chosen
-    kept = _kept(chosen)
+        kept = _kept(slide)
     for file in kept:
         place = target
         if len(kept) > 1 or source.is_dir():
@@ -105,14 +108,38 @@ def strip_dicom(source: Path, target: Path, *, name: str, key: str = "") -> tupl
     return tuple(_told(file) for file in dict.fromkeys(others) if file not in kept)
 
 
-def _kept(chosen: Chosen) -> list[Path]:
-    """Levels, and a thumbnail if it shows what they show."""
+def _kept(slide: DicomReader) -> list[Path]:
+    """Levels (small ones compared all over), and a thumbnail that shows what they show."""
+    chosen = slide.chosen
+    levels = [
+        level
+        for number, level in enumerate(chosen.levels)
+        if number == 0
+        or level[0].columns * level[0].rows > _SMALL_PX
+        or _shows_the_slide(slide, slide.read_level(number, 0, 0, level[0].columns, level[0].rows))
+    ]
     thumbnails = [
         one
         for one in chosen.associated
-        if one.flavour == "THUMBNAIL" and not one.label_in_image and has_aspect(chosen.base, one)
+        if one.flavour == "THUMBNAIL"
+        and not one.label_in_image
+        and has_aspect(chosen.base, one)
+        and _is_thumbnail(slide)
     ]
-    return list(_files([*(one for level in chosen.levels for one in level), *thumbnails]))
+    return list(_files([*(one for level in levels for one in level), *thumbnails]))
+
+
+def _is_thumbnail(slide: DicomReader) -> bool:
+    try:
+        return _shows_the_slide(slide, slide.associated_image("thumbnail"))
+    except DamagedSlideError:
+        return False  # who knows what it shows
+
+
+def _shows_the_slide(slide: DicomReader, pixels: RGB) -> bool:
+    height, width = pixels.shape[:2]
+    whole = slide.read_region(Region.whole(slide.size), Size(2 * width, 2 * height))
+    return shows_all_over(pixels, whole)
 
 
 def _files(instances: Iterable[Instance]) -> Iterable[Path]:

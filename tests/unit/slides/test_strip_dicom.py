@@ -123,15 +123,19 @@ def test_a_label_of_the_slides_aspect_does_not_get_into_the_copy(tmp_path: Path)
 def test_a_thumbnail_of_the_slide_stays_unless_it_says_that_the_label_is_on_it(
     tmp_path: Path,
 ) -> None:
-    for name, shown in (("a", "NO"), ("b", "YES")):
-        write_dicom(tmp_path / name / "1.dcm", PICTURE)
-        kind = Kind(flavour="THUMBNAIL", more={"SpecimenLabelInImage": shown, "Rows": 171})
-        write_dicom(tmp_path / name / "2.dcm", PICTURE[::3, ::3], kind=kind)
-        instance = pydicom.dcmread(tmp_path / name / "2.dcm")
-        instance.TotalPixelMatrixRows = 171
-        instance.save_as(tmp_path / name / "2.dcm")
+    picture, other = tissue_picture(768, 768), tissue_picture(256, 256, x=150, seed=5)
+    for name, label in (("a", "NO"), ("b", "YES"), ("c", "NO"), ("d", "NO")):
+        write_dicom(tmp_path / name / "1.dcm", picture)
+        kind = Kind(flavour="THUMBNAIL", more={"SpecimenLabelInImage": label})
+        shown = other if name == "c" else picture[::3, ::3]
+        write_dicom(tmp_path / name / "2.dcm", shown, kind=kind)
+    broken = pydicom.dcmread(tmp_path / "d" / "2.dcm")
+    broken.PixelData = broken.PixelData[:24] + bytes(len(broken.PixelData) - 24)
+    broken.save_as(tmp_path / "d" / "2.dcm")
     assert strip_labels(tmp_path / "a", tmp_path / "copy a") == ()
     assert strip_labels(tmp_path / "b", tmp_path / "copy b") == ("THUMBNAIL",)
+    assert strip_labels(tmp_path / "c", tmp_path / "copy c") == ("THUMBNAIL",)
+    assert strip_labels(tmp_path / "d", tmp_path / "copy d") == ("THUMBNAIL",)
 
 
 def test_of_several_slides_none_is_stripped(tmp_path: Path) -> None:
