@@ -180,11 +180,12 @@ def _start(settings: Settings) -> Context:
         # To the terminal and never to the log.
         sys.stdout.write(f"\nThe first key (admin), shown this once: {first}\n\n")
         sys.stdout.flush()
+    intake = Intake(settings, slide_rows, slide_cache)
     return Context(
         settings=settings,
         engine=engine,
         slides=slide_rows,
-        intake=Intake(settings, slide_rows, slide_cache),
+        intake=intake,
         jobs=job_store,
         workers=workers,
         batches=BatchRepository(engine, job_store),
@@ -198,7 +199,7 @@ def _start(settings: Settings) -> Context:
         audit=audit,
         gate=_gate(settings, keys, audit),
         slide_cache=slide_cache,
-        open_slides=OpenSlides(settings.open_slides, slide_cache),
+        open_slides=OpenSlides(settings.open_slides, slide_cache, intake.require_same),
         reconciler=reconciler,
         arrivals=Loop("arrivals", settings.sweep_s),
         webhooks=Loop("webhooks", settings.sweep_s),

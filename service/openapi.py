@@ -44,6 +44,8 @@ _REFUSALS: Mapping[_Endpoint, tuple[type[Exception], ...]] = {
     ("GET", "/slides/{slide_id}/associated"): (ChangedSlideError,),
     ("GET", "/slides/{slide_id}/associated/{name}.jpg"): (ChangedSlideError,),
     ("GET", "/slides/{slide_id}/report.pdf"): (ChangedSlideError,),
+    ("POST", "/jobs"): (ChangedSlideError,),
+    ("GET", "/jobs/{job_id}/heatmaps/{kind}.dcm"): (ChangedSlideError,),
     ("DELETE", "/slides/{slide_id}"): (errors.BusyError, errors.SignedError),
     ("POST", "/slides/{slide_id}/redact"): (errors.BusyError, errors.DiskFullError),
     ("PUT", "/slides/{slide_id}/review"): (errors.SignedError,),
@@ -65,7 +67,10 @@ _REFUSALS: Mapping[_Endpoint, tuple[type[Exception], ...]] = {
     ("GET", "/jobs/{job_id}/result"): (errors.NotFinishedError,),
     ("GET", "/jobs/{job_id}/hotspots.geojson"): (errors.NotFinishedError, ChangedSlideError),
     ("GET", "/jobs/{job_id}/heatmaps/{kind}/{class_name}.png"): (errors.NotFinishedError,),
-    ("GET", "/jobs/{job_id}/heatmaps/{kind}/{class_name}/overlay.png"): (errors.NotFinishedError,),
+    ("GET", "/jobs/{job_id}/heatmaps/{kind}/{class_name}/overlay.png"): (
+        errors.NotFinishedError,
+        ChangedSlideError,
+    ),
 }
 
 # What these endings of a path mean. What is named so can be asked for by its ETag.

@@ -24,6 +24,10 @@ slides = sa.Table(
     # Of the stored copy, where label and macro images were taken out of it.
     sa.Column("stripped_sha256", sa.String(64)),
     sa.Column("stripped_at", UtcDateTime),
+    # Of a slide that is read where it lies: its content and the time of its last change, as they
+    # were when it was registered.
+    sa.Column("digest", sa.String(32)),
+    sa.Column("stamp", sa.String(32)),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Index("ix_slides_created", "created_at"),
 )

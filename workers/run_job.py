@@ -17,9 +17,11 @@ from wsi.errors import (
     StoreFullError,
     WsiError,
 )
-from wsi.jobs import Job, JobStore
+from wsi.jobs import Job, JobRequest, JobStore
 from wsi.logs import about_job
 from wsi.slides import open_slide
+from wsi.slides.identity import require_unchanged, slide_digest
+from wsi.slides.registered import registered_from, require_registered
 from wsi.storage import SlideStore, put_result
 from wsi.storage.slide_cache import SlideCache, is_object
 from wsi.tracing import note_failure, span
@@ -142,9 +144,16 @@ def _analyze(
         file = _local(held, request.slide_path, slides, heart, patience)
         if is_object(request.slide_path):
             seconds["fetch slide"] = time.monotonic() - fetched
+        _require_registered(request, heart)
         slide = held.enter_context(open_slide(file, mpp=request.mpp, name=request.slide_name))
+        digest = slide_digest(slide)
         slide_store = SlideStore(request.store_url, when_full=_waiting_for_room(heart, patience))
+        slide_store.assign(digest, slide.name)
         result = pipeline.analyze(slide, slide_store, heart.progress)
+        # Replaced while it was scored: what came out may be of both.
+        require_unchanged(slide)
+        _require_registered(request, heart)
+        result = dataclasses.replace(result, slide_digest=digest)
     heart.progress("storing the result", 1.0)
     stages = {**result.timings_s, **seconds}
     total = time.monotonic() - begun
@@ -155,6 +164,18 @@ def _analyze(
     # The last moment at which a cancel still counts.
     heart.progress("storing the result", 1.0)
     return result_id, stages
+
+
+def _require_registered(request: JobRequest, heart: Heart) -> None:
+    """Refuse a slide that lies where it was registered and is another one by now."""
+    if request.slide_identity is None:
+        return
+    require_registered(
+        Path(request.slide_path),
+        registered_from(request.slide_identity),
+        request.slide_name,
+        tell=lambda share: heart.progress(f"checking that the slide is the same, {share:.0%}", 0.0),
+    )
 
 
 def _local(

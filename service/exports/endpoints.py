@@ -38,6 +38,7 @@ def get_dicom(job_id: str, kind: str, context: Ctx) -> Response:
         raise UnsupportedSlideError(
             slide.name, "only heatmaps of DICOM slides become DICOM; take OME-Zarr or GeoJSON"
         )
+    context.intake.require_same(slide)
     with context.slide_cache.local(slide.path) as file:
         content = parametric_map(
             result,

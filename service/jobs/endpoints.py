@@ -14,6 +14,7 @@ from service.webhooks.call import require_allowed
 from wsi.errors import MppError
 from wsi.jobs import CPU, GPU, JobRequest, JobStatus
 from wsi.slides import open_slide, require_mpp
+from wsi.slides.registered import Registered
 from wsi.storage.slide_cache import is_object
 from wsi.tracing import trace_parent
 
@@ -42,9 +43,11 @@ def request_for(context: Context, slide: StoredSlide, wish: JobIn) -> JobRequest
     Raises:
         ModelError: no such model is installed.
         MppError: the slide states no usable resolution and none was given.
+        ChangedSlideError: the slide was replaced where it lies.
     """
     card = context.models.choose(wish.pipeline, wish.model)
     mpp = wish.mpp if wish.mpp is not None else slide.given_mpp
+    context.intake.require_same(slide)
     if not is_object(slide.path):
         with open_slide(slide.file, mpp=mpp, name=slide.name) as reader:
             require_mpp(reader)
@@ -60,8 +63,13 @@ def request_for(context: Context, slide: StoredSlide, wish: JobIn) -> JobRequest
         model=card.name,
         mpp=mpp,
         trace_parent=trace_parent(),
+        slide_identity=_text(context.intake.identity_of(slide)),
         queue=GPU if {card.pipeline, card.name} & set(context.settings.gpu_jobs) else CPU,
     )
+
+
+def _text(identity: Registered | None) -> str | None:
+    return None if identity is None else str(identity)
 
 
 @router.get("")

@@ -15,8 +15,10 @@ from service.slides.multipart import Upload
 from service.slides.repository import SlideRepository, StoredSlide
 from service.slides.staging import publish, staging_folder
 from service.slides.stripping import replace_by_stripped, stripped
-from wsi.errors import UnreadableSlideError
+from wsi.errors import ChangedSlideError, UnreadableSlideError
 from wsi.slides.folder import name_of
+from wsi.slides.identity import slide_digest, slide_stamp
+from wsi.slides.registered import Registered, content_sha256, require_registered
 from wsi.storage.slide_cache import SCHEME, SlideCache, is_object
 from wsi.storage.store import remove_store
 
@@ -103,6 +105,7 @@ class Intake:
         Raises:
             ForbiddenPathError: it lies outside the places that may be registered.
             SlideAwayError: the object storage does not answer at present.
+            ChangedSlideError: it was written to meanwhile.
             SlideError: it is no readable slide.
         """
         if is_object(place):
@@ -112,21 +115,29 @@ class Intake:
             path = self.require_allowed(Path(place))
             name, place = _name_of(path), str(path)
         with self._cache.local(place) as file:
+            stamp = None if is_object(place) else slide_stamp(file)
             try:
-                sha256, size_bytes = _digest(file)
+                sha256, size_bytes = content_sha256(file) if stamp else _digest(file)
             except OSError as error:
                 raise UnreadableSlideError(
                     name, f"the file cannot be read: {error.strerror or error}"
                 ) from error
             known = self._known(sha256, mpp)
-            if known is not None:
-                if is_object(known.path) and known.path != place:
-                    # The same content, written anew or elsewhere: what is registered last is there.
-                    known = self._slides.moved(known.id, place)
-                return known, False
-            facts = self._check(file, name)
+            facts = self._check(file, name) if known is None else None
+            # After the check, which bears what would hurt this process.
+            digest = slide_digest(file) if stamp else None
+            if stamp and slide_stamp(file) != stamp:
+                raise ChangedSlideError(
+                    name, "it was written to while it was registered; try again when it is complete"
+                )
+        if known is not None:
+            if not self.owns(known):
+                # The same content, written anew or elsewhere: what is registered last is there.
+                known = self._slides.moved(known.id, place, digest=digest, stamp=stamp)
+            return known, False
+        assert facts is not None
         slide = self._row(str(uuid.uuid4()), name, sha256, size_bytes, facts, mpp, place)
-        stored = self._slides.add(slide)
+        stored = self._slides.add(replace(slide, digest=digest, stamp=stamp))
         return stored, stored.id == slide.id
 
     def require_allowed_object(self, url: str) -> str:
@@ -189,6 +200,22 @@ class Intake:
             shutil.rmtree(self._folder(slide.id))
         self._cache.forget(slide.path)
         remove_store(slide.store_url)
+
+    def identity_of(self, slide: StoredSlide) -> Registered | None:
+        """What a slide that is read where it lies must still be; ``None`` of a stored copy, and of
+        an object, whose address names its content."""
+        return None if is_object(slide.path) or self.owns(slide) else slide.registered
+
+    def require_same(self, slide: StoredSlide) -> None:
+        """Refuse a slide that was replaced where it lies, as far as that is told in a moment.
+
+        Raises:
+            ChangedSlideError: it is not what was registered.
+            UnreadableSlideError: it is gone.
+        """
+        known = self.identity_of(slide)
+        if known is not None and known.stamp:
+            require_registered(slide.file, known, slide.name, whole=False)
 
     def owns(self, slide: StoredSlide) -> bool:
         """Whether the slide is a copy that this service made."""

@@ -29,6 +29,7 @@ class AssociatedOut(BaseModel):
 def list_associated(slide_id: str, context: Ctx) -> AssociatedOut:
     """Which associated images there are."""
     slide = context.slides.get(slide_id)
+    context.intake.require_same(slide)
     with (
         context.slide_cache.local(slide.path) as file,
         open_slide(file, name=slide.name) as reader,
@@ -40,6 +41,7 @@ def list_associated(slide_id: str, context: Ctx) -> AssociatedOut:
 def get_associated(slide_id: str, name: str, context: Ctx) -> Response:
     """A label or macro image: it may show the patient's name, so each look is in the audit log."""
     slide = context.slides.get(slide_id)
+    context.intake.require_same(slide)
     # Not through the cache of open slides: that may still hold the file from before a redaction.
     with (
         context.slide_cache.local(slide.path) as file,

@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from service.errors import NotFoundError
 from service.tables import annotations, reviews, slides
 from wsi.jobs.database import reading, writing
+from wsi.slides.registered import Registered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,13 @@ class StoredSlide:
     created_at: datetime
     stripped_sha256: str | None = None
     stripped_at: datetime | None = None
+    digest: str | None = None
+    stamp: str | None = None
+
+    @property
+    def registered(self) -> Registered:
+        """What it was when it was registered; of other slides this says nothing."""
+        return Registered(self.sha256, self.digest or "", self.stamp or "")
 
     @property
     def mpp(self) -> float | None:
@@ -95,10 +103,16 @@ class SlideRepository:
             )
         return self.get(slide_id)
 
-    def moved(self, slide_id: str, place: str) -> StoredSlide:
-        """Note that it is read from another place. Raises ``NotFoundError``."""
+    def moved(
+        self, slide_id: str, place: str, *, digest: str | None = None, stamp: str | None = None
+    ) -> StoredSlide:
+        """Note where it is read from, and what lies there. Raises ``NotFoundError``."""
         with writing(self._engine) as connection:
-            connection.execute(sa.update(slides).where(slides.c.id == slide_id).values(path=place))
+            connection.execute(
+                sa.update(slides)
+                .where(slides.c.id == slide_id)
+                .values(path=place, digest=digest, stamp=stamp)
+            )
         return self.get(slide_id)
 
     def was_stripped(self, slide_id: str, sha256: str) -> StoredSlide:

@@ -4,11 +4,12 @@ import threading
 import time
 import weakref
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 from service.slides.repository import StoredSlide
-from wsi.errors import SlideAwayError
+from wsi.errors import SlideAwayError, SlideError
 from wsi.slides import SlideReader, open_slide
 from wsi.storage.slide_cache import SlideCache, is_object
 
@@ -17,6 +18,7 @@ IDLE_S = 60.0
 
 _FETCHING = 4
 _PATIENCE_S = 2.0
+_TRUSTED_S = 1.0
 
 
 @dataclass
@@ -24,6 +26,7 @@ class _Open:
     reader: SlideReader
     is_copy: bool
     used_at: float
+    checked_at: float
 
 
 class OpenSlides:
@@ -35,18 +38,30 @@ class OpenSlides:
     Args:
         capacity: how many are kept open.
         cache: copies of slides in object storage.
+        require_same: raises for a slide that is no longer what was registered.
     """
 
-    def __init__(self, capacity: int, cache: SlideCache) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        cache: SlideCache,
+        require_same: Callable[[StoredSlide], None] = lambda slide: None,
+    ) -> None:
         self._capacity = capacity
         self._cache = cache
+        self._require_same = require_same
         self._lock = threading.Lock()
         # Fetching takes minutes, and threads of requests are few.
         self._fetching = threading.BoundedSemaphore(_FETCHING)
         self._open: OrderedDict[tuple[str, str, float | None], _Open] = OrderedDict()
 
     def get(self, slide: StoredSlide) -> SlideReader:
-        """An open reader, safe to share between threads. Raises ``SlideError``."""
+        """An open reader, safe to share between threads.
+
+        Raises:
+            ChangedSlideError: the slide was replaced where it lies; seen within a second.
+            SlideError: it cannot be opened.
+        """
         key = (slide.id, slide.path, slide.given_mpp)
         now = time.monotonic()
         with self._lock:
@@ -54,11 +69,20 @@ class OpenSlides:
             if known is not None:
                 known.used_at = now
                 self._open.move_to_end(key)
-                return known.reader
+                if now - known.checked_at < _TRUSTED_S:
+                    return known.reader
         # Outside the lock: a slow share must not stop the tiles of other slides.
+        try:
+            self._require_same(slide)
+        except SlideError:
+            self.forget(slide.id)
+            raise
+        if known is not None:
+            known.checked_at = now
+            return known.reader
         reader = self._opened(slide)
         with self._lock:
-            new = _Open(reader, is_object(slide.path), now)
+            new = _Open(reader, is_object(slide.path), now, now)
             reader = self._open.setdefault(key, new).reader
             while len(self._open) > self._capacity:
                 self._open.popitem(last=False)

@@ -153,7 +153,10 @@ def _refuse_equal_names(slides: Sequence[_Asked]) -> None:
     for one in slides:
         other = seen.setdefault(one.stem, one.path)
         if other is not one.path:
-            raise ConfigError(f"{other} and {one.path} would both be written to {one.stem}/")
+            raise ConfigError(
+                f"{other} and {one.path} would both be written to {one.stem}/: score each into a "
+                "folder of its own, with another --out"
+            )
 
 
 def _analyze_one(asked: _Asked, pipeline: "Pipeline", out: Path) -> SlideResult:

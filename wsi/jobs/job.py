@@ -56,6 +56,8 @@ class JobRequest:
         mpp: level-0 micrometres per pixel given by the user, or ``None``.
         queue: whose workers may run it: ``cpu`` or ``gpu``.
         trace_parent: of the request that asked for it (W3C ``traceparent``), where it is traced.
+        slide_identity: what a slide that is read where it lies was when it was registered; see
+            ``wsi.slides.registered``. ``None`` of a copy that is the service's own.
     """
 
     slide_id: str
@@ -67,6 +69,7 @@ class JobRequest:
     mpp: float | None = None
     queue: str = CPU
     trace_parent: str | None = None
+    slide_identity: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

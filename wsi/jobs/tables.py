@@ -36,6 +36,7 @@ jobs = sa.Table(
     sa.Column("mpp", sa.Float),
     sa.Column("queue", sa.String(16), nullable=False, server_default="cpu"),
     sa.Column("trace_parent", sa.String(64)),
+    sa.Column("slide_identity", sa.String(160)),
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False, default=0),

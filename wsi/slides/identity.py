@@ -16,7 +16,6 @@ from typing import Any, Protocol, runtime_checkable
 import tifffile
 
 from wsi.errors import ChangedSlideError, UnreadableSlideError
-from wsi.slides.open import open_slide
 from wsi.slides.reader import SlideReader
 from wsi.slides.slide_files import slide_files
 
@@ -73,8 +72,7 @@ def slide_digest(slide: Path | str | SlideReader) -> str:
 
     Covered are, in this order (BLAKE2b, 128 bits):
 
-    - the number of the slide's files (see ``slide_files``), the names of its companions, and the
-      size of every file;
+    - the size of every file of the slide (see ``slide_files``), and the names of its companions;
     - of a slide of up to 128 MiB every byte. Of a larger one:
     - its smallest files whole, up to 32 MiB together (indexes, small levels, labels);
     - the first and last MiB of every other file (less each where there are more than 64);
@@ -94,10 +92,10 @@ def slide_digest(slide: Path | str | SlideReader) -> str:
 
     Raises:
         UnreadableSlideError: a file is missing or cannot be read.
-        SlideError: a folder that holds no slide.
+        SlideError: a folder that holds no slide, or several.
     """
     if isinstance(slide, Path | str):
-        return _digest(slide_files(entry_file(Path(slide))))
+        return _digest(slide_files(Path(slide)))
     return _opened(slide).digest
 
 
@@ -108,11 +106,11 @@ def slide_stamp(path: Path | str) -> str:
 
     Raises:
         UnreadableSlideError: a file is missing.
+        SlideError: a folder that holds no slide, or several.
     """
     digest = hashlib.blake2b(digest_size=16)
-    entry = entry_file(Path(path))
-    with _as_unreadable(entry):
-        for name, file in slide_files(entry):
+    with _as_unreadable(Path(path)):
+        for name, file in slide_files(Path(path)):
             found = file.stat()
             digest.update(f"{name}\t{found.st_size}\t{found.st_mtime_ns}\n".encode())
     return digest.hexdigest()
@@ -133,14 +131,6 @@ def require_unchanged(slide: SlideReader) -> None:
             "its file was replaced or written to while it was read, so that nothing is kept of "
             "what was found; score it again once it is complete",
         )
-
-
-def entry_file(path: Path) -> Path:
-    """The file that is opened: ``path``, or of a folder the one that ``open_slide`` chooses."""
-    if not path.is_dir():
-        return path
-    with open_slide(path) as slide:
-        return slide.path
 
 
 def _opened(slide: SlideReader) -> _Opened:

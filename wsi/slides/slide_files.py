@@ -3,48 +3,47 @@
 from pathlib import Path
 
 from wsi.errors import UnreadableSlideError
-from wsi.slides.dicom.headers import is_dicom
-from wsi.slides.folder import pictures_with
+from wsi.slides.entry import entry_of
 
 _MAX_INDEX = 1 << 20
 
 
-def slide_files(entry: Path) -> tuple[tuple[str, Path], ...]:
-    """The files of a slide, its own first, then its companions by name.
+def slide_files(path: Path) -> tuple[tuple[str, Path], ...]:
+    """The files of a slide, by name, its own first.
 
     A MIRAX slide has the files of the folder of its name; a Hamamatsu VMS or VMU those that it
-    names; a DICOM instance those of its pyramid, with label and overview. Any other is one file.
+    names; a DICOM slide the instances of its pyramid, wherever ``open_slide`` finds them. Any other
+    slide is one file.
 
     Args:
-        entry: the file that is opened, as ``SlideReader.path`` names it.
+        path: what ``open_slide`` is given: a file, or a folder that holds one slide.
 
     Returns:
-        Pairs of a name and a path. Names are those of companions; that of the slide's own file is
-        empty, as a renamed slide is the same slide.
+        Pairs of a name and a path. Names are those that tell the files of one slide apart wherever
+        it lies: empty for a slide's own file, the UID of a DICOM instance, else file names.
 
     Raises:
-        UnreadableSlideError: the file or its folder cannot be read.
+        UnreadableSlideError: a file or folder cannot be read.
+        SlideError: ``path`` is no slide, or several.
     """
-    own = entry.absolute()
+    entry = entry_of(path, path.name)
+    if entry.picture is not None:
+        return tuple(sorted((one.sop_uid, one.file) for one in entry.picture.instances))
     try:
-        found = _companions(own)
+        found = _companions(entry.file)
     except OSError as error:
         raise UnreadableSlideError(
-            entry.name, f"the file cannot be read: {error.strerror or error}"
+            path.name, f"the file cannot be read: {error.strerror or error}"
         ) from error
-    return (("", entry), *sorted((file.name, file) for file in found if file != own))
+    return (("", entry.file), *sorted((file.name, file) for file in found))
 
 
-def _companions(entry: Path) -> list[Path]:
-    ending = entry.suffix.lower()
+def _companions(file: Path) -> list[Path]:
+    ending = file.suffix.lower()
     if ending == ".mrxs":
-        folder = entry.with_suffix("")
-        return [file for file in folder.iterdir() if file.is_file()] if folder.is_dir() else []
-    if ending in (".vms", ".vmu"):
-        return _named_in(entry)
-    if ending in (".tif", ".tiff") or not is_dicom(entry):
-        return []
-    return [one.file for picture in pictures_with(entry) for one in picture.instances]
+        folder = file.with_suffix("")
+        return [one for one in folder.iterdir() if one.is_file()] if folder.is_dir() else []
+    return _named_in(file) if ending in (".vms", ".vmu") else []
 
 
 def _named_in(index: Path) -> list[Path]:
@@ -53,5 +52,5 @@ def _named_in(index: Path) -> list[Path]:
         text = file.read(_MAX_INDEX).decode("utf-8", "replace")
     values = {line.partition("=")[2].strip() for line in text.splitlines()}
     # Names of files beside it alone: a path in it is followed by nobody.
-    names = {value for value in values if value and Path(value).name == value}
+    names = {value for value in values if value and Path(value).name == value} - {index.name}
     return [index.parent / name for name in names if (index.parent / name).is_file()]

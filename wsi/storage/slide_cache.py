@@ -102,8 +102,9 @@ class SlideCache:
                 os.close(lock)
         try:
             self._require_same(place)
-            # By hand: what the kernel takes for now may be milliseconds old.
-            os.utime(file, ns=(time.time_ns(),) * 2)
+            # By hand: what the kernel takes for now may be milliseconds old. The time of the last
+            # change stays: another one would say that the slide was written to.
+            os.utime(file, ns=(time.time_ns(), file.stat().st_mtime_ns))
             yield file
         finally:
             os.close(lock)
@@ -165,7 +166,7 @@ class SlideCache:
             files = [path for path in self._folder.iterdir() if path.suffix != ".lock"]
             sizes = {path: path.stat() for path in files if path.exists()}
             used = sum(stat.st_size for stat in sizes.values())
-            for path in sorted(sizes, key=lambda path: sizes[path].st_mtime_ns):
+            for path in sorted(sizes, key=lambda path: sizes[path].st_atime_ns):
                 if used + size <= self._max_bytes:
                     break
                 if self._remove(path.stem):

@@ -196,12 +196,31 @@ def test_a_dicom_slide_is_the_instances_of_its_pyramid_with_its_label(tmp_path: 
     (tmp_path / "broken.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\x30\0\0\0UI\0\0")
     (tmp_path / "notes.txt").write_bytes(b"1.2.3")
     (tmp_path / "folder").mkdir()
-    assert [name for name, _ in slide_files(entry)] == ["", "label.dcm", "level-1.dcm"]
+    found = {path.name for _, path in slide_files(entry)}
+    assert found == {entry.name, "label.dcm", "level-1.dcm"}
     before = slide_digest(entry)
     write_dicom(tmp_path / "another.dcm", tissue_picture(seed=2), kind=Kind(uid=(1, 2, 0)))
     assert slide_digest(entry) == before, "another slide in the folder is no change of this one"
     flip(tmp_path / "level-1.dcm", -3)
     assert slide_digest(entry) != before
+
+
+def test_a_dicom_slide_is_the_same_under_other_names(real_data: Path, tmp_path: Path) -> None:
+    source = real_data / "wsi" / "dicom_cmu1_small_region"
+    folder = tmp_path / "slide"
+    shutil.copytree(source, folder, copy_function=shutil.copyfile)
+    files = sorted(folder.glob("*.dcm"))
+    before = slide_digest(folder)
+    assert [path for _, path in slide_files(folder)] == files
+    for file in files:
+        with open_slide(folder) as opened:
+            assert slide_digest(opened) == before
+        assert slide_digest(file) == before, "any of its images means the slide"
+    (folder / "notes.txt").write_text("beside it")
+    files[0].rename(folder / "renamed.dcm")
+    assert slide_digest(folder) == before
+    flip(folder / "renamed.dcm", -1)
+    assert slide_digest(folder) != before
 
 
 def test_a_slide_that_is_written_to_while_it_is_read_is_refused(slide: Path) -> None:
