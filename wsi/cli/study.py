@@ -37,11 +37,13 @@ class _Study:
     out: Path
     device: str
     more: tuple[str, ...]
+    slides: str
 
     def identity(self) -> dict[str, Any]:
         """What decides the results of a cell, besides its resolution and seed."""
         return {
             "table": hashlib.sha256(self.table.read_bytes()).hexdigest(),
+            "slides": self.slides,
             "pipeline": self.pipeline,
             "split": self.split,
             "options": list(self.more),
@@ -96,8 +98,9 @@ def study_resolution(
     if taken := sorted(set(more) & set(_OURS)):
         raise ConfigError(f"{taken[0]} is not for --: the study sets it, or does not take it")
     asked = _Study(
-        table=table, root=root, pipeline=pipeline, split=split, out=out, device=device, more=more
-    )
+        table=table, root=root, pipeline=pipeline, split=split, out=out, device=device, more=more,
+        slides=_content_of(table, root),
+    )  # fmt: skip
     rows = _rows(asked)
     grid = [(mpp, seed) for mpp in _numbers(mpps) for seed in range(seeds)]
     failed = []
@@ -123,6 +126,22 @@ def study_resolution(
     click.echo(str(write_study(out, f"Resolution study of {pipeline}", found, notes)))
     if failed:
         sys.exit(2)
+
+
+def _content_of(table: Path, root: Path | None) -> str:
+    """Names the content of every slide of the table: a replaced one makes another study."""
+    from wsi.datasets.table import read_entries
+    from wsi.errors import SlideError
+    from wsi.slides.identity import slide_digest
+
+    whole = hashlib.sha256()
+    for entry in read_entries(table):
+        try:
+            digest = slide_digest((root or table.parent) / entry.path)
+        except SlideError:  # a training will say what is wrong with it
+            digest = ""
+        whole.update(f"{entry.path}\t{digest}\n".encode())
+    return whole.hexdigest()
 
 
 def _numbers(text: str) -> list[float]:
@@ -190,7 +209,8 @@ def _same_question(folder: Path, identity: dict[str, Any]) -> None:
     path = folder / _ASKED
     if path.is_file() and json.loads(path.read_text()) != identity:
         raise ConfigError(
-            f"{folder}: made with another table, split or options; give another --out"
+            f"{folder}: made with another table, split or options, or other slides; "
+            "give another --out"
         )
     write_text(path, json.dumps(identity, indent=1) + "\n")
 

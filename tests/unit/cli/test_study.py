@@ -108,6 +108,19 @@ def test_other_options_are_not_mixed_with_what_is_there(
     assert (code, "made with another table, split or options" in output) == (2, True)
 
 
+def test_a_slide_that_was_replaced_makes_another_study(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "s0.tif").write_bytes(b"one scan")
+    monkeypatch.setattr(study, "_wsi", fake_wsi([]))
+    assert run(folder)[0] == 0
+    assert run(folder)[0] == 0
+    (folder / "s0.tif").write_bytes(b"another!")
+    code, text = run(folder)
+    assert code == 2
+    assert "or other slides" in text
+
+
 def test_a_cell_that_fails_is_told_and_the_others_go_on(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
