@@ -169,7 +169,9 @@ def test_every_python_block_compiles_and_its_imports_of_ours_exist(path: Path) -
 def test_every_page_is_in_the_sites_menu_once() -> None:
     menu = re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
     assert len(menu) == len(set(menu)), "a page is there twice"
-    written = {str(p.relative_to(ROOT / "docs")) for p in PAGES if p.is_relative_to(ROOT / "docs")}
+    pages = [p.relative_to(ROOT / "docs") for p in PAGES if p.is_relative_to(ROOT / "docs")]
+    # The tables of unusual inputs are joined into one page.
+    written = {str(page) for page in pages if page.parts[0] != "unusual-inputs"}
     assert written <= set(menu)
 
 

@@ -334,6 +334,18 @@ def test_a_header_that_breaks_off_is_damaged(tmp_path: Path) -> None:
     assert isinstance(refusal(tmp_path / "a.dcm"), DamagedSlideError)
 
 
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
+def test_a_slide_that_breaks_off_in_its_pixels_does_not_pass_the_check(
+    tmp_path: Path, share: float
+) -> None:
+    file = tmp_path / "a.dcm"
+    write_dicom(file, PICTURE)
+    data = file.read_bytes()
+    file.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(DamagedSlideError):
+        check_slide(file)
+
+
 def test_links_are_made_only_where_something_else_of_the_series_lies_beside_and_are_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

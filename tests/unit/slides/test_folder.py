@@ -15,6 +15,7 @@ from wsi.errors import (
     UnsupportedSlideError,
 )
 from wsi.slides import open_slide
+from wsi.slides.dicom.reader import DicomReader
 from wsi.slides.entry import entry_of
 from wsi.slides.folder import each_slide, name_of, slides_below
 from wsi.testing.dicom import Kind, tissue_picture, write_dicom, write_other, write_pyramid
@@ -131,6 +132,18 @@ def test_a_medium_with_a_directory_is_read_though_its_files_have_no_ending(tmp_p
         with open_slide(one.path) as slide:
             sizes.append([level.size.width for level in slide.levels])
     assert sizes == [[768, 384], [512]]
+
+
+def test_levels_are_found_whatever_their_names_end_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, file in enumerate(write_pyramid(tmp_path / "slide", PICTURE)):
+        file.rename(file.with_name(f"image{number}.scan{number}"))
+    monkeypatch.chdir(tmp_path)
+    for path in (Path("slide"), Path("slide/image1.scan1")):
+        with open_slide(path) as slide:
+            assert isinstance(slide, DicomReader)
+            assert [level.size.width for level in slide.levels] == [768, 384]
 
 
 def test_levels_of_a_series_may_lie_in_folders_of_their_own(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def read_instance(file: Path) -> Instance | None:
     return _read(file, state.st_size, state.st_mtime_ns)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16384)
 def _read(file: Path, size: int, changed_ns: int) -> Instance | None:
     """Headers are remembered as long as the file stays as it is."""
     if not is_dicom(file):

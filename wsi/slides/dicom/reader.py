@@ -163,10 +163,10 @@ def _openable(chosen: Chosen) -> tuple[Path, Path | None]:
 
     That folder comes with it where it was made here, of links.
     """
-    files = set(chosen.files)
+    files = {file.absolute() for file in chosen.files}
     first = chosen.base.file
     if len({file.parent for file in files}) == 1:
-        beside = {one.file for one in instances_beside(first) if one.series == chosen.base.series}
+        beside = {one.file for one in instances_beside(first.absolute(), of_its_series=True)}
         if beside == files and not first.suffix.lower().startswith(".tif"):
             return first, None
     folder = Path(tempfile.mkdtemp(prefix="wsi-dicom-"))
