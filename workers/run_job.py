@@ -145,7 +145,10 @@ def _analyze(
         if is_object(request.slide_path):
             seconds["fetch slide"] = time.monotonic() - fetched
         _require_registered(request, heart)
-        slide = held.enter_context(open_slide(file, mpp=request.mpp, name=request.slide_name))
+        # A given resolution was accepted with the job.
+        slide = held.enter_context(
+            open_slide(file, mpp=request.mpp, force_mpp=True, name=request.slide_name)
+        )
         digest = slide_digest(slide)
         slide_store = SlideStore(request.store_url, when_full=_waiting_for_room(heart, patience))
         slide_store.assign(digest, slide.name)

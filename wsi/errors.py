@@ -80,6 +80,12 @@ class MppError(SlideError):
     kind = "mpp"
 
 
+class CoarseSlideError(MppError):
+    """The slide is coarser than what a model wants to see of it."""
+
+    kind = "coarse"
+
+
 class AnnotationError(WsiError):
     """An annotation file cannot be read or does not fit its slide."""
 

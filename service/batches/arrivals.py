@@ -26,7 +26,11 @@ def register_next(context: Context) -> bool:
 def _outcome(context: Context, arriving: Arriving) -> NewItem:
     slide_id, pipeline = "", arriving.pipeline
     try:
-        slide, _ = context.intake.register(arriving.path, arriving.wish.get("mpp"))
+        slide, _ = context.intake.register(
+            arriving.path,
+            arriving.wish.get("mpp"),
+            force_mpp=arriving.wish.get("force_mpp", False),
+        )
         slide_id = slide.id
         job = JobIn(slide_id=slide_id, pipeline=pipeline, **arriving.wish)
         request = request_for(context, slide, job)

@@ -47,7 +47,13 @@ def start_batch(wish: BatchIn, context: Ctx) -> BatchOut:
     items = [
         known_slide(
             context,
-            JobIn(slide_id=slide_id, pipeline=pipeline, mpp=wish.mpp, priority=wish.priority),
+            JobIn(
+                slide_id=slide_id,
+                pipeline=pipeline,
+                mpp=wish.mpp,
+                force_mpp=wish.force_mpp,
+                priority=wish.priority,
+            ),
         )
         for slide_id in dict.fromkeys(wish.slide_ids)
         for pipeline in dict.fromkeys(wish.pipelines)
@@ -71,7 +77,8 @@ async def start_from_table(
         _require_startable(context, wish.pipelines, wish.callback_url)
         lines = read_table(content, max_lines=MAX_ITEMS)
         pipelines = list(dict.fromkeys(wish.pipelines))
-        return _started(context, wish, from_table(context, lines, pipelines, wish.priority))
+        wanted = Wanted(None, None, wish.priority, wish.force_mpp)
+        return _started(context, wish, from_table(context, lines, pipelines, wanted))
 
     return await anyio.to_thread.run_sync(start)
 
@@ -83,7 +90,7 @@ def start_from_folder(wish: FolderIn, context: Ctx) -> BatchOut:
     if is_object(wish.path):
         raise BadRequestError("buckets are not listed: send a table of the objects' addresses")
     folder = context.intake.require_allowed(Path(wish.path))
-    one = Wanted(wish.mpp, None, wish.priority)
+    one = Wanted(wish.mpp, None, wish.priority, wish.force_mpp)
     items = [
         at_place(context, str(path), pipeline, one)
         for path in slides_in(folder, limit=MAX_ITEMS)

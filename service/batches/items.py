@@ -1,7 +1,7 @@
 """From what was asked for to items of a batch."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from service.batches.repository import NewItem
@@ -23,6 +23,7 @@ class Wanted:
     mpp: float | None
     model: str | None
     priority: int
+    force_mpp: bool = False
 
 
 def refused(slide_id: str, pipeline: str, error: WsiError) -> NewItem:
@@ -44,15 +45,20 @@ def known_slide(context: Context, wish: JobIn) -> NewItem:
 
 
 def from_table(
-    context: Context, lines: Iterable[Line | BadLine], pipelines: Sequence[str], priority: int
+    context: Context, lines: Iterable[Line | BadLine], pipelines: Sequence[str], wanted: Wanted
 ) -> list[NewItem]:
-    """One item a line, and a pipeline where the line names none."""
+    """One item a line, and a pipeline where the line names none.
+
+    Args:
+        wanted: what holds where a line does not say otherwise.
+    """
     items = []
     for line in lines:
         if isinstance(line, BadLine):
             items.append(refused(line.slide[:_MAX_ID], "", BadRequestError(line.reason)))
             continue
-        wish = Wanted(line.mpp, line.model, priority if line.priority is None else line.priority)
+        priority = wanted.priority if line.priority is None else line.priority
+        wish = replace(wanted, mpp=line.mpp, model=line.model, priority=priority)
         for pipeline in [line.pipeline] if line.pipeline else pipelines:
             if "/" in line.slide:
                 items.append(at_place(context, line.slide, pipeline, wish))

@@ -50,6 +50,7 @@ class BatchIn(Wish):
         list[Annotated[str, Field(max_length=36)]], Field(min_length=1, max_length=MAX_ITEMS)
     ]
     mpp: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    force_mpp: bool = False
 
 
 class FolderIn(Wish):
@@ -59,6 +60,7 @@ class FolderIn(Wish):
 
     path: str = Field(min_length=1, max_length=4096)
     mpp: MppIn | None = None
+    force_mpp: bool = False
 
 
 class TableQuery(Wish):
@@ -67,6 +69,8 @@ class TableQuery(Wish):
     model_config = ConfigDict(extra="forbid")
 
     pipelines: Annotated[list[_Name], Field(min_length=1, max_length=16)] = ["patch"]
+    # Their mpp counts also where a slide states another one.
+    force_mpp: bool = False
 
 
 class WebhookOut(BaseModel):

@@ -10,12 +10,11 @@ from service.context import Context, Ctx
 from service.events import Watch
 from service.jobs.schemas import JobIn, JobOut, JobPage, job_out
 from service.slides.repository import StoredSlide
+from service.slides.resolution import resolution_with
 from service.webhooks.call import require_allowed
-from wsi.errors import MppError
 from wsi.jobs import CPU, GPU, JobRequest, JobStatus
-from wsi.slides import open_slide, require_mpp
+from wsi.models.detail import require_detail_for
 from wsi.slides.registered import Registered
-from wsi.storage.slide_cache import is_object
 from wsi.tracing import trace_parent
 
 _log = logging.getLogger(__name__)
@@ -42,18 +41,16 @@ def request_for(context: Context, slide: StoredSlide, wish: JobIn) -> JobRequest
 
     Raises:
         ModelError: no such model is installed.
-        MppError: the slide states no usable resolution and none was given.
+        MppError: the slide states no usable resolution and none was given, or one that contradicts
+            the file; or the slide is too coarse for the model.
         ChangedSlideError: the slide was replaced where it lies.
     """
     card = context.models.choose(wish.pipeline, wish.model)
-    mpp = wish.mpp if wish.mpp is not None else slide.given_mpp
     context.intake.require_same(slide)
-    if not is_object(slide.path):
-        with open_slide(slide.file, mpp=mpp, name=slide.name) as reader:
-            require_mpp(reader)
-    elif slide.mpp is None and mpp is None:
-        # Nothing is fetched for this: what the object states was read when it was registered.
-        raise MppError(slide.name, 'the file states no resolution; give it yourself: "mpp": 0.5')
+    resolution = resolution_with(slide, wish.mpp, force=wish.force_mpp)
+    used = resolution.require(slide.name)
+    for one in (card, *context.models.members(card)):
+        require_detail_for(one, slide.name, used, slide.size)
     return JobRequest(
         slide_id=slide.id,
         slide_path=slide.path,
@@ -61,7 +58,7 @@ def request_for(context: Context, slide: StoredSlide, wish: JobIn) -> JobRequest
         store_url=slide.store_url,
         pipeline=card.pipeline,
         model=card.name,
-        mpp=mpp,
+        mpp=resolution.given,
         trace_parent=trace_parent(),
         slide_identity=_text(context.intake.identity_of(slide)),
         queue=GPU if {card.pipeline, card.name} & set(context.settings.gpu_jobs) else CPU,

@@ -21,6 +21,8 @@ class JobIn(BaseModel):
     pipeline: str = Field(max_length=64)
     model: str | None = Field(default=None, max_length=255)
     mpp: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    # It counts also where the slide's file states another one.
+    force_mpp: bool = False
     priority: int = Field(default=0, ge=-100, le=100)
     # Called (POST, signed) when the job has ended.
     callback_url: str | None = Field(default=None, min_length=1, max_length=2000)

@@ -1,5 +1,6 @@
 """Results out of slide stores. They never change, so what was read once is kept for a while."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,7 +14,10 @@ from wsi.storage.result_store import KIND
 
 @dataclass(frozen=True)
 class Summary:
-    """What lists show of a result. ``quality``: see ``wsi.pipelines.base.describe_quality``."""
+    """What lists show of a result. ``quality``: see ``wsi.pipelines.base.describe_quality``.
+
+    ``mpp``: micrometres per level-0 pixel that the slide was taken to have.
+    """
 
     outcome: str
     probabilities: Mapping[str, float]
@@ -22,6 +26,7 @@ class Summary:
     model_digest: str = ""
     hotspots: int = 0
     warnings: tuple[str, ...] = ()
+    mpp: float | None = None
 
 
 class ResultReader:
@@ -61,6 +66,7 @@ def _read_result(store_url: str, result_id: str) -> SlideResult:
 
 def _read_summary(store_url: str, result_id: str) -> Summary:
     meta = SlideStore(store_url, read_only=True).get(KIND, result_id).meta
+    sides = meta["details"].get("slide_mpp")
     return Summary(
         meta["outcome"],
         meta["probabilities"],
@@ -69,4 +75,5 @@ def _read_summary(store_url: str, result_id: str) -> Summary:
         meta["model_digest"],
         len(meta["hotspots"]),
         tuple(meta["warnings"]),
+        math.sqrt(sides[0] * sides[1]) if sides else None,
     )

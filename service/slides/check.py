@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsi import errors
+from wsi.geometry import Mpp
+from wsi.slides.stated import Stated
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +32,8 @@ class SlideFacts:
 
     Attributes:
         entry: what opens it: the path itself, or in a folder its file or the folder that is it.
-        mpp: micrometres per level-0 pixel.
+        mpp, mpp_y: micrometres per level-0 pixel along x and y, true or not.
+        mpp_by_tags_alone: see ``wsi.slides.stated.Stated``.
     """
 
     entry: str
@@ -39,7 +42,15 @@ class SlideFacts:
     height: int
     levels: int
     mpp: float | None
+    mpp_y: float | None
+    mpp_by_tags_alone: bool
     magnification: float | None
+
+    @property
+    def stated(self) -> Stated:
+        """The resolution that it states."""
+        mpp = Mpp(self.mpp, self.mpp_y) if self.mpp and self.mpp_y else None
+        return Stated(mpp=mpp, by_tags_alone=self.mpp_by_tags_alone)
 
 
 def check_in_process(path: Path, name: str, *, timeout_s: float, memory_bytes: int) -> SlideFacts:

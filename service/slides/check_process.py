@@ -31,13 +31,16 @@ def _check(path: str, name: str) -> dict[str, Any]:
         check_slide(path, name=name)
         entry = entry_of(Path(path), name).path
         with open_slide(path, name=name) as slide:
+            stated = slide.resolution.stated
             return {
                 "entry": str(entry),
                 "vendor": slide.vendor,
                 "width": slide.size.width,
                 "height": slide.size.height,
                 "levels": len(slide.levels),
-                "mpp": slide.mpp.mean if slide.mpp else None,
+                "mpp": stated.x if stated else None,
+                "mpp_y": stated.y if stated else None,
+                "mpp_by_tags_alone": slide.resolution.by_tags_alone,
                 "magnification": slide.magnification,
             }
     except SlideError as error:

@@ -10,6 +10,7 @@ from service.context import Context, Ctx
 from service.errors import BadRequestError
 from service.slides.multipart import receive
 from service.slides.repository import StoredSlide
+from service.slides.resolution import accepted_mpp
 from service.slides.schemas import (
     MppIn,
     Registration,
@@ -35,6 +36,7 @@ _FORM = {
                     "properties": {
                         "file": {"type": "string", "format": "binary"},
                         "mpp": {"type": "number", "exclusiveMinimum": 0, "maximum": 1000},
+                        "force_mpp": {"type": "boolean"},
                     },
                 }
             }
@@ -58,8 +60,9 @@ async def upload_slide(
     with staging_folder(settings.incoming) as folder:
         upload = await receive(request, folder, max_bytes=settings.max_upload_bytes)
         mpp = form_mpp(upload.fields.get("mpp", ""))
+        force_mpp = form_flag("force_mpp", upload.fields.get("force_mpp", ""))
         slide, new = await anyio.to_thread.run_sync(
-            lambda: context.intake.take(upload, mpp, strip=strip_labels)
+            lambda: context.intake.take(upload, mpp, force_mpp=force_mpp, strip=strip_labels)
         )
     if not new:
         response.status_code = 200
@@ -73,7 +76,7 @@ def register_slide(wish: Registration, response: Response, context: Ctx) -> Slid
     An object is never copied into the service: each machine reads it through a bounded cache. One
     that was replaced since is refused (409, ``changed``) until it is registered again.
     """
-    slide, new = context.intake.register(wish.path, wish.mpp)
+    slide, new = context.intake.register(wish.path, wish.mpp, force_mpp=wish.force_mpp)
     if not new:
         response.status_code = 200
     return shown(context, slide)
@@ -107,8 +110,14 @@ def get_slide(slide_id: str, context: Ctx) -> SlideOut:
 
 @router.patch("/{slide_id}")
 def change_slide(slide_id: str, change: SlideChange, context: Ctx) -> SlideOut:
-    """Give a slide its resolution, or with null go back to what the file states."""
-    return shown(context, context.slides.give_mpp(slide_id, change.mpp))
+    """Give a slide its resolution, or with null go back to what the file states.
+
+    One that contradicts what the file states (422, ``mpp``) needs ``force_mpp``. Results that were
+    made at another resolution stay, and say ``other_mpp``.
+    """
+    slide = context.slides.get(slide_id)
+    mpp = accepted_mpp(slide, change.mpp, force=change.force_mpp)
+    return shown(context, context.slides.give_mpp(slide_id, mpp))
 
 
 def shown(context: Context, slide: StoredSlide) -> SlideOut:
@@ -128,3 +137,10 @@ def form_mpp(text: str) -> float | None:
         raise BadRequestError(
             f"mpp must be a positive number of micrometres per pixel, got {text[:40]!r}"
         ) from None
+
+
+def form_flag(name: str, text: str) -> bool:
+    """A yes or no out of a form; no where it is empty. Raises ``BadRequestError``."""
+    if text.strip().lower() not in ("true", "false", ""):
+        raise BadRequestError(f"{name} must be true or false, got {text[:40]!r}")
+    return text.strip().lower() == "true"

@@ -13,12 +13,15 @@ from service.slides.archive import is_zip, unpack
 from service.slides.check import SlideFacts, check_in_process
 from service.slides.multipart import Upload
 from service.slides.repository import SlideRepository, StoredSlide
+from service.slides.resolution import accepted_mpp
 from service.slides.staging import publish, staging_folder
 from service.slides.stripping import replace_by_stripped, stripped
 from wsi.errors import ChangedSlideError, UnreadableSlideError
+from wsi.geometry import Size
 from wsi.slides.folder import name_of
 from wsi.slides.identity import slide_digest, slide_stamp
 from wsi.slides.registered import Registered, content_sha256, require_registered
+from wsi.slides.resolution import settle
 from wsi.storage.slide_cache import SCHEME, SlideCache, is_object
 from wsi.storage.store import remove_store
 
@@ -41,21 +44,23 @@ class Intake:
             )
 
     def take(
-        self, upload: Upload, mpp: float | None, *, strip: bool = False
+        self, upload: Upload, mpp: float | None, *, force_mpp: bool = False, strip: bool = False
     ) -> tuple[StoredSlide, bool]:
         """Store an uploaded slide; returns it and whether it is new.
 
         Args:
             upload: what has arrived.
             mpp: micrometres per level-0 pixel, where the file states none.
+            force_mpp: ``mpp`` counts also where the file states another one.
             strip: store a copy without label and macro images, as ``settings.strip_labels`` does.
 
         Raises:
             SlideError: it is no readable slide, or labels cannot be removed from its format.
+            MppError: ``mpp`` contradicts what the file states.
             NotOursError: it is here already, registered at a place that is not ours to change.
         """
         strip = strip or self._settings.strip_labels
-        known = self._known(upload.sha256, mpp)
+        known = self._known(upload.sha256, mpp, force_mpp=force_mpp)
         if known is not None:
             return self.redact(known) if strip else known, False
         staged = upload.path.parent / "slide"
@@ -72,6 +77,7 @@ class Intake:
             entry = upload.path.rename(staged / upload.path.name)
         facts = self._check(entry, upload.name)
         entry = Path(facts.entry)
+        mpp = _accepted(upload.name, facts, mpp, force=force_mpp)
         if strip:
             staged, entry = stripped(staged, entry, upload.name, uid_key=self._uid_key)
         slide_id = str(uuid.uuid4())
@@ -94,15 +100,19 @@ class Intake:
             shutil.rmtree(folder, ignore_errors=True)
         return stored, stored.id == slide.id
 
-    def register(self, place: str, mpp: float | None) -> tuple[StoredSlide, bool]:
+    def register(
+        self, place: str, mpp: float | None, *, force_mpp: bool = False
+    ) -> tuple[StoredSlide, bool]:
         """Take in a slide where it lies; returns it and whether it is new.
 
         Args:
             place: a path, or the URL of an object: that one stays where it is, and this machine
                 reads it through its cache.
             mpp: micrometres per level-0 pixel, where the file states none.
+            force_mpp: ``mpp`` counts also where the file states another one.
 
         Raises:
+            MppError: ``mpp`` contradicts what the file states.
             ForbiddenPathError: it lies outside the places that may be registered.
             SlideAwayError: the object storage does not answer at present.
             ChangedSlideError: it was written to meanwhile.
@@ -122,7 +132,7 @@ class Intake:
                 raise UnreadableSlideError(
                     name, f"the file cannot be read: {error.strerror or error}"
                 ) from error
-            known = self._known(sha256, mpp)
+            known = self._slides.by_sha256(sha256)
             facts = self._check(file, name) if known is None else None
             # After the check, which bears what would hurt this process.
             digest = slide_digest(file) if stamp else None
@@ -134,8 +144,9 @@ class Intake:
             if not self.owns(known):
                 # The same content, written anew or elsewhere: what is registered last is there.
                 known = self._slides.moved(known.id, place, digest=digest, stamp=stamp)
-            return known, False
+            return self._given(known, mpp, force_mpp=force_mpp), False
         assert facts is not None
+        mpp = _accepted(name, facts, mpp, force=force_mpp)
         slide = self._row(str(uuid.uuid4()), name, sha256, size_bytes, facts, mpp, place)
         stored = self._slides.add(replace(slide, digest=digest, stamp=stamp))
         return stored, stored.id == slide.id
@@ -224,11 +235,14 @@ class Intake:
     def _folder(self, slide_id: str) -> Path:
         return self._settings.slides.absolute() / slide_id
 
-    def _known(self, sha256: str, mpp: float | None) -> StoredSlide | None:
+    def _known(self, sha256: str, mpp: float | None, *, force_mpp: bool) -> StoredSlide | None:
         known = self._slides.by_sha256(sha256)
-        if known is not None and mpp is not None:
-            return self._slides.give_mpp(known.id, mpp)
-        return known
+        return self._given(known, mpp, force_mpp=force_mpp) if known is not None else None
+
+    def _given(self, known: StoredSlide, mpp: float | None, *, force_mpp: bool) -> StoredSlide:
+        if mpp is None:
+            return known
+        return self._slides.give_mpp(known.id, accepted_mpp(known, mpp, force=force_mpp))
 
     def _check(self, path: Path, name: str) -> SlideFacts:
         return check_in_process(
@@ -259,7 +273,7 @@ class Intake:
             width=facts.width,
             height=facts.height,
             levels=facts.levels,
-            stated_mpp=facts.mpp,
+            stated_mpp=facts.stated.mpp.mean if facts.stated.mpp else None,
             given_mpp=mpp,
             magnification=facts.magnification,
             created_at=datetime.now(UTC),
@@ -271,6 +285,15 @@ def _name_of(path: Path) -> str:
         return name_of(path)
     except OSError:
         return path.name  # reading it says what is wrong
+
+
+def _accepted(name: str, facts: SlideFacts, mpp: float | None, *, force: bool) -> float | None:
+    """What is to be stored of a given resolution. Raises ``MppError``."""
+    if mpp is None:
+        return None
+    found = settle(name, facts.stated, Size(facts.width, facts.height), mpp, force=force)
+    found.require(name)
+    return found.given
 
 
 def _digest(path: Path) -> tuple[str, int]:

@@ -11,8 +11,11 @@ from sqlalchemy.exc import IntegrityError
 
 from service.errors import NotFoundError
 from service.tables import annotations, reviews, slides
+from wsi.geometry import Mpp, Size
 from wsi.jobs.database import reading, writing
 from wsi.slides.registered import Registered
+from wsi.slides.resolution import Resolution, settle
+from wsi.slides.stated import Stated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +47,28 @@ class StoredSlide:
         return Registered(self.sha256, self.digest or "", self.stamp or "")
 
     @property
+    def size(self) -> Size:
+        """Of level 0."""
+        return Size(self.width, self.height)
+
+    @property
+    def resolution(self) -> Resolution:
+        """What is known of its resolution, without opening the file."""
+        return self.resolution_with(self.given_mpp, force=True)
+
+    def resolution_with(self, given: float | None, *, force: bool) -> Resolution:
+        """Its resolution where a user gives one. Raises ``MppError``."""
+        stated = Stated(
+            mpp=Mpp.square(self.stated_mpp) if self.stated_mpp else None,
+            by_tags_alone=self.vendor == "generic-tiff",
+        )
+        return settle(self.name, stated, self.size, given, force=force)
+
+    @property
     def mpp(self) -> float | None:
-        """What a user gave, else what the file states."""
-        return self.given_mpp if self.given_mpp is not None else self.stated_mpp
+        """What a user gave, else what the file states, if that can be true."""
+        used = self.resolution.used
+        return used.mean if used else None
 
     @property
     def file(self) -> Path:

@@ -12,16 +12,23 @@ from service.reviews.schemas import ReviewBrief
 from service.slides.repository import StoredSlide
 from wsi.errors import StoreError
 from wsi.jobs import Job, JobStatus, JobStore
+from wsi.slides.stated import SAME_MPP, differ
 
 MppIn = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 
 
 class SlideChange(BaseModel):
-    """What may be changed: the resolution (micrometres per pixel) where the file states none."""
+    """What may be changed: the resolution (micrometres per pixel).
+
+    Attributes:
+        mpp: where the file states none, or one that cannot be true.
+        force_mpp: it counts also where the file states another one.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     mpp: MppIn | None
+    force_mpp: bool = False
 
 
 class Registration(BaseModel):
@@ -31,6 +38,7 @@ class Registration(BaseModel):
 
     path: str = Field(min_length=1, max_length=4096)
     mpp: MppIn | None = None
+    force_mpp: bool = False
 
 
 class RunBrief(BaseModel):
@@ -56,6 +64,8 @@ class ResultBrief(BaseModel):
         outcome: ``scored``; ``no_tissue`` or ``tissue_unclear`` where a person has to look.
         warnings: sentences for the reader.
         newer_run: a run after this result that has none itself (yet).
+        mpp: micrometres per pixel that the slide was taken to have, where the result says so.
+        other_mpp: the slide has another resolution now, so that the result is not of it.
     """
 
     job_id: str
@@ -71,6 +81,8 @@ class ResultBrief(BaseModel):
     finished_at: datetime | None
     warnings: list[str]
     newer_run: RunBrief | None
+    mpp: float | None = None
+    other_mpp: bool = False
 
 
 class QualityOut(BaseModel):
@@ -88,7 +100,14 @@ class QualityOut(BaseModel):
 
 
 class SlideOut(BaseModel):
-    """A slide: level-0 pixels, micrometres per level-0 pixel."""
+    """A slide: level-0 pixels, micrometres per level-0 pixel.
+
+    Attributes:
+        mpp: what a user gave, else what the file states; null where none can be true.
+        stated_mpp: what the file states, true or not.
+        given_mpp: what a user gave.
+        mpp_problem: why ``stated_mpp`` cannot be true; empty where it can.
+    """
 
     id: str
     name: str
@@ -99,6 +118,9 @@ class SlideOut(BaseModel):
     height: int
     levels: int
     mpp: float | None
+    stated_mpp: float | None
+    given_mpp: float | None
+    mpp_problem: str
     magnification: float | None
     created_at: datetime
     stripped_sha256: str | None
@@ -155,11 +177,14 @@ def slide_out(
         height=slide.height,
         levels=slide.levels,
         mpp=slide.mpp,
+        stated_mpp=slide.stated_mpp,
+        given_mpp=slide.given_mpp,
+        mpp_problem=slide.resolution.doubt,
         magnification=slide.magnification,
         created_at=slide.created_at,
         stripped_sha256=slide.stripped_sha256,
         stripped_at=slide.stripped_at,
-        results=[_brief(one, results) for one in standings],
+        results=[_brief(one, results, slide.mpp) for one in standings],
         quality=_quality(jobs, results),
         review=review,
     )
@@ -177,16 +202,18 @@ def _quality(jobs: list[Job], results: ResultReader) -> QualityOut | None:
     return None
 
 
-def _brief(one: Standing, results: ResultReader) -> ResultBrief:
+def _brief(one: Standing, results: ResultReader, slide_mpp: float | None) -> ResultBrief:
     job = one.job
     outcome, probabilities, classes, error = None, {}, [], job.error
     warnings: list[str] = []
+    mpp = None
     if job.status is JobStatus.SUCCEEDED:
         try:
             summary = results.summary(job)
             outcome = summary.outcome
             probabilities, classes = dict(summary.probabilities), list(summary.classes)
             warnings = list(summary.warnings)
+            mpp = summary.mpp
         except StoreError as problem:
             # One lost store must not hide the list of all slides.
             error = str(problem)
@@ -204,6 +231,8 @@ def _brief(one: Standing, results: ResultReader) -> ResultBrief:
         finished_at=job.finished_at,
         warnings=warnings,
         newer_run=_run(one.newer) if one.newer else None,
+        mpp=mpp,
+        other_mpp=mpp is not None and (slide_mpp is None or differ(mpp, slide_mpp) > SAME_MPP),
     )
 
 

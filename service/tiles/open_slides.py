@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from service.slides.repository import StoredSlide
 from wsi.errors import SlideAwayError, SlideError
@@ -27,6 +28,11 @@ class _Open:
     is_copy: bool
     used_at: float
     checked_at: float
+
+
+def _open(file: Path, slide: StoredSlide) -> SlideReader:
+    # What was given was accepted when it was stored.
+    return open_slide(file, mpp=slide.given_mpp, force_mpp=True, name=slide.name)
 
 
 class OpenSlides:
@@ -90,13 +96,13 @@ class OpenSlides:
 
     def _opened(self, slide: StoredSlide) -> SlideReader:
         if not is_object(slide.path):
-            return open_slide(slide.file, mpp=slide.given_mpp, name=slide.name)
+            return _open(slide.file, slide)
         if not self._fetching.acquire(timeout=_PATIENCE_S):
             raise SlideAwayError(slide.name, "slides are being fetched from object storage")
         try:
             with ExitStack() as held:
                 file = held.enter_context(self._cache.local(slide.path))
-                reader = open_slide(file, mpp=slide.given_mpp, name=slide.name)
+                reader = _open(file, slide)
                 weakref.finalize(reader, held.pop_all().close)
                 return reader
         finally:

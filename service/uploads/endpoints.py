@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect
 
 from service.context import Context, Ctx
 from service.errors import BadRequestError, NotOursError, TooLargeError, TusVersionError
-from service.slides.endpoints import form_mpp
+from service.slides.endpoints import form_flag, form_mpp
 from service.slides.multipart import Upload, clean_name, disk_name
 from service.slides.staging import staging_folder
 from service.uploads.partial import CHECKSUMS, Checksum, Info, PartialUpload
@@ -78,6 +78,7 @@ def create(
 
     - ``filename``: needed; its ending is part of the format.
     - ``mpp``: micrometres per pixel, where the file states none.
+    - ``force_mpp``: ``true`` where it counts also against what the file states.
     - ``strip_labels``: ``true`` to store no label and macro images, as with plain uploads. A format
       that they cannot be taken out of is refused after the last byte.
     """
@@ -95,6 +96,7 @@ def create(
             length=upload_length,
             name=name,
             mpp=form_mpp(metadata.get("mpp", "")),
+            force_mpp=form_flag("force_mpp", metadata.get("force_mpp", "")),
             strip_labels=_yes("strip_labels", metadata.get("strip_labels", "false")),
         )
     )
@@ -210,7 +212,9 @@ def _take(context: Context, upload: PartialUpload, info: Info) -> None:
             path = folder / disk_name(info.name)
             path.hardlink_to(upload.data)
             arrived = Upload(path=path, name=info.name, sha256=sha256, size_bytes=info.length)
-            slide, _ = context.intake.take(arrived, info.mpp, strip=info.strip_labels)
+            slide, _ = context.intake.take(
+                arrived, info.mpp, force_mpp=info.force_mpp, strip=info.strip_labels
+            )
     except (SlideError, TooLargeError, NotOursError):
         upload.remove()
         raise

@@ -36,6 +36,7 @@ class Info:
     length: int
     name: str
     mpp: float | None
+    force_mpp: bool = False
     strip_labels: bool = False
     slide_id: str | None = None
 

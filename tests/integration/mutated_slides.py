@@ -86,7 +86,11 @@ def peak_mib(status: Path) -> float:
 
 
 def _upload(client: httpx.Client, mutant: Mutant, outcomes: Outcomes) -> dict[str, Any] | None:
-    answer = client.post("slides", files={"file": (mutant.name, mutant.data)}, data={"mpp": "0.5"})
+    answer = client.post(
+        "slides",
+        files={"file": (mutant.name, mutant.data)},
+        data={"mpp": "0.5", "force_mpp": "true"},
+    )
     if answer.status_code in (200, 201):
         outcomes.counts[mutant.kind, "accepted"] += 1
         body: dict[str, Any] = answer.json()
@@ -152,7 +156,7 @@ def _find_tissue(paths: Iterable[Path], stores: Path, outcomes: Outcomes) -> Non
 
 def _tissue(path: str, store: Path) -> tuple[str, str]:
     try:
-        with open_slide(path, mpp=0.5) as slide:
+        with open_slide(path, mpp=0.5, force_mpp=True) as slide:
             require_mpp(slide)
             tissue_of(slide, SlideStore(str(store)), TissueSpec())
     except WsiError as error:

@@ -72,9 +72,8 @@ def test_every_edge_file_is_read_or_refused_with_a_reason_and_the_worker_lives(
             with path.open("rb") as file:
                 answer = client.post("slides", files={"file": (path.name, file)})
             if answer.status_code == 201:
-                kinds[path.name] = wait_status(
-                    client, submit(client, answer.json()["id"], mpp=0.5), "SUCCEEDED", "FAILED"
-                )["status"]
+                job = submit(client, answer.json()["id"], mpp=0.5, force_mpp=True)
+                kinds[path.name] = wait_status(client, job, "SUCCEEDED", "FAILED")["status"]
                 continue
             assert answer.status_code == 422
             problem = answer.json()

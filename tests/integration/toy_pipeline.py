@@ -82,6 +82,8 @@ class ToyPipeline:
                     area_um2=100.0,
                 ),
             ),
+            details={"slide_mpp": [slide.mpp.x, slide.mpp.y]} if slide.mpp else {},
+            warnings=slide.warnings,
         )
 
     def _work(self, slide: SlideReader, progress: Progress) -> None:

@@ -18,7 +18,7 @@ from wsi.cli.options import (
     PATH,
     device_option,
     model_option,
-    mpp_option,
+    mpp_options,
     out_option,
     root_option,
     table_option,
@@ -63,7 +63,7 @@ _OVERLAY_PX = 2048
     show_default=True,
     help="What runs the network on a CPU.",
 )
-@mpp_option
+@mpp_options
 @errors_in_one_line
 def analyze(
     slides: tuple[Path, ...],
@@ -76,6 +76,7 @@ def analyze(
     device: str,
     engine: str,
     mpp: float | None,
+    force_mpp: bool,
 ) -> None:
     """Score SLIDES and write, for each, probabilities, heatmaps and hotspots.
 
@@ -94,7 +95,7 @@ def analyze(
     found: Counter[str] = Counter()
     for one in asked:
         try:
-            found[_analyze_one(one, loaded, out).outcome] += 1
+            found[_analyze_one(one, loaded, out, force_mpp).outcome] += 1
         except WsiError as error:
             found["failed"] += 1
             click.echo(f"wsi: {error}", err=True)
@@ -143,6 +144,11 @@ def _of_table(table: Path, root: Path | None, split: str | None, mpp: float | No
     entries = [one for one in read_entries(table) if split is None or one.split == split]
     if not entries:
         raise DatasetError(f"{table}: no slide is of the split {split}")
+    for one in entries:
+        if one.mpp and one.given_mpp is None:
+            raise DatasetError(
+                f"{table}, line {one.line}: mpp {one.mpp!r} is not a positive number"
+            )
     paths = [((root or table.parent) / one.path, one.given_mpp or mpp) for one in entries]
     return [_Asked(path, path.name, slide_stem(path), given_mpp) for path, given_mpp in paths]
 
@@ -159,11 +165,11 @@ def _refuse_equal_names(slides: Sequence[_Asked]) -> None:
             )
 
 
-def _analyze_one(asked: _Asked, pipeline: "Pipeline", out: Path) -> SlideResult:
+def _analyze_one(asked: _Asked, pipeline: "Pipeline", out: Path, force_mpp: bool) -> SlideResult:
     from wsi.pipelines.base import of_slide
 
     with (
-        open_slide(asked.path, mpp=asked.mpp, name=asked.name) as slide,
+        open_slide(asked.path, mpp=asked.mpp, force_mpp=force_mpp, name=asked.name) as slide,
         progress_bar(slide.name) as tell,
     ):
         folder = out / asked.stem

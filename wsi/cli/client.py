@@ -99,7 +99,9 @@ class ServiceClient:
         except httpx.TransportError:
             return False
 
-    def upload(self, path: Path, mpp: float | None = None) -> dict[str, Any]:
+    def upload(
+        self, path: Path, mpp: float | None = None, *, force_mpp: bool = False
+    ) -> dict[str, Any]:
         """Upload one slide file in one request, streamed from disk.
 
         ``wsi.cli.tus`` has uploads that go on where they broke off.
@@ -109,6 +111,7 @@ class ServiceClient:
         """
         with path.open("rb") as file:
             form = {} if mpp is None else {"mpp": str(mpp)}
+            form |= {"force_mpp": "true"} if force_mpp else {}
             return self.json("POST", "/slides", data=form, files={"file": (path.name, file)})
 
     def start(self, slide_id: str, pipeline: str, **more: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import click
 
 from wsi.cli.client import ServiceClient
 from wsi.cli.console import errors_in_one_line, progress_bar
-from wsi.cli.options import PATH
+from wsi.cli.options import PATH, mpp_options
 from wsi.cli.processes import end_all
 from wsi.errors import WsiError
 from wsi.malignancy import probability_text
@@ -35,7 +35,7 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 @click.command()
 @click.option("--slide", type=PATH, help="Score this slide instead.")
-@click.option("--mpp", type=float, help="Its micrometres per pixel, where it states none.")
+@mpp_options
 @click.option("--once", is_flag=True, help="Exit after printing the results.")
 @click.option(
     "--dir",
@@ -49,7 +49,9 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM)
     "--port", type=int, default=8000, show_default=True, help="Of the service, on 127.0.0.1."
 )
 @errors_in_one_line
-def demo(slide: Path | None, mpp: float | None, once: bool, folder: Path, port: int) -> None:
+def demo(
+    slide: Path | None, mpp: float | None, force_mpp: bool, once: bool, folder: Path, port: int
+) -> None:
     """Train a small model for each pipeline on synthetic slides and score a slide through the API.
 
     The models only know synthetic tissue: on a real slide they show the way, not a finding.
@@ -59,7 +61,7 @@ def demo(slide: Path | None, mpp: float | None, once: bool, folder: Path, port: 
     _train_models(folder / "slides", models)
     chosen = slide or slides[-1]
     with _service(folder, port) as (client, url):
-        _score(client, chosen, mpp, folder / "results")
+        _score(client, chosen, mpp, force_mpp, folder / "results")
         click.echo(f"\nReview page: {url}/   (research use only; not a medical device)")
         if not once:
             click.echo("Ctrl-C stops the demonstration.")
@@ -197,9 +199,11 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _score(client: ServiceClient, slide: Path, mpp: float | None, out: Path) -> None:
+def _score(
+    client: ServiceClient, slide: Path, mpp: float | None, force_mpp: bool, out: Path
+) -> None:
     """Upload a slide, run both pipelines, print and save what they say."""
-    uploaded = client.upload(slide, mpp)
+    uploaded = client.upload(slide, mpp, force_mpp=force_mpp)
     click.echo(f"\nuploaded {uploaded['name']}: {uploaded['width']} x {uploaded['height']} px")
     jobs = {name: client.start(uploaded["id"], name)["id"] for name in ("patch", "whole-slide")}
     folder = out / f"{slide_stem(slide)}-{uploaded['id'][:8]}"

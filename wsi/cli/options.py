@@ -99,9 +99,27 @@ def _device(name: str) -> str:
     return name
 
 
-mpp_option = click.option(
-    "--mpp", type=float, help="Micrometres per pixel of level 0, where the file states none."
-)
+def mpp_options(command: Any) -> Any:
+    """``--mpp`` and ``--force-mpp`` of commands that open slides."""
+    for option in (
+        force_mpp_option("Take --mpp also where a file states another resolution."),
+        click.option(
+            "--mpp",
+            type=float,
+            help="Micrometres per pixel of level 0, where a file states none or one that cannot "
+            "be true.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def force_mpp_option(
+    meaning: str = "Take the table's column mpp also where a slide states another resolution.",
+) -> Decorator:
+    return click.option("--force-mpp", is_flag=True, help=meaning)
+
+
 root_option = click.option(
     "--root", type=PATH, help="Folder that the table's paths start from.  [default: the table's]"
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from wsi.cli.console import errors_in_one_line
-from wsi.cli.options import PATH, model_option, mpp_option
+from wsi.cli.options import PATH, model_option, mpp_options
 
 
 @click.command()
@@ -18,9 +18,11 @@ from wsi.cli.options import PATH, model_option, mpp_option
     show_default=True,
     help="Drawn from SLIDES: half calibrate, half judge.",
 )
-@mpp_option
+@mpp_options
 @errors_in_one_line
-def quantize(slides: tuple[Path, ...], model: Path, patches: int, mpp: float | None) -> None:
+def quantize(
+    slides: tuple[Path, ...], model: Path, patches: int, mpp: float | None, force_mpp: bool
+) -> None:
     """Calibrate int8 of a patch model on SLIDES, for the engine openvino-int8.
 
     It is written into the bundle, unless patches that calibrated nothing say that it is not
@@ -28,7 +30,9 @@ def quantize(slides: tuple[Path, ...], model: Path, patches: int, mpp: float | N
     """
     from wsi.pipelines._quantize import quantize_patch_model
 
-    found = quantize_patch_model(model, slides, mpp=mpp, patches=patches)
+    found = quantize_patch_model(model, slides, mpp=mpp, force_mpp=force_mpp, patches=patches)
+    for warning in found.warnings:
+        click.echo(f"wsi: {warning}", err=True)
     click.echo(
         f"{model}: int8 against torch on {found.patches} other patches: probabilities differ by "
         f"{found.mean:.4f} on average, {found.largest:.4f} at most; "

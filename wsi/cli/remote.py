@@ -11,7 +11,7 @@ import click
 
 from wsi.cli.client import ServiceClient, ServiceError
 from wsi.cli.console import errors_in_one_line, progress_bar
-from wsi.cli.options import PATH, mpp_option, out_option
+from wsi.cli.options import PATH, mpp_options, out_option
 from wsi.cli.remote_fetch import Fetch
 from wsi.cli.tus import Upload
 from wsi.errors import ConfigError, WsiError
@@ -55,10 +55,10 @@ def login(given: Given) -> None:
 
 @remote.command()
 @click.argument("files", nargs=-1, required=True, type=PATH)
-@mpp_option
+@mpp_options
 @click.pass_obj
 @errors_in_one_line
-def upload(given: Given, files: tuple[Path, ...], mpp: float | None) -> None:
+def upload(given: Given, files: tuple[Path, ...], mpp: float | None, force_mpp: bool) -> None:
     """Upload slides; prints id and name of each. One that broke off goes on where it stood.
 
     A multi-file slide (MRXS, a DICOM folder) is sent as a zip.
@@ -68,7 +68,7 @@ def upload(given: Given, files: tuple[Path, ...], mpp: float | None) -> None:
         for path in files:
             try:
                 with progress_bar(path.name) as tell:
-                    slide = Upload(client, path, _memory(), mpp).run(tell)
+                    slide = Upload(client, path, _memory(), mpp, force_mpp=force_mpp).run(tell)
             except WsiError as error:
                 failed += 1
                 click.echo(f"wsi: {_about(path.name, error)}", err=True)
@@ -89,7 +89,7 @@ def upload(given: Given, files: tuple[Path, ...], mpp: float | None) -> None:
 )
 @click.option("--model", help="A model's name.  [default: the newest of the pipeline]")
 @click.option("--name", default="", help="Name of the batch.")
-@mpp_option
+@mpp_options
 @click.option("--priority", type=int, help="-100 to 100; higher goes first.")
 @click.pass_obj
 @errors_in_one_line
@@ -100,6 +100,7 @@ def submit(
     model: str | None,
     name: str,
     mpp: float | None,
+    force_mpp: bool,
     priority: int | None,
 ) -> None:
     """Queue SLIDES (their ids, or - to read them from stdin), and print the id to watch.
@@ -109,7 +110,7 @@ def submit(
     ids = [part for slide in slides for part in _ids(slide)]
     if not ids:
         raise ConfigError("no slides were given")
-    more = {"mpp": mpp, "priority": priority}
+    more = {"mpp": mpp, "force_mpp": force_mpp or None, "priority": priority}
     more = {key: value for key, value in more.items() if value is not None}
     with service_of(given) as client:
         if len(ids) * len(pipelines) > 1 and model is None:

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wsi.cli.console import errors_in_one_line
-from wsi.cli.options import device_option, out_option, root_option, table_option
+from wsi.cli.options import (
+    device_option,
+    force_mpp_option,
+    out_option,
+    root_option,
+    table_option,
+)
 from wsi.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
@@ -23,7 +29,10 @@ if TYPE_CHECKING:
 _ASKED = "asked.json"
 _STOPPED = (143, -15, -2)
 """Exit codes of a command that was told to stop: ours of SIGTERM, SIGTERM, SIGINT."""
-_OURS = ("--table", "--root", "--mpp", "--seed", "--out", "--resume", "--device", "--images")
+_OURS = (
+    *("--table", "--root", "--mpp", "--force-mpp", "--seed", "--out", "--resume", "--device"),
+    "--images",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +47,7 @@ class _Study:
     device: str
     more: tuple[str, ...]
     slides: str
+    force: tuple[str, ...] = ()
 
     def identity(self) -> dict[str, Any]:
         """What decides the results of a cell, besides its resolution and seed."""
@@ -46,7 +56,7 @@ class _Study:
             "slides": self.slides,
             "pipeline": self.pipeline,
             "split": self.split,
-            "options": list(self.more),
+            "options": [*self.more, *self.force],
         }
 
 
@@ -62,6 +72,7 @@ def study() -> None:
 @study.command("resolution", context_settings={"ignore_unknown_options": True})
 @table_option("CSV of slides: path, label, patient, split; for patch models annotations too.")
 @root_option
+@force_mpp_option()
 @click.option("--pipeline", type=click.Choice(["whole-slide", "patch"]), required=True)
 @click.option("--mpp", "mpps", required=True, help="Micrometres per pixel, such as 2,4,8.")
 @click.option(
@@ -79,6 +90,7 @@ def study() -> None:
 def study_resolution(
     table: Path,
     root: Path | None,
+    force_mpp: bool,
     pipeline: str,
     mpps: str,
     seeds: int,
@@ -98,9 +110,16 @@ def study_resolution(
     if taken := sorted(set(more) & set(_OURS)):
         raise ConfigError(f"{taken[0]} is not for --: the study sets it, or does not take it")
     asked = _Study(
-        table=table, root=root, pipeline=pipeline, split=split, out=out, device=device, more=more,
+        table=table,
+        root=root,
+        pipeline=pipeline,
+        split=split,
+        out=out,
+        device=device,
+        more=more,
         slides=_content_of(table, root),
-    )  # fmt: skip
+        force=("--force-mpp",) if force_mpp else (),
+    )
     rows = _rows(asked)
     grid = [(mpp, seed) for mpp in _numbers(mpps) for seed in range(seeds)]
     failed = []
@@ -192,6 +211,7 @@ def _run_cell(asked: _Study, rows: "Sequence[Row]", mpp: float, seed: int, what:
     model, results = folder / f"{asked.pipeline}-{folder.name}", folder / "results"
     common = ["--table", str(asked.table), "--device", asked.device]
     common += ["--root", str(asked.root)] if asked.root else []
+    common += asked.force
     if not (model / CARD_FILE).is_file():
         click.echo(f"{what}: training")
         train = ["train", asked.pipeline, *common, "--mpp", f"{mpp:g}", "--seed", str(seed)]

@@ -20,6 +20,7 @@ from wsi.cli.options import (
     annotation_options,
     class_names,
     device_option,
+    force_mpp_option,
     of_config,
     out_option,
     root_option,
@@ -71,6 +72,7 @@ def _shared(config: str) -> Callable[[Any], Any]:
                     help="auto takes bfloat16 where the hardware has it.",
                 ),
                 device_option,
+                force_mpp_option(),
                 click.option(
                     "--tensorboard",
                     type=PATH,
@@ -167,6 +169,7 @@ def train_patch(
     exclusions: tuple[str, ...],
     outside: Literal["error", "drop"],
     frame: Literal["auto", "level0", "qupath-bounds"],
+    force_mpp: bool,
     tensorboard: Path | None,
     **options: Any,
 ) -> None:
@@ -213,6 +216,7 @@ def train_patch(
                     stain_normalization=config.stain_normalization,
                     progress=tell,
                     tell=_to_stderr,
+                    force_mpp=force_mpp,
                 )
             )
         with _epoch_log(tensorboard) as on_epoch:
@@ -274,6 +278,7 @@ def train_whole_slide(
     resume: bool,
     classes: str,
     root: Path | None,
+    force_mpp: bool,
     tensorboard: Path | None,
     **options: Any,
 ) -> None:
@@ -294,7 +299,7 @@ def train_whole_slide(
     if not given.get("mpp") and not given.get("input_px"):
         raise ConfigError("give the resolution: --mpp 2, or --fit-px 10000")
     config = WholeSlideTraining(name=out.name, classes=names, **given)
-    rows = read_table(table, names)
+    rows = read_table(table, names, force_mpp=force_mpp)
     with progress_bar(out.name) as tell, _epoch_log(tensorboard) as on_epoch:
         trainer = WholeSlideTrainer(
             config,
@@ -304,6 +309,7 @@ def train_whole_slide(
             progress=tell,
             on_epoch=on_epoch,
             on_plan=lambda text: click.echo(f"memory plan\n{text}\n", err=True),
+            on_warning=_to_stderr,
         )
         _run(trainer, out, resume)
     leave_world()

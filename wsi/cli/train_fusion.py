@@ -11,6 +11,7 @@ from wsi.cli.malignant import malignant_of, malignant_option
 from wsi.cli.options import (
     PATH,
     device_option,
+    force_mpp_option,
     of_config,
     replicates_option,
     root_option,
@@ -30,6 +31,7 @@ _option = of_config("wsi.training.fusion:FusionTraining")
 @click.command("fusion")
 @table_option()
 @root_option
+@force_mpp_option()
 @click.option("--split", default="val", show_default=True, help="Held-out slides to fit on.")
 @click.option("--patch", type=PATH, required=True, help="Folder of the patch model's bundle.")
 @click.option(
@@ -62,6 +64,7 @@ _option = of_config("wsi.training.fusion:FusionTraining")
 def train_fusion(
     table: Path,
     root: Path | None,
+    force_mpp: bool,
     split: str,
     patch: Path,
     whole_slide: Path,
@@ -98,7 +101,7 @@ def train_fusion(
         else common_malignant(cards),
         **{k: v for k, v in options.items() if v is not None},
     )
-    rows = _rows(table, split, config.classes)
+    rows = _rows(table, split, config.classes, force_mpp=force_mpp)
     check_unseen(rows, cards, trust=trust_unseen)
     outcomes = _score(
         (patch, whole_slide),
@@ -135,10 +138,11 @@ def _check_members(cards: "list[ModelCard]", bundles: tuple[Path, Path], out: Pa
             raise ConfigError(f"{out}: would replace the {wanted} model that it needs")
 
 
-def _rows(table: Path, split: str, classes: tuple[str, ...]) -> "list[Row]":
+def _rows(table: Path, split: str, classes: tuple[str, ...], *, force_mpp: bool) -> "list[Row]":
     from wsi.training.tables import read_table
 
-    rows = [r for r in read_table(table, classes, needs_label=False) if r.split == split]
+    read = read_table(table, classes, needs_label=False, force_mpp=force_mpp)
+    rows = [row for row in read if row.split == split]
     if not rows:
         raise DatasetError(f"{table}: no slide is of the split {split}")
     if bare := next((row for row in rows if row.label is None), None):
@@ -163,6 +167,8 @@ def _score(
     def tell(scored: ScoredSlide) -> None:
         if scored.problem:
             click.echo(f"wsi: left out: {scored.problem}", err=True)
+        for warning in dict.fromkeys(w for result in scored.results for w in result.warnings):
+            click.echo(f"wsi: {scored.row.path}: {warning}", err=True)
 
     with progress_bar("fusion") as progress:
         return score_slides(members, rows, root, folder, progress=progress, on_slide=tell)

@@ -5,7 +5,14 @@ from pathlib import Path
 import click
 
 from wsi.cli.console import errors_in_one_line, progress_bar
-from wsi.cli.options import device_option, model_option, out_option, root_option, table_option
+from wsi.cli.options import (
+    device_option,
+    force_mpp_option,
+    model_option,
+    out_option,
+    root_option,
+    table_option,
+)
 from wsi.errors import ConfigError, DatasetError
 
 
@@ -13,10 +20,13 @@ from wsi.errors import ConfigError, DatasetError
 @model_option("Folder of the patch model's bundle.")
 @table_option()
 @root_option
+@force_mpp_option()
 @out_option()
 @device_option
 @errors_in_one_line
-def train_inputs(model: Path, table: Path, root: Path | None, out: Path, device: str) -> None:
+def train_inputs(
+    model: Path, table: Path, root: Path | None, force_mpp: bool, out: Path, device: str
+) -> None:
     """Make what aggregators learn from: embeddings, bags.csv and features_SPLIT.csv.
 
     Labels are slide classes of the model. A slide that fails is reported and left out.
@@ -30,11 +40,13 @@ def train_inputs(model: Path, table: Path, root: Path | None, out: Path, device:
     pipeline = load_pipeline("patch", model, device)
     if not isinstance(pipeline, PatchPipeline):
         raise ConfigError(f"{model}: not a patch model")
-    rows = read_table(table, slide_classes(pipeline.card.classes))
+    rows = read_table(table, slide_classes(pipeline.card.classes), force_mpp=force_mpp)
 
     def tell(outcome: SlideOutcome) -> None:
         text = outcome.problem or f"{outcome.row.path}: {outcome.patches} patches"
         click.echo(text, err=bool(outcome.problem))
+        for warning in outcome.warnings:
+            click.echo(f"wsi: {outcome.row.path}: {warning}", err=True)
 
     with progress_bar("inputs") as progress:
         outcomes = write_inputs(

@@ -32,6 +32,7 @@ class Upload:
         client: the service.
         path: the file; a multi-file slide is sent as a zip.
         mpp: its micrometres per pixel, where it states none.
+        force_mpp: they count also where it states others.
         memory: folder of what is remembered.
 
     Raises:
@@ -39,11 +40,18 @@ class Upload:
     """
 
     def __init__(
-        self, client: ServiceClient, path: Path, memory: Path, mpp: float | None = None
+        self,
+        client: ServiceClient,
+        path: Path,
+        memory: Path,
+        mpp: float | None = None,
+        *,
+        force_mpp: bool = False,
     ) -> None:
         self._client = client
         self._path = path
-        self._mpp = mpp
+        self._about = {} if mpp is None else {"mpp": str(mpp)}
+        self._about |= {"force_mpp": "true"} if force_mpp else {}
         if path.is_dir():
             raise UnreadableSlideError(path.name, "this is a folder; send it as a zip")
         try:
@@ -52,7 +60,7 @@ class Upload:
             raise UnreadableSlideError(path.name, str(error.strerror or error)) from error
         self._length = facts.st_size
         # A file that was changed is another upload.
-        made_of = [client.url, str(path.absolute()), facts.st_size, facts.st_mtime_ns, mpp]
+        made_of = [client.url, str(path.absolute()), facts.st_size, facts.st_mtime_ns, self._about]
         name = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:32]
         self._memory = memory / f"{name}.json"
 
@@ -92,9 +100,7 @@ class Upload:
         """Where the upload lies on the service: remembered, or newly made."""
         with contextlib.suppress(OSError, ValueError, KeyError):
             return str(json.loads(self._memory.read_text())["place"])
-        fields = {"filename": self._path.name}
-        if self._mpp is not None:
-            fields["mpp"] = str(self._mpp)
+        fields = {"filename": self._path.name, **self._about}
         metadata = ",".join(
             f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in fields.items()
         )

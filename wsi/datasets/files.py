@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wsi.datasets.table import Entry, Problem, few
-from wsi.errors import SlideError
+from wsi.errors import MppError, SlideError
 from wsi.progress import Progress, no_progress
 from wsi.slides import open_slide, require_mpp
 
@@ -154,10 +154,9 @@ def _unreadable(rows: Sequence[Entry], root: Path, progress: Progress) -> list[P
     for number, row in enumerate(rows):
         try:
             with open_slide(root / row.path, mpp=row.given_mpp) as slide:
-                try:
-                    require_mpp(slide)
-                except SlideError as error:
-                    bare.append(f"{row.path} ({error.reason.split(';')[0]})")
+                require_mpp(slide)
+        except MppError as error:
+            bare.append(f"{row.path} ({error.reason.split(';')[0]})")
         except SlideError as error:
             torn.append(f"{row.path} ({error.reason})")
         progress("opening slides", (number + 1) / len(rows))

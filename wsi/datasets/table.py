@@ -1,5 +1,6 @@
 """Dataset tables read leniently: what training refuses, a report describes."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,11 +46,12 @@ class Entry:
 
     @property
     def given_mpp(self) -> float | None:
-        """``mpp`` as a number; ``None`` where there is none."""
+        """``mpp`` as a number; ``None`` where there is none that is positive."""
         try:
-            return float(self.mpp) or None
+            value = float(self.mpp)
         except ValueError:
             return None
+        return value if 0 < value < math.inf else None
 
 
 @dataclass(frozen=True, kw_only=True)

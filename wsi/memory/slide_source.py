@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from wsi.errors import ConfigError
 from wsi.geometry import Region, Size
 from wsi.slides import SlideReader, require_mpp
+from wsi.slides.resolution import require_detail
 from wsi.tissue import TissueMask
 
 BLOCK_PX = 512
@@ -51,7 +52,7 @@ class SlideSource:
         variant: an augmentation.
 
     Raises:
-        MppError: the slide states no usable resolution.
+        MppError: the slide states no usable resolution, or is too coarse for ``mpp``.
     """
 
     batch = 1
@@ -67,6 +68,7 @@ class SlideSource:
         variant: SlideVariant | None = None,
     ) -> None:
         base = require_mpp(slide)
+        require_detail(slide.name, base, mpp, "the network's input")
         self._slide = slide
         self.mpp = mpp
         #: level-0 pixels along one pixel of this source

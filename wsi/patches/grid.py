@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from wsi.errors import ConfigError
 from wsi.geometry import Point, Region, Size
 from wsi.slides import SlideReader, require_mpp
+from wsi.slides.resolution import require_detail
 from wsi.tissue import TissueMask
 
 
@@ -89,9 +90,10 @@ def resolve_grid(slide: SlideReader, spec: PatchSpec, tissue: TissueMask | None)
         tissue: ``None`` keeps every patch.
 
     Raises:
-        MppError: the slide states no usable resolution.
+        MppError: the slide states no usable resolution, or is too coarse for the patches.
     """
     base = require_mpp(slide)
+    require_detail(slide.name, base, spec.mpp, "the patch grid")
     scale_x, scale_y = spec.mpp / base.x, spec.mpp / base.y
     stride_px = spec.size_px - spec.overlap_px
     stride = (stride_px * scale_x, stride_px * scale_y)

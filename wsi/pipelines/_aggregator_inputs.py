@@ -14,6 +14,7 @@ from wsi.models.aggregators import (
     feature_names,
     slide_classes,
 )
+from wsi.models.detail import detail_warnings
 from wsi.pipelines.patch import EMBEDDINGS, PatchPipeline
 from wsi.progress import Progress, no_progress
 from wsi.slide_names import slide_stem
@@ -35,12 +36,14 @@ class SlideOutcome:
         patches: how many were embedded; 0 where it was left out.
         problem: why it was left out, or empty.
         bag: of its embeddings, below the folder of inputs.
+        warnings: sentences for people, where it was embedded all the same.
     """
 
     row: Row
     patches: int
     problem: str = ""
     bag: Path = Path()
+    warnings: tuple[str, ...] = ()
 
 
 def write_inputs(
@@ -100,20 +103,21 @@ def _one(
     pipeline: PatchPipeline, row: Row, root: Path, out: Path, progress: Progress
 ) -> tuple[SlideEvidence | None, SlideOutcome]:
     try:
-        with open_slide(root / row.path, mpp=row.mpp) as slide:
+        with open_slide(root / row.path, mpp=row.mpp, force_mpp=row.force_mpp) as slide:
             digest = slide_digest(slide)
             place = Path("stores") / f"{slide_stem(row.path)}-{digest[:_DIGITS]}.zarr"
             store = SlideStore(str(out / place))
             store.claim(digest, slide.name)
             evidence = pipeline.evidence(slide, store, progress)
             bag = place / EMBEDDINGS / pipeline.evidence_digest(slide)
+            warnings = (*slide.warnings, *detail_warnings(pipeline.card, slide))
     except WsiError as error:
         return None, SlideOutcome(row=row, patches=0, problem=str(error))
     if evidence is None:
         problem = f"{row.path}: no tissue was found on this slide"
         return None, SlideOutcome(row=row, patches=0, problem=problem)
     patches = len(evidence.probabilities_nc)
-    return evidence, SlideOutcome(row=row, patches=patches, bag=bag)
+    return evidence, SlideOutcome(row=row, patches=patches, bag=bag, warnings=warnings)
 
 
 def _write_csv(path: Path, header: Sequence[str], lines: Sequence[Sequence[object]]) -> None:

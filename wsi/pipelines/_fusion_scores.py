@@ -69,7 +69,7 @@ def _one(
 ) -> ScoredSlide:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with open_slide(root / row.path, mpp=row.mpp) as slide:
+        with open_slide(root / row.path, mpp=row.mpp, force_mpp=row.force_mpp) as slide:
             store = SlideStore(str(folder / "store.zarr"))
             store.claim(slide_digest(slide), slide.name)
             results = tuple(member.result(slide, store, progress)[0] for member in members)

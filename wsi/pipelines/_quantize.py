@@ -1,7 +1,7 @@
 """Preparing a patch model for int8: calibrated on some patches, judged on others."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,12 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from wsi.errors import DatasetError, ModelError
+from wsi.models.detail import detail_warnings
 from wsi.models.engines import Engine
 from wsi.models.openvino import conversion_folder, keep, load_openvino, quantize, run_model
 from wsi.models.runtime import to_input
 from wsi.patches import PatchStream, resolve_grid
 from wsi.pipelines.patch import PatchPipeline
-from wsi.slides import open_slide
+from wsi.slides import SlideReader, open_slide
 from wsi.tissue import TissueSpec, find_tissue
 
 MEAN_TOLERANCE = 0.02
@@ -33,16 +34,23 @@ class Agreement:
         patches: how many were compared; as many others calibrated.
         mean, largest: difference of a probability.
         same_class: share of patches that both call the same.
+        warnings: sentences for people about the slides.
     """
 
     patches: int
     mean: float
     largest: float
     same_class: float
+    warnings: tuple[str, ...] = ()
 
 
 def quantize_patch_model(
-    bundle: Path, slides: Sequence[Path], *, mpp: float | None = None, patches: int = 320
+    bundle: Path,
+    slides: Sequence[Path],
+    *,
+    mpp: float | None = None,
+    force_mpp: bool = False,
+    patches: int = 320,
 ) -> Agreement:
     """Write the int8 conversion of a patch model beside its weights.
 
@@ -50,9 +58,11 @@ def quantize_patch_model(
         bundle: a patch model.
         slides: like those that it will score; best of its training split.
         mpp: of slides that state none.
+        force_mpp: ``mpp`` counts also where a slide states another one.
         patches: taken from all slides together; half calibrate, half judge.
 
     Raises:
+        MppError: a slide has no usable resolution, or is too coarse for the model.
         DatasetError: the slides have too few tissue patches.
         ModelError: int8 is not accurate enough for this model; nothing is written.
         MissingExtraError: OpenVINO is not installed.
@@ -60,7 +70,9 @@ def quantize_patch_model(
     library = load_openvino()
     pipeline = PatchPipeline.load(bundle, "cpu")
     card = pipeline.card
-    pixels_nhwc = _sample(pipeline, slides, mpp, patches)
+    warnings: list[str] = []
+    opened = (open_slide(path, mpp=mpp, force_mpp=force_mpp) for path in slides)
+    pixels_nhwc = _sample(pipeline, opened, -(-patches // len(slides)), warnings)
     # Every second one, so that each slide is on both sides.
     calibrate, judge = pixels_nhwc[::2], pixels_nhwc[1::2]
     model = quantize(pipeline.trunk, [batch.numpy() for batch in _inputs(pipeline, calibrate)])
@@ -75,6 +87,7 @@ def quantize_patch_model(
         mean=float(np.abs(got - expected).mean()),
         largest=float(np.abs(got - expected).max()),
         same_class=float((got.argmax(1) == expected.argmax(1)).mean()),
+        warnings=tuple(warnings),
     )
     if found.mean > MEAN_TOLERANCE:
         raise ModelError(
@@ -98,14 +111,21 @@ def _inputs(pipeline: PatchPipeline, pixels_nhwc: NDArray[np.uint8]) -> list[tor
 
 
 def _sample(
-    pipeline: PatchPipeline, slides: Sequence[Path], mpp: float | None, patches: int
+    pipeline: PatchPipeline, slides: Iterable[SlideReader], share: int, warnings: list[str]
 ) -> NDArray[np.uint8]:
-    """(N, H, W, 3): the same patches each time, as the pipeline would read them."""
+    """(N, H, W, 3): the same patches each time, as the pipeline would read them.
+
+    Args:
+        slides: open; each is closed after use.
+        share: patches a slide.
+        warnings: what is to be told of the slides is added to it.
+    """
     rng = np.random.default_rng(0)
-    share = -(-patches // len(slides))
     taken: list[NDArray[np.uint8]] = []
-    for path in slides:
-        with open_slide(path, mpp=mpp) as slide:
+    for opened in slides:
+        with opened as slide:
+            told = (*slide.warnings, *detail_warnings(pipeline.card, slide))
+            warnings += [f"{slide.name}: {text}" for text in told]
             tissue = find_tissue(slide, TissueSpec())
             grid = resolve_grid(slide, pipeline.patch_spec(), tissue)
             chosen = np.sort(rng.permutation(len(grid))[:share])

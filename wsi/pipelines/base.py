@@ -47,7 +47,7 @@ class Pipeline(Protocol):
         """Score one slide. Intermediate artifacts (tissue, grid) are reused from ``store``.
 
         Raises:
-            MppError: the slide states no usable resolution.
+            MppError: the slide states no usable resolution, or is too coarse for the model.
             DamagedSlideError: nothing of the slide could be read.
             AnalysisCancelledError: ``progress`` asked to stop.
         """
@@ -127,9 +127,16 @@ def describe_quality(quality: QualityReport) -> dict[str, Any]:
     }
 
 
-def describe_slide(slide: SlideReader) -> dict[str, list[float]]:
-    """At which resolution a slide was analyzed: the user may give another one the next time."""
-    return {"slide_mpp": [slide.mpp.x, slide.mpp.y]} if slide.mpp else {}
+def describe_slide(slide: SlideReader) -> dict[str, Any]:
+    """At which resolution a slide was analyzed, who said so, and what else was said."""
+    if slide.mpp is None:
+        return {}
+    known = slide.resolution
+    return {
+        "slide_mpp": [slide.mpp.x, slide.mpp.y],
+        "stated_mpp": [known.stated.x, known.stated.y] if known.stated else None,
+        "given_mpp": known.given,
+    }
 
 
 def describe_memory(measured: Measured) -> dict[str, int]:
@@ -156,6 +163,7 @@ def unscored(slide: SlideReader, tissue: TissueMask, too_little: str = "") -> di
     return {
         "probabilities": {},
         "outcome": "tissue_unclear" if unclear else "no_tissue",
+        "details": describe_slide(slide),
         "warnings": (*slide.warnings, *reasons),
     }
 

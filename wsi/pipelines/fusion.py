@@ -15,7 +15,7 @@ from wsi.models.bundle import load_bundle
 from wsi.models.card import ModelCard
 from wsi.models.stacking import Stacking
 from wsi.pipelines._members import Member, load_member
-from wsi.pipelines.base import malignancy_warnings
+from wsi.pipelines.base import describe_slide, malignancy_warnings
 from wsi.progress import Progress, no_progress
 from wsi.slides import SlideReader
 from wsi.slides.identity import slide_digest
@@ -83,6 +83,7 @@ class FusionPipeline:
                 for name, (result, kept) in zip(names, found, strict=True)
             },
             "peak_host_bytes": peak_host_bytes(),
+            **describe_slide(slide),
         }
         identity: dict[str, Any] = {
             "slide": slide.name,

@@ -21,6 +21,7 @@ from wsi.models.aggregators.stored import aggregator_of, split_state
 from wsi.models.backbones import build_backbone
 from wsi.models.bundle import load_bundle
 from wsi.models.card import ModelCard
+from wsi.models.detail import detail_warnings
 from wsi.models.engines import Engine, check_images, require_probabilities
 from wsi.models.runtime import resolve_device, to_input
 from wsi.models.split import SplitClassifier, split_classifier
@@ -149,6 +150,7 @@ class PatchPipeline:
     ) -> SlideResult:
         """Score one slide; see ``Pipeline.analyze``."""
         started = perf_counter()
+        detail_warnings(self.card, slide)  # raises before anything is computed
         progress("tissue", 0.0)
         tissue = tissue_of(slide, store, TissueSpec())
         quality = quality_of(slide, store, tissue, QualitySpec())
@@ -352,6 +354,7 @@ class PatchPipeline:
             warnings=(
                 *slide.warnings,
                 *tissue.warnings,
+                *detail_warnings(self.card, slide),
                 *quality_warnings(quality),
                 *((lost,) if damaged else ()),
             ),

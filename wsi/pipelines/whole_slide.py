@@ -26,6 +26,7 @@ from wsi.memory.slide_source import SlideSource, fitted_mpp
 from wsi.models.backbones import build_backbone
 from wsi.models.bundle import load_bundle
 from wsi.models.card import ModelCard
+from wsi.models.detail import detail_warnings
 from wsi.models.engines import Engine
 from wsi.models.runtime import fast_dtype, resolve_device
 from wsi.pipelines._staged_engine import engine_of_stages
@@ -80,6 +81,7 @@ class WholeSlidePipeline:
     ) -> SlideResult:
         """Score one slide; see ``Pipeline.analyze``."""
         started = perf_counter()
+        detail_warnings(self.card, slide)  # raises before anything is computed
         progress("tissue", 0.0)
         tissue = tissue_of(slide, store, TissueSpec())
         quality = quality_of(slide, store, tissue, QualitySpec())
@@ -159,7 +161,12 @@ class WholeSlidePipeline:
                 **describe_memory(inference.measured),
                 "quality": describe_quality(quality),
             },
-            warnings=(*slide.warnings, *tissue.warnings, *quality_warnings(quality)),
+            warnings=(
+                *slide.warnings,
+                *detail_warnings(self.card, slide),
+                *tissue.warnings,
+                *quality_warnings(quality),
+            ),
         )
 
     def _maps(self, embedding: torch.Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -14,7 +14,7 @@ from wsi.errors import (
     SlideError,
     UnsupportedSlideError,
 )
-from wsi.geometry import Mpp, Region, Size
+from wsi.geometry import Region, Size
 from wsi.slides.dicom.reader import DicomReader
 from wsi.slides.entry import Entry, entry_of
 from wsi.slides.openslide_errors import is_unsupported, without_path
@@ -40,6 +40,7 @@ def open_slide(
     path: Path | str,
     *,
     mpp: float | None = None,
+    force_mpp: bool = False,
     name: str | None = None,
     backend: Backend = "auto",
 ) -> SlideReader:
@@ -48,7 +49,9 @@ def open_slide(
     Args:
         path: a file, or a folder that holds one slide (with others beside it that are none). Of
             a DICOM slide any of its images, which means the pyramid that it belongs to.
-        mpp: level-0 micrometres per pixel, where the file states none or a wrong one.
+        mpp: level-0 micrometres per pixel, where the file states none or an implausible one; see
+            ``wsi.slides.resolution``.
+        force_mpp: ``mpp`` counts although the file states another one.
         name: how messages call the slide; its file name unless given.
         backend: ``auto`` decodes the stored JPEG tiles directly where the file allows it, which
             is several times faster, else reads through OpenSlide; ``openslide`` always does that;
@@ -60,28 +63,30 @@ def open_slide(
         UnsupportedSlideError: an image whose format or layout OpenSlide does not read, or a folder
             with several slides.
         DamagedSlideError: the file is truncated or its structure is broken.
+        MppError: ``mpp`` contradicts what the file states and is not forced, or is implausible.
         ConfigError: ``mpp`` is not a positive number, or there is no such backend.
     """
     if backend not in BACKENDS:
         raise ConfigError(f"no backend {backend!r}; there are: {', '.join(BACKENDS)}")
     path = Path(path)
     name = name or path.name
-    override = Mpp.square(mpp) if mpp is not None else None
     entry = entry_of(path, name)
     if entry.picture is not None:
-        reader = DicomReader(entry.file, entry.picture, name, override, entry.warnings)
-        return _dicom(reader, backend)
-    return _through_openslide(entry, name, override, backend)
+        made = DicomReader(
+            entry.file, entry.picture, name, mpp, entry.warnings, force_mpp=force_mpp
+        )
+        return _dicom(made, backend)
+    return _through_openslide(_opened(entry, name, mpp, force_mpp=force_mpp), backend)
 
 
-def _through_openslide(entry: Entry, name: str, mpp: Mpp | None, backend: Backend) -> SlideReader:
-    reader = _opened(entry, name, mpp)
+def _through_openslide(reader: OpenSlideReader, backend: Backend) -> SlideReader:
     direct = None
     try:
         direct = settle_tiff(reader)
         if direct is None and backend == "direct":
             raise UnsupportedSlideError(
-                name, "its tiles are not all plain JPEG in a TIFF; open it with another backend"
+                reader.name,
+                "its tiles are not all plain JPEG in a TIFF; open it with another backend",
             )
     except BaseException:
         reader.close()
@@ -92,10 +97,10 @@ def _through_openslide(entry: Entry, name: str, mpp: Mpp | None, backend: Backen
     return direct or reader
 
 
-def _opened(entry: Entry, name: str, mpp: Mpp | None) -> OpenSlideReader:
+def _opened(entry: Entry, name: str, mpp: float | None, *, force_mpp: bool) -> OpenSlideReader:
     file = entry.file
     try:
-        return OpenSlideReader(file, name, mpp, entry.warnings)
+        return OpenSlideReader(file, name, mpp, entry.warnings, force_mpp=force_mpp)
     except openslide.OpenSlideUnsupportedFormatError:
         raise _diagnose(file, name) from None
     except openslide.OpenSlideError as error:

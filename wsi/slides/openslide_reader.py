@@ -1,6 +1,5 @@
 """Slides through OpenSlide: SVS, NDPI, MRXS, SCN, DICOM, pyramidal TIFF and more."""
 
-import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,11 +10,19 @@ import numpy as np
 import openslide
 from PIL import Image
 
-from wsi.errors import ConfigError, DamagedSlideError, SlideError, UnsupportedSlideError
+from wsi.errors import (
+    ConfigError,
+    DamagedSlideError,
+    SlideError,
+    UnsupportedSlideError,
+    WsiError,
+)
 from wsi.geometry import Mpp, Region, Size
 from wsi.slides.openslide_errors import is_unsupported, without_path
 from wsi.slides.reader import RGB, Level
 from wsi.slides.resample import read_resampled
+from wsi.slides.resolution import Resolution, settle
+from wsi.slides.stated import positive, stated_resolution
 
 _WHITE = (255, 255, 255)
 # OpenSlide reads larger regions in parts of 4,096 px, which begin anywhere between two pixels.
@@ -34,12 +41,22 @@ class OpenSlideReader:
     Args:
         path: a file, or one file of a multi-file slide.
         name: how messages call the slide.
-        mpp: overrides the resolution that the file states.
+        mpp: micrometres per pixel that the user gave.
         warnings: what was left out or assumed when it was chosen.
+        force_mpp: ``mpp`` counts against what the file states.
+
+    Raises:
+        MppError: ``mpp`` contradicts what the file states, and is not forced.
     """
 
     def __init__(
-        self, path: Path, name: str, mpp: Mpp | None = None, warnings: tuple[str, ...] = ()
+        self,
+        path: Path,
+        name: str,
+        mpp: float | None = None,
+        warnings: tuple[str, ...] = (),
+        *,
+        force_mpp: bool = False,
     ) -> None:
         self._warnings = warnings
         self._handle = openslide.OpenSlide(path)
@@ -49,7 +66,6 @@ class OpenSlideReader:
         self._associated = tuple(self._handle.associated_images)
         self._path = path
         self._name = name
-        self._mpp = mpp or _stated_mpp(self._properties)
         self._reach = _REACH_PX.get(self.vendor, _OTHERS_REACH_PX)
         self._levels = tuple(
             Level(Size(*size), downsample)
@@ -59,6 +75,12 @@ class OpenSlideReader:
         )
         self._numbers = tuple(range(len(self._levels)))
         self._steps = tuple(level.downsample for level in self._levels)
+        stated = stated_resolution(self._properties, self.size)
+        try:
+            self._resolution = settle(name, stated, self.size, mpp, force=force_mpp)
+        except WsiError:
+            self._handle.close()
+            raise
 
     def keep(
         self, numbers: Sequence[int], levels: Sequence[Level], warnings: tuple[str, ...]
@@ -96,11 +118,15 @@ class OpenSlideReader:
 
     @property
     def mpp(self) -> Mpp | None:
-        return self._mpp
+        return self._resolution.used
+
+    @property
+    def resolution(self) -> Resolution:
+        return self._resolution
 
     @property
     def magnification(self) -> float | None:
-        return _positive(self.properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER))
+        return positive(self.properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER))
 
     @property
     def properties(self) -> Mapping[str, str]:
@@ -112,7 +138,7 @@ class OpenSlideReader:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        return self._warnings
+        return (*self._warnings, *self._resolution.warnings)
 
     def associated_image(self, name: str) -> RGB:
         if name not in self.associated_images:
@@ -265,18 +291,3 @@ def _on_white(image: Image.Image) -> RGB:
     canvas = Image.new("RGBA", image.size, (*_WHITE, 255))
     canvas.alpha_composite(image)
     return np.asarray(canvas.convert("RGB"))
-
-
-def _stated_mpp(properties: Mapping[str, str]) -> Mpp | None:
-    x = _positive(properties.get(openslide.PROPERTY_NAME_MPP_X))
-    y = _positive(properties.get(openslide.PROPERTY_NAME_MPP_Y))
-    return Mpp(x, y) if x and y else None
-
-
-def _positive(text: str | None) -> float | None:
-    """A positive finite number out of a property, else ``None``."""
-    try:
-        value = float(text) if text else 0.0
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and value > 0 else None

@@ -9,17 +9,11 @@ from typing import Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi.errors import MppError
 from wsi.geometry import Mpp, Region, Size
+from wsi.slides.resolution import Resolution
 
 RGB = NDArray[np.uint8]
 """An image of shape (height, width, 3), uint8, sRGB as stored in the slide."""
-
-PLAUSIBLE_MPP = (0.02, 100.0)
-"""No light microscope scans outside this range of micrometres per pixel."""
-
-MAX_MPP_ASPECT = 1.05
-"""Pixels whose sides differ by more than this factor are refused: the models expect square ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +59,12 @@ class SlideReader(Protocol):
 
     @property
     def mpp(self) -> Mpp | None:
-        """Level-0 resolution: what the caller gave, else what the file states, else ``None``."""
+        """Level-0 resolution; ``None`` where none is known that can be true."""
+        ...
+
+    @property
+    def resolution(self) -> Resolution:
+        """What the file states, what the user gave, and which of the two ``mpp`` is."""
         ...
 
     @property
@@ -127,25 +126,10 @@ def require_mpp(slide: SlideReader) -> Mpp:
     """The slide's resolution, or an error that says how to give one.
 
     Raises:
-        MppError: it is missing, outside ``PLAUSIBLE_MPP``, or x and y are more than 5 % apart.
+        MppError: it is missing or implausible, or x and y are more than 5 % apart; see
+            ``wsi.slides.resolution``.
     """
-    how = 'give it yourself: --mpp 0.5 on the command line, "mpp": 0.5 through the API'
-    mpp = slide.mpp
-    if mpp is None:
-        raise MppError(slide.name, f"the file states no resolution (mpp); {how}")
-    low, high = PLAUSIBLE_MPP
-    if not (low <= mpp.x <= high and low <= mpp.y <= high):
-        raise MppError(
-            slide.name,
-            f"its resolution of {mpp.x:g} x {mpp.y:g} micrometres per pixel cannot be true; {how}",
-        )
-    if max(mpp.x, mpp.y) / min(mpp.x, mpp.y) > MAX_MPP_ASPECT:
-        raise MppError(
-            slide.name,
-            f"its pixels are not square ({mpp.x:g} x {mpp.y:g} micrometres, more than 5 % apart); "
-            f"{how}",
-        )
-    return mpp
+    return slide.resolution.require(slide.name)
 
 
 def thumbnail(slide: SlideReader, max_px: int) -> RGB:

@@ -24,6 +24,7 @@ from wsi.slides.jpeg_tile import decode_tile, is_colour_tile, jpeg_head
 from wsi.slides.openslide_reader import OpenSlideReader
 from wsi.slides.reader import RGB, Level
 from wsi.slides.resample import read_resampled
+from wsi.slides.resolution import Resolution
 
 _JPEG = 7
 _RGB, _YCBCR = 2, 6
@@ -134,6 +135,10 @@ class TiffReader:
     @property
     def mpp(self) -> Mpp | None:
         return self._reader.mpp
+
+    @property
+    def resolution(self) -> Resolution:
+        return self._reader.resolution
 
     @property
     def magnification(self) -> float | None:

@@ -12,6 +12,8 @@ from PIL import Image
 from wsi.errors import ConfigError, DamagedSlideError
 from wsi.geometry import Mpp, Region, Size
 from wsi.slides import RGB, Level
+from wsi.slides.resolution import Resolution, settle
+from wsi.slides.stated import Stated
 
 
 class ArraySlide:
@@ -34,7 +36,8 @@ class ArraySlide:
         warnings: tuple[str, ...] = (),
     ) -> None:
         self.pixels = pixels
-        self._mpp = Mpp.square(mpp) if isinstance(mpp, float | int) else mpp
+        stated = Mpp.square(mpp) if isinstance(mpp, float | int) else mpp
+        self._resolution = settle(name, Stated(mpp=stated), self.size)
         self._name = name
         self._damaged = damaged
         self._warnings = warnings
@@ -62,7 +65,11 @@ class ArraySlide:
 
     @property
     def mpp(self) -> Mpp | None:
-        return self._mpp
+        return self._resolution.used
+
+    @property
+    def resolution(self) -> Resolution:
+        return self._resolution
 
     @property
     def magnification(self) -> float | None:

@@ -25,7 +25,8 @@ from wsi.models.aggregators import BACKGROUND
 from wsi.models.stain import change_density, macenko_matrix
 from wsi.patches import PatchGrid, PatchSpec, resolve_grid
 from wsi.progress import Progress, no_progress
-from wsi.slides import SlideReader, open_slide
+from wsi.slides import SlideReader, open_slide, require_mpp
+from wsi.slides.resolution import require_detail
 from wsi.tissue import TissueMask, TissueSpec, find_tissue
 from wsi.training.loop import mix_seed
 from wsi.training.patch_config import StainNormalization
@@ -96,7 +97,7 @@ class SlidePatches:
 
     def _open_slide(self, index: int) -> SlideReader:
         slide = self._slides[index]
-        return open_slide(slide.path, mpp=slide.row.mpp)
+        return open_slide(slide.path, mpp=slide.row.mpp, force_mpp=slide.row.force_mpp)
 
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         return np.stack([self._one(int(index)) for index in indices])
@@ -127,6 +128,7 @@ def annotated_patches(
     root: Path | None = None,
     seed: int = 0,
     progress: Progress = no_progress,
+    force_mpp: bool = False,
     tell: Callable[[str], None] = lambda text: None,
 ) -> tuple[SlidePatches, SlidePatches]:
     """Training and validation patches of a table of annotated slides.
@@ -143,10 +145,12 @@ def annotated_patches(
         root: the table's folder unless given.
         seed: which patches of glass are taken.
         progress: told about each slide.
+        force_mpp: the table's resolutions count also where a slide states another one.
         tell: gets a sentence about what was cut, left out, ignored or decided on a slide.
 
     Raises:
         ConfigError: ``unlabelled`` or the class map names something that is not a class.
+        MppError: a slide has no usable resolution, or is too coarse for the patches.
         DatasetError: a split without slides or a class without patches.
         AnnotationError: an annotation file is wrong.
         SlideError: a slide cannot be read.
@@ -158,7 +162,7 @@ def annotated_patches(
         raise ConfigError(
             f"the class map names {', '.join(sorted(unknown))}: not among the classes"
         )
-    table_rows = read_table(table, classes, needs_label=False)
+    table_rows = read_table(table, classes, needs_label=False, force_mpp=force_mpp)
     rows = [row for row in table_rows if row.split != "test"]
     rules = LabelRules(unlabelled=unlabelled)
     spec = PatchSpec(mpp=mpp, size_px=size_px)
@@ -168,7 +172,12 @@ def annotated_patches(
     folder = root or table.parent
     for number, row in enumerate(rows):
         path = folder / row.path
-        with open_slide(path, mpp=row.mpp) as slide:
+        with open_slide(path, mpp=row.mpp, force_mpp=row.force_mpp) as slide:
+            for text in (
+                *slide.warnings,
+                *require_detail(row.path, require_mpp(slide), mpp, "the training"),
+            ):
+                tell(f"{row.path}: {text}")
             areas = _areas(slide, folder, row, taken, tell)
             tissue = find_tissue(slide, TissueSpec())
             grid, labels_n = label_grid(

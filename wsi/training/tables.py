@@ -32,6 +32,7 @@ class Row:
         split: what it is used for.
         annotations: path of an annotation file, or empty.
         mpp: level-0 resolution given for a slide that states none.
+        force_mpp: ``mpp`` counts also where the slide states another one.
     """
 
     path: str
@@ -40,10 +41,19 @@ class Row:
     split: Split
     annotations: str = ""
     mpp: float | None = None
+    force_mpp: bool = False
 
 
-def read_table(path: Path, classes: Sequence[str], *, needs_label: bool = True) -> list[Row]:
+def read_table(
+    path: Path, classes: Sequence[str], *, needs_label: bool = True, force_mpp: bool = False
+) -> list[Row]:
     """Read and check a table.
+
+    Args:
+        path: CSV.
+        classes: that labels may name.
+        needs_label: every line must have one.
+        force_mpp: the column ``mpp`` counts also where a slide states another resolution.
 
     Columns: ``path`` (or ``file``, ``slide``), ``split``, ``label`` (a class name or its index),
     ``patient``, ``annotations``, ``mpp``. Others are passed over.
@@ -63,7 +73,7 @@ def read_table(path: Path, classes: Sequence[str], *, needs_label: bool = True) 
             f"{path}: column missing: {', '.join(missing)}; it has: {', '.join(lines[0])}"
         )
     rows = [
-        _row(line, column, classes, f"{path}, line {number}")
+        _row(line, column, classes, f"{path}, line {number}", force_mpp=force_mpp)
         for number, line in enumerate(lines, start=2)
     ]
     check_leakage(rows, source=str(path))
@@ -72,7 +82,14 @@ def read_table(path: Path, classes: Sequence[str], *, needs_label: bool = True) 
     return rows
 
 
-def _row(line: Mapping[str, str | None], column: str, classes: Sequence[str], where: str) -> Row:
+def _row(
+    line: Mapping[str, str | None],
+    column: str,
+    classes: Sequence[str],
+    where: str,
+    *,
+    force_mpp: bool,
+) -> Row:
     path = line.get(column) or ""
     if not path:
         raise DatasetError(f"{where}: {column} is empty")
@@ -90,6 +107,7 @@ def _row(line: Mapping[str, str | None], column: str, classes: Sequence[str], wh
         split=SPLITS[split],
         annotations=line.get("annotations") or "",
         mpp=mpp,
+        force_mpp=force_mpp,
     )
 
 

@@ -6,13 +6,12 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
-from torchvision.models import ResNet
 
 from wsi.errors import ConfigError, DatasetError
 from wsi.evaluation.metrics import classification_metrics
@@ -23,21 +22,18 @@ from wsi.memory import (
     MemoryMode,
     MemoryPlan,
     RunOptions,
-    StagedNetwork,
     make_mode,
     plan,
-    stage_network,
 )
 from wsi.memory.machine import memory_budgets, scratch_budget
 from wsi.memory.slide_source import SlideSource, SlideVariant, fitted_mpp
-from wsi.models.backbones import build_backbone, start_from
-from wsi.models.bundle import load_bundle, save_bundle
+from wsi.models.bundle import save_bundle
 from wsi.models.card import IMAGENET_MEAN, IMAGENET_STD, ModelCard
+from wsi.models.detail import DRAWN_MPP
 from wsi.models.runtime import resolve_device, resolve_dtype
 from wsi.progress import Progress, no_progress
-from wsi.slides import open_slide
+from wsi.slides import SlideReader, open_slide
 from wsi.tissue import TissueMask, TissueSpec, find_tissue
-from wsi.training.augment import AugmentSpec, stain_matrices
 from wsi.training.checkpoints import (
     load_matching,
     pack_optimizer,
@@ -57,9 +53,11 @@ from wsi.training.loop import (
     stop_on_signal,
     warmup_cosine,
 )
-from wsi.training.seen import describe_seen, learned_from
+from wsi.training.resolutions import check_resolutions
+from wsi.training.seen import describe_seen
 from wsi.training.tables import Row
 from wsi.training.whole_slide_config import WholeSlideTraining
+from wsi.training.whole_slide_start import draw_variant, start_network
 
 _Kind = tuple[tuple[int, int], int]
 """Of slides that share a plan: height and width, tenths of tissue rounded up."""
@@ -91,6 +89,7 @@ class WholeSlideTrainer:
         on_epoch: given each epoch's figures.
         on_plan: given the table of the first memory plan, and of each that needs more than those
             before, after its first step: the measured beside the predicted.
+        on_warning: given each sentence for people about a slide.
     """
 
     def __init__(
@@ -103,6 +102,7 @@ class WholeSlideTrainer:
         progress: Progress = no_progress,
         on_epoch: Callable[[dict[str, float]], None] = lambda figures: None,
         on_plan: Callable[[str], None] = lambda table: None,
+        on_warning: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.config = config
         self._train = [row for row in rows if row.split == "train"]
@@ -110,18 +110,19 @@ class WholeSlideTrainer:
         self._root, self._out = root, out
         self._checkpoint = out.with_name(f".{out.name}.checkpoint")
         self._tell, self._on_epoch, self._on_plan = progress, on_epoch, on_plan
+        self._on_warning, self._coarsest_mpp = on_warning, config.mpp
         self._check_rows()
         tune_heap()
         self._device = resolve_device(config.device)
         self._cost, self._device_bytes = CostMeter(self._device), 0
-        self._inherited: frozenset[str] | None = frozenset()
         self._world = join_world(self._device)
         if config.accumulate < self._world.size:
             raise ConfigError(
                 f"an update of {config.accumulate} slide(s) cannot be shared by "
                 f"{self._world.size} processes; raise accumulate"
             )
-        self.network = self._build().to(self._device)
+        network, self._inherited = start_network(config)
+        self.network = network.to(self._device)
         self._modes: dict[_Kind, MemoryMode] = {}
         self._untold_plans: dict[_Kind, MemoryPlan] = {}
         self._most_planned = 0
@@ -152,24 +153,8 @@ class WholeSlideTrainer:
     def _file(self, row: Row) -> Path:
         return self._root / row.path
 
-    def _build(self) -> StagedNetwork:
-        config = self.config
-        torch.manual_seed(mix_seed(config.seed))
-        backbone = build_backbone(config.architecture, len(config.classes), weights=config.weights)
-        if config.start:
-            card, state = load_bundle(Path(config.start))
-            if card.architecture != config.architecture:
-                raise ConfigError(
-                    f"{config.start} is a {card.architecture}, the network a {config.architecture}"
-                )
-            start_from(backbone, state, source=config.start)
-            self._inherited = learned_from(card.training)
-        return stage_network(
-            cast(ResNet, backbone),
-            classes=len(config.classes),
-            pooling=config.pooling,
-            norm=config.norm,
-        )
+    def _opened(self, row: Row) -> SlideReader:
+        return open_slide(self._file(row), mpp=row.mpp, force_mpp=row.force_mpp)
 
     def _mode_for(self, source: SlideSource) -> MemoryMode:
         """How an image runs: as asked, else planned once for each size and tenth of tissue."""
@@ -215,7 +200,9 @@ class WholeSlideTrainer:
         Raises:
             TrainingStopped: a signal asked to stop; the checkpoint is written.
             SlideError: a slide cannot be read; the checkpoint is from before it.
+            MppError: a slide has no usable resolution, or is too coarse for the training.
         """
+        self._check_resolutions()
         if resume:
             self._load()
         with stop_on_signal() as asked:
@@ -227,6 +214,18 @@ class WholeSlideTrainer:
             shutil.rmtree(self._checkpoint, ignore_errors=True)
         self._world.wait()
         return card
+
+    def _check_resolutions(self) -> None:
+        found = check_resolutions(
+            (*self._train, *self._validation),
+            self._root,
+            mpp=self.config.mpp,
+            input_px=self.config.input_px,
+        )
+        self._coarsest_mpp = found.coarsest_mpp
+        if self._world.is_main:
+            for text in found.warnings:
+                self._on_warning(text)
 
     def _has_stalled(self) -> bool:
         return has_stalled(self._state.epoch, self._state.best_epoch, self.config.patience)
@@ -274,7 +273,7 @@ class WholeSlideTrainer:
             )
             return (loss * self._class_weights.to(logits.device)[label]).mean() / shares
 
-        with open_slide(self._file(row), mpp=row.mpp) as slide:
+        with self._opened(row) as slide:
             source = self._source(slide, row, draw_variant(config.augmentation, generator))
             step = self._mode_for(source).step(self.network, source, loss_fn)
         self._device_bytes = max(self._device_bytes, step.measured.peak_device_bytes)
@@ -301,7 +300,7 @@ class WholeSlideTrainer:
         mine = self._world.share(np.arange(len(rows)))
         for number, index in enumerate(mine):
             row = rows[int(index)]
-            with open_slide(self._file(row), mpp=row.mpp) as slide:
+            with self._opened(row) as slide:
                 source = self._source(slide, row, None)
                 mode = self._mode_for(source)
                 inference = mode.infer(self.network, source, keep_embedding=False)
@@ -383,6 +382,7 @@ class WholeSlideTrainer:
             training={
                 "options": self._identity(),
                 "data_digest": digest.hexdigest(),
+                DRAWN_MPP: self._coarsest_mpp,
                 "slides": {"train": len(self._train), "validation": len(self._validation)},
                 **describe_seen(
                     (name for row in self._train for name in (row.patient, row.path)),
@@ -398,15 +398,6 @@ class WholeSlideTrainer:
 
 def _kind(source: SlideSource) -> _Kind:
     return source.size, max(1, math.ceil(10 * source.tissue_share))
-
-
-def draw_variant(spec: AugmentSpec, generator: torch.Generator) -> SlideVariant:
-    """One random augmentation of a whole slide."""
-    draw = int(torch.randint(8, (), generator=generator)) if spec.symmetries else 0
-    colour = None
-    if spec.stain or spec.brightness:
-        colour = stain_matrices(spec, 1, generator)[0].numpy()
-    return SlideVariant(flip=draw >= 4, turns=draw % 4, colour_33=colour)
 
 
 def _sgd(parameters: Any, *, lr: float, weight_decay: float) -> torch.optim.Optimizer:

@@ -119,7 +119,7 @@ def test_a_result_at_another_resolution_is_not_taken(
     fusion = load_pipeline("fusion", models / "both")
     with open_slide(slide_file) as slide:
         fusion.analyze(slide, store, no_progress)
-    with open_slide(slide_file, mpp=0.6) as slide:
+    with open_slide(slide_file, mpp=0.6, force_mpp=True) as slide:
         result = fusion.analyze(slide, store, no_progress)
     assert [one["from_store"] for one in result.details["members"].values()] == [False, False]
 

@@ -309,11 +309,13 @@ def test_backend_chooses_the_reader(tmp_path: Path) -> None:
         open_slide(path, backend="magic")  # type: ignore[arg-type]
 
 
-def test_given_mpp_overrides_the_files(tmp_path: Path) -> None:
+def test_a_forced_mpp_overrides_the_files(tmp_path: Path) -> None:
     path = write_slide(tmp_path / "a.tif", np.full((300, 300, 3), 99, np.uint8), 0.5)
-    with open_slide(path, mpp=0.25, backend="direct") as slide:
+    with open_slide(path, mpp=0.25, force_mpp=True, backend="direct") as slide:
         assert slide.mpp is not None
         assert slide.mpp.x == 0.25
+        assert slide.resolution.stated is not None
+        assert slide.resolution.stated.x == pytest.approx(0.5)
 
 
 def test_reading_after_close_is_an_error(tmp_path: Path) -> None:

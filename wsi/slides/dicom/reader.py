@@ -18,7 +18,6 @@ import openslide
 from numpy.typing import NDArray
 
 from wsi.errors import DamagedSlideError, SlideError, UnsupportedSlideError
-from wsi.geometry import Mpp
 from wsi.slides.dicom.content import picture_of
 from wsi.slides.dicom.frames import stored_tiles
 from wsi.slides.dicom.headers import Instance
@@ -46,9 +45,10 @@ class DicomReader(OpenSlideReader):
         path: the slide's entry file.
         picture: its instances.
         name: how messages call the slide.
-        mpp: overrides the resolution that the file states.
+        mpp: micrometres per pixel that the user gave.
         warnings: what the caller has to say about opening it.
         thorough: compare levels at many more places.
+        force_mpp: ``mpp`` counts against what the file states.
 
     Attributes:
         chosen: the instances that are read.
@@ -56,6 +56,7 @@ class DicomReader(OpenSlideReader):
     Raises:
         UnsupportedSlideError: it is stored in a way that is not read.
         DamagedSlideError: files or frames are missing, or a file is broken.
+        MppError: ``mpp`` contradicts what the file states, and is not forced.
     """
 
     def __init__(
@@ -63,10 +64,11 @@ class DicomReader(OpenSlideReader):
         path: Path,
         picture: Picture,
         name: str,
-        mpp: Mpp | None = None,
+        mpp: float | None = None,
         warnings: tuple[str, ...] = (),
         *,
         thorough: bool = False,
+        force_mpp: bool = False,
     ) -> None:
         chosen = choose(picture, name)
         stored = {level: stored_tiles(level, name) for level in chosen.levels}
@@ -78,7 +80,7 @@ class DicomReader(OpenSlideReader):
         # Also where nobody closes it: who lets go of a reader may have other threads inside.
         self._remove_links = weakref.finalize(self, _remove, links)
         try:
-            super().__init__(file, name, mpp, told)
+            super().__init__(file, name, mpp, told, force_mpp=force_mpp)
             self.chosen = self._with_true_levels(chosen, stored, thorough)
         except openslide.OpenSlideError as error:
             self._remove_links()
