@@ -190,3 +190,15 @@ def test_a_class_map_is_refused_where_it_is_no_map(tmp_path: Path) -> None:
     )
     assert answer.exit_code == 2
     assert "NAME=CLASS" in answer.stderr
+
+
+def test_a_result_says_where_qupath_crops_its_slide(models: Path, tmp_path: Path) -> None:
+    from tests.unit.annotations.scanned_slide import write_scn
+
+    path = write_scn(tmp_path / "a.scn")
+    asked = ["analyze", path, "--pipeline", "patch", "--model", models / "p", "--out", tmp_path]
+    wsi(*asked)
+    (report,) = tmp_path.glob("**/patch.json")
+    assert json.loads(report.read_text())["scanned_bounds_level0"] == [300, 200, 256, 256]
+    hotspots = json.loads(report.with_name("patch.geojson").read_text())
+    assert hotspots["wholeslide"] == {"frame": "qupath-bounds", "x": 300, "y": 200}

@@ -114,3 +114,30 @@ def test_the_command_writes_a_page_and_names_slides_without_annotation(made: Pat
     assert "count as lesion-free: b" in done.output
     assert "not a medical device" in (out / "froc.html").read_text()
     assert json.loads((out / "froc.json").read_text())["lesions"] == 2
+
+
+def test_the_inner_area_counts_in_evaluation_too_and_is_told(made: Path) -> None:
+    path = made / "drawn" / "a.geojson"
+    data = json.loads(path.read_text())
+    # Tumour around the first hotspot, then benign tissue inside it there.
+    data["features"] = [box(1000, 1000, 4000, 2500, "tumour"), box(900, 900, 2100, 2600, "benign")]
+    path.write_text(json.dumps(data))
+    asked = ["--results", str(made / "results"), "patch", "--annotations", str(made / "drawn")]
+    done = CliRunner().invoke(
+        main, ["evaluate", "froc", *asked, "--lesion", "tumour", "--out", str(made / "out")]
+    )
+    assert done.exit_code == 0, done.output
+    assert "FROC 0.0000" in done.output
+    assert "a: benign partly overlaps tumour (1 place, 1,650,000 px)" in done.stderr
+
+
+def test_annotations_of_a_slide_that_qupath_crops_lie_right(made: Path) -> None:
+    result = made / "results" / "a" / "patch.json"
+    data = json.loads(result.read_text())
+    result.write_text(json.dumps(data | {"scanned_bounds_level0": [900, 900, 7000, 7000]}))
+    drawn = [box(100, 100, 1600, 1600, "tumour")]  # as QuPath counts
+    (made / "drawn" / "a.geojson").write_text(json.dumps(drawn))
+    results = read_results(made / "results", "patch")
+    found = localize(results, made / "drawn", positive="cancer", lesions=["tumour"])
+    assert (found.lesions, found.score.value) == (1, 1.0)
+    assert "scanned area (x 900, y 900)" in found.notes[0]

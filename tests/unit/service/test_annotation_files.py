@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from tests.unit.annotations.scanned_slide import write_scn
 from tests.unit.service.conftest import upload, write_slide
 from tests.unit.service.test_annotations import BOW_TIE, SQUARE, A, B, listed, polygon, save
 
@@ -21,7 +22,7 @@ def slide_id(client: TestClient, slide_file: Path) -> str:
 def feature(
     geometry: dict[str, Any], class_name: str | None = "cancer", **more: Any
 ) -> dict[str, Any]:
-    properties = {"objectType": "annotation", **more}
+    properties: dict[str, Any] = {"objectType": "annotation", **more}
     if class_name:
         properties["classification"] = {"name": class_name, "color": [200, 0, 0]}
     return {"type": "Feature", "geometry": geometry, "properties": properties}
@@ -133,3 +134,70 @@ def test_a_name_that_is_no_class_becomes_the_comment(client: TestClient, slide_i
 def test_a_body_that_is_no_json_is_refused(client: TestClient, slide_id: str) -> None:
     answer = client.post(f"slides/{slide_id}/annotations.geojson", content=b"<xml/>")
     assert answer.status_code == 422
+
+
+def test_what_is_not_taken_is_counted_and_told(client: TestClient, slide_id: str) -> None:
+    inner = feature(polygon(HOLE), "benign")
+    core = feature(polygon(SQUARE), None, objectType="tmaCore", childObjects=[inner])
+    detection = feature(polygon(SQUARE), None, objectType="detection")
+    answer = send(client, slide_id, core, detection, detection)
+    assert answer.json() == {
+        "added": 1,
+        "already_there": 0,
+        "ignored": 3,
+        "warnings": ["not taken: TMA core (1), detection (2)"],
+    }
+    assert listed(client, slide_id)["items"][0]["class_name"] == "benign"
+
+
+def test_what_lies_outside_is_left_out_when_asked_for(client: TestClient, slide_id: str) -> None:
+    features = [feature(polygon(SQUARE)), feature(polygon(AWAY))]
+    assert send(client, slide_id, *features).status_code == 422
+    answer = send(client, slide_id, *features, drop_outside=True)
+    assert answer.json()["added"] == 1
+    assert "outside the slide" in answer.json()["warnings"][0]
+
+
+def test_annotation_json_of_other_programs_is_imported(client: TestClient, slide_id: str) -> None:
+    circle = {"type": "circle", "center": [100, 100, 0], "radius": 10, "group": "cancer"}
+    data = {"name": "a", "elements": [circle]}
+    answer = client.post(f"slides/{slide_id}/annotations.geojson", json=data)
+    assert answer.json()["added"] == 1
+    assert listed(client, slide_id)["items"][0]["class_name"] == "cancer"
+
+
+def test_a_measured_line_that_closes_stays_a_line(client: TestClient, slide_id: str) -> None:
+    line = {"type": "LineString", "coordinates": SQUARE}
+    save(client, slide_id, A, 0, geometry=line)
+    assert listed(client, slide_id)["items"][0]["geometry"]["type"] == "LineString"
+    again = send(client, slide_id, *export(client, slide_id)["features"], frame="level0")
+    assert again.json()["added"] == 1  # bare features are of no known writer: an area
+    whole = client.post(f"slides/{slide_id}/annotations.geojson", json=export(client, slide_id))
+    assert whole.json()["already_there"] == 2
+
+
+def test_what_went_through_qupath_is_not_added_again(client: TestClient, slide_id: str) -> None:
+    fine = [[x + 0.123456, y + 0.654321] for x, y in SQUARE]
+    save(client, slide_id, A, 0, geometry=polygon(fine))
+    (one,) = export(client, slide_id)["features"]
+    rounded = [[round(x, 2), round(y, 2)] for x, y in one["geometry"]["coordinates"][0]]
+    answer = send(client, slide_id, one | {"geometry": polygon(rounded)})
+    assert (answer.json()["added"], answer.json()["already_there"]) == (0, 1)
+
+
+def test_a_slide_that_qupath_crops_is_exchanged_where_qupath_sees_it(
+    client: TestClient, tmp_path: Path
+) -> None:
+    scanned = str(upload(client, write_scn(tmp_path / "a.scn"))["id"])
+    square = polygon([[20, 20], [60, 20], [60, 60], [20, 60], [20, 20]])
+    answer = send(client, scanned, feature(square))
+    assert "scanned area (x 300, y 200)" in answer.json()["warnings"][0]
+    (item,) = listed(client, scanned)["items"]
+    assert item["geometry"]["coordinates"][0][0] == [320, 220]
+    out = export(client, scanned)
+    assert out["wholeslide"] == {"frame": "qupath-bounds", "x": 300, "y": 200}
+    assert out["features"][0]["geometry"] == square
+    back = client.post(f"slides/{scanned}/annotations.geojson", json=out)
+    assert back.json() == {"added": 0, "already_there": 1, "ignored": 0, "warnings": []}
+    level0 = send(client, scanned, feature(square), frame="level0")
+    assert level0.json()["added"] == 1

@@ -1,5 +1,6 @@
 """Patches out of annotated slides get the right labels and pixels."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -99,3 +100,68 @@ def test_patches_of_a_normalized_slide_have_the_reference_stain(table: Path) -> 
     np.testing.assert_array_equal(plain.labels_n, normal.labels_n)
     some = np.flatnonzero(plain.labels_n == 2)[:3]
     assert not np.array_equal(plain.read(some), normal.read(some))
+
+
+def nested(table: Path, *areas: tuple[str, tuple[int, int, int, int]]) -> Path:
+    """Both slides annotated with these boxes, whatever is on them."""
+
+    def feature(name: str, box: tuple[int, int, int, int]) -> dict[str, object]:
+        left, top, right, bottom = box
+        ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
+        return {
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "coordinates": [ring]},
+            "properties": {"objectType": "annotation", "classification": {"name": name}},
+        }
+
+    drawn = table.with_name("nested.geojson")
+    drawn.write_text(json.dumps([feature(*one) for one in areas]))
+    text = table.read_text().replace("a.geojson", drawn.name).replace("b.geojson", drawn.name)
+    table.write_text(text)
+    return table
+
+
+OUTER, INNER = (256, 256, 1792, 1792), (768, 768, 1280, 1280)
+
+
+@pytest.mark.parametrize("classes", [CLASSES, ("background", "cancer", "benign")])
+def test_cancer_drawn_inside_benign_tissue_is_cancer_and_that_is_told(
+    table: Path, classes: tuple[str, ...]
+) -> None:
+    told: list[str] = []
+    where = nested(table, ("benign", OUTER), ("cancer", INNER))
+    train, _ = annotated_patches(where, classes, mpp=1.0, size_px=64, tell=told.append)
+    counts = {name: int((train.labels_n == n).sum()) for n, name in enumerate(classes)}
+    assert counts["cancer"] == 4 * 4
+    assert counts["benign"] == 12 * 12 - 4 * 4
+    assert told[0] == (
+        "a.tif: cancer lies inside benign (1 place, 262,144 px (0.0655 mm2)): the inner area, "
+        "cancer, counts there"
+    )
+
+
+def test_an_area_that_is_left_out_gets_no_label_at_all(table: Path) -> None:
+    where = nested(table, ("cancer", OUTER), ("ink", INNER))
+    told: list[str] = []
+    train, _ = sources(where, class_map={"ink": None}, unlabelled="benign", tell=told.append)
+    # Corners of 128 px patches.
+    rows, columns = train._cells_n2[: int((train._which_n == 0).sum())].T * 128
+    inside = (rows >= 768) & (rows < 1280) & (columns >= 768) & (columns < 1280)
+    assert not inside.any()
+    assert any("areas of class 'ink' left out: 1" in line for line in told)
+
+
+def test_a_class_map_to_something_that_is_no_class_is_refused(table: Path) -> None:
+    with pytest.raises(ConfigError, match="the class map names tumour: not among the classes"):
+        sources(table, class_map={"Tumour": "tumour"})
+
+
+def test_points_and_lines_that_label_nothing_are_told(table: Path) -> None:
+    where = nested(table, ("cancer", OUTER))
+    path = table.with_name("nested.geojson")
+    point = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [5, 5]}}
+    named = point | {"properties": {"classification": {"name": "cancer"}}}
+    path.write_text(json.dumps([*json.loads(path.read_text()), named]))
+    told: list[str] = []
+    sources(where, tell=told.append)
+    assert "a.tif: points and lines without an area, which label nothing: 1" in told

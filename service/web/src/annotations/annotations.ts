@@ -280,7 +280,8 @@ function outcomeText({ added, already_there, ignored, warnings }: ImportOutcome)
   const not = ignored > 0 ? `, ${ignored} not taken` : "";
   const more = warnings.length > 4 ? [`${warnings.length - 4} more remarks.`] : [];
   // What was not taken comes last, and must not be cut off.
-  const shown = warnings.length > 4 ? [...warnings.slice(0, 3), warnings[warnings.length - 1]] : warnings;
+  const shown =
+    warnings.length > 4 ? [...warnings.slice(0, 3), warnings[warnings.length - 1]] : warnings;
   return [`${added} imported${there}${not}.`, ...shown, ...more].join(" ");
 }
 
