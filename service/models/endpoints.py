@@ -11,12 +11,13 @@ router = APIRouter(prefix="/models", tags=["models"])
 
 
 class ModelOut(BaseModel):
-    """An installed model."""
+    """An installed model. ``malignant``: of its classes, most severe first."""
 
     name: str
     pipeline: str
     architecture: str
     classes: list[str]
+    malignant: list[str]
     mpp: float
     digest: str
     created_at: str
@@ -32,6 +33,7 @@ def list_models(context: Ctx) -> list[ModelOut]:
             pipeline=card.pipeline,
             architecture=card.architecture,
             classes=list(card.classes),
+            malignant=list(card.malignant_classes),
             mpp=card.mpp,
             digest=card.weights_sha256,
             created_at=card.created_at,

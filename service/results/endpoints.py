@@ -96,15 +96,18 @@ def scored_job(context: Context, job_id: str) -> Job:
 def _layer(
     result: SlideResult, kind: LayerKind, class_name: str
 ) -> tuple[HeatmapGrid, NDArray[np.float32]]:
-    """One class of one layer, (rows, columns), and its grid. Raises ``NotFoundError``."""
-    layer = result.layer(kind)
-    if layer is None or result.grid is None or class_name not in result.classes:
+    """One map of one layer, (rows, columns), and its grid. Raises ``NotFoundError``.
+
+    ``all-malignant`` is the sum of the malignant classes, where there are several.
+    """
+    values = result.map_of(kind, class_name)
+    if values is None or result.grid is None:
         there = ", ".join(item.kind for item in result.layers) or "none"
         raise NotFoundError(
             f"{result.slide}: no heatmap {kind}/{class_name}; kinds: {there}, "
-            f"classes: {', '.join(result.classes)}"
+            f"classes: {', '.join(result.map_names(kind))}"
         )
-    return result.grid, layer.values_chw[result.classes.index(class_name)]
+    return result.grid, values
 
 
 def _png(pixels: NDArray[np.uint8], etag: str) -> Response:
@@ -120,7 +123,7 @@ def _urls(job: Job, result: SlideResult) -> dict[str, Any]:
         "heatmaps": {
             layer.kind: {
                 name: f"{base}/heatmaps/{layer.kind}/{quote(name, safe='')}.png"
-                for name in result.classes
+                for name in result.map_names(layer.kind)
             }
             for layer in result.layers
         },

@@ -8,15 +8,24 @@ from typing import Any
 
 from service.errors import NotFinishedError
 from wsi.jobs import Job, JobStatus
+from wsi.malignancy import malignant_classes, suspicion
 from wsi.storage import SlideResult, SlideStore, get_result
 from wsi.storage.result_store import KIND
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What lists show of a result. ``quality``: see ``wsi.pipelines.base.describe_quality``.
+    """What lists show of a result.
 
-    ``mpp``: micrometres per level-0 pixel that the slide was taken to have.
+    Attributes:
+        quality: see ``wsi.pipelines.base.describe_quality``.
+        hotspots: how many are listed.
+        hotspot_total: how many there are in all, as far as the result says.
+        hotspot_area_um2: tissue in them.
+        hotspot_score: the highest of any.
+        malignant: classes, most severe first.
+        suspicion: probability that the slide is malignant; ``None`` where it is unknown.
+        mpp: micrometres per level-0 pixel that the slide was taken to have.
     """
 
     outcome: str
@@ -27,6 +36,11 @@ class Summary:
     hotspots: int = 0
     warnings: tuple[str, ...] = ()
     mpp: float | None = None
+    hotspot_total: int | None = None
+    hotspot_area_um2: float = 0.0
+    hotspot_score: float = 0.0
+    malignant: tuple[str, ...] = ()
+    suspicion: float | None = None
 
 
 class ResultReader:
@@ -67,13 +81,21 @@ def _read_result(store_url: str, result_id: str) -> SlideResult:
 def _read_summary(store_url: str, result_id: str) -> Summary:
     meta = SlideStore(store_url, read_only=True).get(KIND, result_id).meta
     sides = meta["details"].get("slide_mpp")
+    spots = meta["hotspots"]
+    malignant = malignant_classes(meta["classes"], meta.get("malignant"))
+    area = meta.get("hotspot_area_um2")
     return Summary(
         meta["outcome"],
         meta["probabilities"],
         tuple(meta["classes"]),
         meta["details"].get("quality"),
         meta["model_digest"],
-        len(meta["hotspots"]),
+        len(spots),
         tuple(meta["warnings"]),
-        math.sqrt(sides[0] * sides[1]) if sides else None,
+        mpp=math.sqrt(sides[0] * sides[1]) if sides else None,
+        hotspot_total=meta.get("hotspot_total"),
+        hotspot_area_um2=sum(s["area_um2"] for s in spots) if area is None else area,
+        hotspot_score=max((spot["score"] for spot in spots), default=0.0),
+        malignant=malignant,
+        suspicion=suspicion(meta["probabilities"], malignant),
     )

@@ -1,6 +1,6 @@
 """Taking slides in and listing them."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import anyio.to_thread
 from fastapi import APIRouter, Query, Request, Response
@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from service.context import Context, Ctx
 from service.errors import BadRequestError
 from service.slides.multipart import receive
+from service.slides.order import by_suspicion
 from service.slides.repository import StoredSlide
 from service.slides.resolution import accepted_mpp
 from service.slides.schemas import (
@@ -87,9 +88,21 @@ def list_slides(
     context: Ctx,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
+    sort: Annotated[
+        Literal["created", "suspicion"], Query(description="newest or most suspicious first")
+    ] = "created",
 ) -> SlidePage:
-    """Slides, newest first, each with what counts of every pipeline: its last success."""
-    found, total = context.slides.page(limit=limit, offset=offset)
+    """Slides, each with what every pipeline says of it.
+
+    By suspicion: those that show the same one by the tissue in their hotspots, then the highest
+    score; slides without any come last.
+    """
+    if sort == "suspicion":
+        order = by_suspicion(context, context.slides.names())
+        found, total = context.slides.some(order[offset : offset + limit]), len(order)
+    else:
+        newest, total = context.slides.page(limit=limit, offset=offset)
+        found = list(newest)
     ids = [slide.id for slide in found]
     reviews = context.reviews.of_slides(ids)
     counting = standing(context.jobs, ids)

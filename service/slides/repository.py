@@ -117,6 +117,19 @@ class SlideRepository:
             total = connection.execute(sa.select(sa.func.count()).select_from(slides)).scalar_one()
             return [_slide(row) for row in connection.execute(query)], int(total)
 
+    def names(self) -> dict[str, str]:
+        """The name of every slide, by id."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(sa.select(slides.c.id, slides.c.name))
+            return {row.id: row.name for row in rows}
+
+    def some(self, ids: Sequence[str]) -> list[StoredSlide]:
+        """The slides with these ids that are here, in this order."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(sa.select(slides).where(slides.c.id.in_(ids)))
+            found = {row.id: _slide(row) for row in rows}
+        return [found[slide_id] for slide_id in ids if slide_id in found]
+
     def give_mpp(self, slide_id: str, mpp: float | None) -> StoredSlide:
         """Set, or with ``None`` take back, the resolution a user gives. Raises NotFoundError."""
         with writing(self._engine) as connection:

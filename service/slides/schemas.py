@@ -62,6 +62,11 @@ class ResultBrief(BaseModel):
 
     Attributes:
         outcome: ``scored``; ``no_tissue`` or ``tissue_unclear`` where a person has to look.
+        suspicion: probability that the slide is malignant, the sum over the classes in
+            ``malignant`` (most severe first); null where it is not known.
+        hotspot_total: how many there are, of which a result lists the first; null in old results.
+        hotspot_area_um2: tissue in them.
+        hotspot_score: the highest of any.
         warnings: sentences for the reader.
         newer_run: a run after this result that has none itself (yet).
         mpp: micrometres per pixel that the slide was taken to have, where the result says so.
@@ -77,6 +82,11 @@ class ResultBrief(BaseModel):
     outcome: str | None
     probabilities: Mapping[str, float]
     classes: list[str]
+    malignant: list[str]
+    suspicion: float | None
+    hotspot_total: int | None
+    hotspot_area_um2: float | None
+    hotspot_score: float | None
     error: str | None
     finished_at: datetime | None
     warnings: list[str]
@@ -204,19 +214,14 @@ def _quality(jobs: list[Job], results: ResultReader) -> QualityOut | None:
 
 def _brief(one: Standing, results: ResultReader, slide_mpp: float | None) -> ResultBrief:
     job = one.job
-    outcome, probabilities, classes, error = None, {}, [], job.error
-    warnings: list[str] = []
-    mpp = None
+    summary, error = None, job.error
     if job.status is JobStatus.SUCCEEDED:
         try:
             summary = results.summary(job)
-            outcome = summary.outcome
-            probabilities, classes = dict(summary.probabilities), list(summary.classes)
-            warnings = list(summary.warnings)
-            mpp = summary.mpp
         except StoreError as problem:
             # One lost store must not hide the list of all slides.
             error = str(problem)
+    mpp = summary.mpp if summary else None
     return ResultBrief(
         job_id=job.id,
         pipeline=job.request.pipeline,
@@ -224,12 +229,17 @@ def _brief(one: Standing, results: ResultReader, slide_mpp: float | None) -> Res
         status=job.status,
         progress=job.progress,
         stage=job.stage,
-        outcome=outcome,
-        probabilities=probabilities,
-        classes=classes,
+        outcome=summary.outcome if summary else None,
+        probabilities=dict(summary.probabilities) if summary else {},
+        classes=list(summary.classes) if summary else [],
+        malignant=list(summary.malignant) if summary else [],
+        suspicion=summary.suspicion if summary else None,
+        hotspot_total=summary.hotspot_total if summary else None,
+        hotspot_area_um2=summary.hotspot_area_um2 if summary else None,
+        hotspot_score=summary.hotspot_score if summary else None,
         error=error,
         finished_at=job.finished_at,
-        warnings=warnings,
+        warnings=list(summary.warnings) if summary else [],
         newer_run=_run(one.newer) if one.newer else None,
         mpp=mpp,
         other_mpp=mpp is not None and (slide_mpp is None or differ(mpp, slide_mpp) > SAME_MPP),
