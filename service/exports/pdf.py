@@ -19,6 +19,7 @@ from service.exports.report import ReportOut, RunOut, SpotOut
 from service.exports.timeline import percent, seen_then, turns
 from service.reviews.schemas import ReviewOut
 from service.slides.repository import StoredSlide
+from wsi.malignancy import probability_text
 from wsi.storage.overlay import colorize
 
 NOTICE = "Research software. Not a medical device; not for diagnosis."
@@ -178,7 +179,7 @@ def _legend(axes: Axes, title: str) -> None:
 def _spot(flow: Flow, spot: SpotOut, crop: Crop | None) -> None:
     said = spot.decision or ("seen, not decided" if spot.seen else "not decided")
     lines: list[tuple[str, Mapping[str, Any]]] = [
-        (f"{spot.number}. {spot.class_name}, peak {spot.score:.2f}", {"weight": "bold"}),
+        (f"{spot.number}. {spot.class_name}, peak {probability_text(spot.score, 2)}", {"weight": "bold"}),
         (
             f"{_micrometres(spot.area_um2)}, x {spot.centre_level0[0]:.0f}, "
             f"y {spot.centre_level0[1]:.0f} px",

@@ -75,7 +75,7 @@ def _slide_routes(app: FastAPI, fake: Fake) -> None:
 
     @app.get("/api/v1/slides")
     def slides(limit: int = 100, offset: int = 0) -> dict[str, Any]:
-        ids = list(fake.slides)[offset : offset + limit]
+        ids = list(reversed(fake.slides))[offset : offset + limit]
         return {"items": [fake.slide_json(i) for i in ids], "total": len(fake.slides)}
 
     @app.get("/api/v1/slides/{slide_id}")
@@ -105,6 +105,8 @@ def _picture_routes(app: FastAPI, fake: Fake) -> None:
     @app.get("/api/v1/slides/{slide_id}/slide_files/{level}/{name}.jpeg")
     def tile(slide_id: str, level: int, name: str) -> Response:
         column, row = (int(part) for part in name.split("_"))
+        if level >= fake.damaged_from_level:
+            return problem(422, "damaged", "The file is damaged here.")
         data = picture(slide_id).tile(level, column, row)
         return Response(data, media_type="image/jpeg") if data else Response(status_code=404)
 
@@ -191,7 +193,9 @@ def _job_routes(app: FastAPI, fake: Fake) -> None:
         made_of = fake.jobs[job_id]
         drawn = fake.pictures[fake.slides[made_of["slide_id"]]["picture"]]
         sharpness = 6 if kind == "probability" else 2.5
-        values = drawn.heatmap(CELLS[made_of["pipeline"]], CLASSES.index(class_name), sharpness)
+        # Classes of other models than the usual ones look like cancer.
+        index = CLASSES.index(class_name) if class_name in CLASSES else -1
+        values = drawn.heatmap(CELLS[made_of["pipeline"]], index, sharpness)
         return Response(raw_png(values), media_type="image/png")
 
 

@@ -39,6 +39,8 @@ class Fake:
     refuse_changes: tuple[int, str, str] | None = None
     upload_mpp: float | None = 0.5
     away: bool = False
+    # Tiles of this Deep Zoom level and finer ones do not decode.
+    damaged_from_level: int = 99
     key: str | None = None
     # Whose key the page was opened with; None where keys are off.
     reader: str | None = None
@@ -61,6 +63,7 @@ class Fake:
                     "pipeline": pipeline,
                     "architecture": architecture,
                     "classes": CLASSES,
+                    "malignant": ["cancer"],
                     "mpp": 0.5,
                     "digest": "9f2c" * 16,
                     "created_at": NOW,
@@ -223,6 +226,11 @@ class Fake:
             "outcome": result.get("outcome"),
             "probabilities": result.get("probabilities", {}),
             "classes": result.get("classes", []),
+            "malignant": result.get("malignant", []),
+            "suspicion": result.get("suspicion"),
+            "hotspot_total": result.get("hotspot_total"),
+            "hotspot_area_um2": sum(spot["area_um2"] for spot in result.get("hotspots", [])),
+            "hotspot_score": max((s["score"] for s in result.get("hotspots", [])), default=None),
             "warnings": result.get("warnings", []),
             "newer_run": None if newest is job else run,
         }
@@ -252,7 +260,10 @@ def make_result(job: dict[str, Any], picture: FakeSlide, cancer: float) -> dict[
         },
         "layers": ["probability", "gradcam"],
         "hotspots": hotspots,
+        "hotspot_total": len(hotspots),
+        "hotspot_threshold": 0.5,
         "malignant": ["cancer"],
+        "suspicion": cancer,
         "damaged": [],
         "timings_s": {"tissue": 0.4, "patches": 6.1, "heatmaps": 1.3},
         "details": {},
@@ -267,6 +278,7 @@ def _hotspot(picture: FakeSlide, spot: tuple[float, float, float], score: float)
     ring = [[float(cx + radius * np.cos(a)), float(cy + radius * np.sin(a) * 0.9)] for a in angles]
     return {
         "polygon_level0": ring,
+        "holes_level0": [],
         "centre_level0": {"x": cx, "y": cy},
         "class_name": "cancer",
         "score": score,

@@ -171,7 +171,12 @@ def test_pointer_reads_the_value_of_the_cell_under_it(tab: Tab, fake: Fake) -> N
     assert box
     tab.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     expect(tab.page.locator(".legend-value")).to_have_text(re.compile(r"Under the pointer: 9\d"))
-    expect(tab.page.locator(".reading")).to_have_text(re.compile(r"value 0\.9"))
+    expect(tab.page.locator(".reading")).to_have_text(re.compile(r"score 9\d %"))
+    # What is switched off is not read either.
+    tab.page.keyboard.press("o")
+    tab.page.mouse.move(box["x"] + box["width"] / 2 + 3, box["y"] + box["height"] / 2)
+    expect(tab.page.locator(".reading")).to_have_text(re.compile(r"^x \d+, y \d+ px$"))
+    expect(tab.page.locator(".legend-value")).to_have_text("Show the heatmap to read scores")
 
 
 def test_n_and_p_walk_the_hotspots_and_mark_them_seen(tab: Tab, fake: Fake) -> None:

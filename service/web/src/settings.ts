@@ -4,7 +4,8 @@ import { type ColourMapName, isColourMap } from "./pure/colourmaps";
 export interface Settings {
   colourMap: ColourMapName;
   opacity: number;
-  threshold: number;
+  /** Null follows the operating point of the model. */
+  threshold: number | null;
   smooth: boolean;
   /** Off at first: a first look without the model guards against automation bias. */
   overlayAtOpen: boolean;
@@ -20,7 +21,7 @@ const KEY = "wholeslide.settings";
 const DEFAULTS: Settings = {
   colourMap: "viridis",
   opacity: 0.55,
-  threshold: 0.3,
+  threshold: null,
   smooth: false,
   overlayAtOpen: false,
   outlines: true,
@@ -36,7 +37,7 @@ export function parseSettings(text: string | null): Settings {
     if (!(error instanceof SyntaxError)) throw error;
   }
   const given = (data && typeof data === "object" ? data : {}) as Record<string, unknown>;
-  const share = (value: unknown, otherwise: number) =>
+  const share = <T>(value: unknown, otherwise: T) =>
     typeof value === "number" && value >= 0 && value <= 1 ? value : otherwise;
   const flag = (value: unknown, otherwise: boolean) =>
     typeof value === "boolean" ? value : otherwise;

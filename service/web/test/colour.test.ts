@@ -56,6 +56,7 @@ const grid: Grid = {
   shape: [2, 3],
   mpp: 5,
 };
+const slide = { width: 1000, height: 1000 };
 
 describe("heatmap", () => {
   it("hides cells below the threshold and cells without a value, and no others", () => {
@@ -83,16 +84,25 @@ describe("heatmap", () => {
   });
 
   it("reads the value of the cell under a level-0 point", () => {
-    expect(valueAt(raw, grid, 100, 50)).toBe(0);
-    expect(valueAt(raw, grid, 119.9, 69.9)).toBeCloseTo(76 / 255);
-    expect(valueAt(raw, grid, 125, 80)).toBeCloseTo(128 / 255);
+    expect(valueAt(raw, grid, slide, 100, 50)).toBe(0);
+    expect(valueAt(raw, grid, slide, 119.9, 69.9)).toBeCloseTo(76 / 255);
+    expect(valueAt(raw, grid, slide, 125, 80)).toBeCloseTo(128 / 255);
   });
 
   it("says of a place outside the grid or without tissue that it has no value", () => {
-    expect(valueAt(raw, grid, 99.9, 50)).toBeNull();
-    expect(valueAt(raw, grid, 131, 50)).toBeNull();
-    expect(valueAt(raw, grid, 100, 90)).toBeNull();
-    expect(valueAt(raw, grid, 115, 75)).toBeNull();
+    expect(valueAt(raw, grid, slide, 99.9, 50)).toBeNull();
+    expect(valueAt(raw, grid, slide, 131, 50)).toBeNull();
+    expect(valueAt(raw, grid, slide, 100, 90)).toBeNull();
+    expect(valueAt(raw, grid, slide, 115, 75)).toBeNull();
+  });
+
+  it("reads nothing where a cell reaches beyond the slide", () => {
+    const narrow = { width: 118, height: 75 };
+    expect(valueAt(raw, grid, narrow, 117.9, 69.9)).toBeCloseTo(76 / 255);
+    expect(valueAt(raw, grid, narrow, 118, 69.9)).toBeNull();
+    expect(valueAt(raw, grid, narrow, 105, 75)).toBeNull();
+    const early = { ...grid, origin_level0: { x: -10, y: -10 } };
+    expect(valueAt(raw, early, slide, -1, 0)).toBeNull();
   });
 
   it("refuses pixels that do not fit the stated size", () => {

@@ -7,6 +7,7 @@ import {
   magnification,
   magnificationText,
   scaleBar,
+  zoomAround,
 } from "../src/pure/scale";
 
 describe("scale bar", () => {
@@ -63,5 +64,28 @@ describe("magnification", () => {
     expect(magnificationText(40.02)).toBe("40×");
     expect(magnificationText(2.5)).toBe("2.5×");
     expect(magnificationText(0.314)).toBe("0.31×");
+  });
+});
+
+describe("the zoom that shows a hotspot", () => {
+  const view = { width: 900, height: 700 };
+
+  it("is the highest usual power at which all of it has room", () => {
+    // Level 0 is 40x: 600 px at 20x are 300 screen pixels.
+    expect(zoomAround({ width: 600, height: 400 }, view, 40)).toBe(0.5);
+    expect(zoomAround({ width: 2200, height: 400 }, view, 40)).toBe(0.25);
+    expect(zoomAround({ width: 400, height: 6000 }, view, 40)).toBe(2.5 / 40);
+  });
+
+  it("is less where the hotspot is larger than those show", () => {
+    const zoom = zoomAround({ width: 20_000, height: 1000 }, view, 40);
+    expect(zoom * 20_000 * 1.6).toBeCloseTo(900);
+  });
+
+  it("never draws a pixel of the file larger than 1.5 screen pixels", () => {
+    // A file of 4 um a pixel, 2.5x: 20x would be eight screen pixels a pixel.
+    expect(zoomAround({ width: 10, height: 10 }, view, 2.5)).toBe(1);
+    expect(zoomAround({ width: 10, height: 10 }, view, 1)).toBe(1.5);
+    expect(zoomAround({ width: 10, height: 10 }, view, null)).toBe(0.5);
   });
 });

@@ -35,6 +35,11 @@ function slide(name: string, result: Partial<ResultSummary>): Slide {
     outcome: "scored",
     probabilities: { benign: 0.1, cancer: 0.9 },
     classes: ["benign", "cancer"],
+    malignant: ["cancer"],
+    suspicion: 0.9,
+    hotspot_total: null,
+    hotspot_area_um2: null,
+    hotspot_score: null,
     error: null,
     finished_at: null,
     newer_run: null,
@@ -51,7 +56,7 @@ function slide(name: string, result: Partial<ResultSummary>): Slide {
 }
 
 const unscored = (name: string, outcome: string) =>
-  slide(name, { outcome, probabilities: {}, classes: ["benign", "cancer"] });
+  slide(name, { outcome, probabilities: {}, suspicion: null, classes: ["benign", "cancer"] });
 
 describe("a result that exists", () => {
   it.each(["QUEUED", "RUNNING", "FAILED", "CANCELLED"] as const)(
@@ -88,9 +93,9 @@ describe("a slide that nothing was scored on", () => {
 
   it("stands neither among the negative nor among those that wait for a run", () => {
     const slides = [
-      slide("waiting", { status: "QUEUED", outcome: null, probabilities: {} }),
+      slide("waiting", { status: "QUEUED", outcome: null, probabilities: {}, suspicion: null }),
       unscored("blank", "no_tissue"),
-      slide("negative", { probabilities: { benign: 1, cancer: 0 } }),
+      slide("negative", { probabilities: { benign: 1, cancer: 0 }, suspicion: 0 }),
       slide("positive", {}),
     ];
     const names = (descending: boolean) =>

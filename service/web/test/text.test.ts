@@ -1,17 +1,36 @@
 import { describe, expect, it } from "vitest";
 import { ApiError, problem } from "../src/api/client";
-import { ago, bytes, mppText, percent, pipelineTitle, pixels, seconds } from "../src/pure/format";
+import {
+  ago,
+  bytes,
+  coarsePercent,
+  mppText,
+  percent,
+  pipelineTitle,
+  pixels,
+  scoreText,
+  seconds,
+} from "../src/pure/format";
 import { SseParser } from "../src/pure/sse";
 import { parseSettings } from "../src/settings";
-import { fitChoice } from "../src/viewer/choice";
+import { fitChoice, operatingPoint } from "../src/viewer/choice";
 
 describe("numbers for people", () => {
   it("never claims a certainty that the model does not have", () => {
     expect(percent(0.9997)).toBe("> 99.9 %");
     expect(percent(0.0003)).toBe("< 0.1 %");
     expect(percent(0.4567)).toBe("45.7 %");
-    expect(percent(0)).toBe("0 %");
-    expect(percent(1)).toBe("100 %");
+    expect(percent(0)).toBe("< 0.1 %");
+    expect(percent(1)).toBe("> 99.9 %");
+    expect(percent(0.999)).toBe("99.9 %");
+    expect([0, 0.004, 0.5, 0.996, 1].map(coarsePercent)).toEqual([
+      "< 1 %",
+      "< 1 %",
+      "50 %",
+      "> 99 %",
+      "> 99 %",
+    ]);
+    expect([0, 0.25, 0.997, 1].map(scoreText)).toEqual(["< 0.01", "0.25", "> 0.99", "> 0.99"]);
   });
 
   it("writes sizes, times and resolutions", () => {
@@ -94,6 +113,7 @@ describe("layer choice", () => {
     job_id: "j",
     pipeline: "patch",
     classes: ["normal", "tumor"],
+    malignant: ["tumor"],
     layers: ["gradcam", "probability"],
   };
 
@@ -114,6 +134,25 @@ describe("layer choice", () => {
       kind: "gradcam",
       className: "tumor",
     });
+  });
+
+  it("starts with all that is malignant where that is more than one class", () => {
+    const three = {
+      ...result,
+      classes: ["normal", "dcis", "invasive"],
+      malignant: ["invasive", "dcis"],
+    };
+    expect(fitChoice(three, null)?.className).toBe("all-malignant");
+    // Grad-CAM does not add up: the most severe one.
+    const wanted = { jobId: "j", pipeline: "patch", kind: "gradcam", className: "all-malignant" };
+    expect(fitChoice(three, wanted)?.className).toBe("invasive");
+    expect(fitChoice(three, { ...wanted, kind: "probability" })?.className).toBe("all-malignant");
+  });
+
+  it("shows probabilities from where hotspots begin, other maps from less", () => {
+    expect(operatingPoint({ hotspot_threshold: 0.62 }, "patch-probability")).toBe(0.62);
+    expect(operatingPoint({ hotspot_threshold: null }, "probability")).toBe(0.5);
+    expect(operatingPoint({ hotspot_threshold: 0.62 }, "gradcam")).toBe(0.3);
   });
 
   it("is nothing where a result has no heatmap", () => {

@@ -3,7 +3,7 @@ import type { JobStatus, ReviewBrief, Slide } from "../src/api/types";
 import { countsText } from "../src/pure/batch";
 import { outlineEdges } from "../src/pure/outline";
 import { qualityText, troubles } from "../src/pure/quality";
-import { slideSuspicion, suspiciousClass } from "../src/pure/suspicion";
+import { firstMap, mapNames, slideSuspicion } from "../src/pure/suspicion";
 import {
   type Filter,
   filterSlides,
@@ -36,6 +36,11 @@ function slide(name: string, scores: Record<string, number | JobStatus> = {}): S
       outcome: typeof score === "number" ? "scored" : null,
       classes: typeof score === "number" ? ["background", "benign", "cancer"] : [],
       probabilities: typeof score === "number" ? { cancer: score } : {},
+      malignant: typeof score === "number" ? ["cancer"] : [],
+      suspicion: typeof score === "number" ? score : null,
+      hotspot_total: null,
+      hotspot_area_um2: null,
+      hotspot_score: null,
       error: null,
       finished_at: null,
       newer_run: null,
@@ -63,16 +68,16 @@ function reviewed(name: string, score: number, review: Partial<ReviewBrief>): Sl
 const names = (slides: readonly Slide[]) => slides.map((s) => s.name);
 
 describe("suspicion", () => {
-  it.each([
-    [["background", "benign", "cancer"], "cancer"],
-    [["tumor", "normal"], "tumor"],
-    [["Tumour", "stroma"], "Tumour"],
-    [["non-cancer", "cancer"], "cancer"],
-    [["normal", "metastasis"], "metastasis"],
-    [["adenocarcinoma", "benign tumour-free"], "adenocarcinoma"],
-    [[], null],
-  ])("of %j is the probability of %s", (classes, expected) => {
-    expect(suspiciousClass(classes)).toBe(expected);
+  it("has a map of all malignant classes together, where they are several and add up", () => {
+    const three = { classes: ["normal", "dcis", "invasive"], malignant: ["invasive", "dcis"] };
+    expect(mapNames(three, "patch-probability")).toEqual([...three.classes, "all-malignant"]);
+    expect(mapNames(three, "gradcam")).toEqual(three.classes);
+    expect(firstMap(three, "probability")).toBe("all-malignant");
+    expect(firstMap(three, "attention")).toBe("invasive");
+    expect(firstMap({ classes: ["cancer", "benign"], malignant: ["cancer"] }, "probability")).toBe(
+      "cancer",
+    );
+    expect(firstMap({ classes: ["a", "b"], malignant: [] }, "probability")).toBe("b");
   });
 
   it("of a slide is the highest that any pipeline gives", () => {
@@ -107,6 +112,38 @@ describe("worklist order", () => {
   it("sorts by one pipeline's score", () => {
     const order = sortSlides(all, { key: "p:whole-slide", descending: true });
     expect(names(order)[0]).toBe("d");
+  });
+
+  it("breaks ties of what is shown by the area of the hotspots, then their highest score", () => {
+    const scored = (name: string, suspicion: number, area: number, score: number): Slide => {
+      const [result] = slide(name, { patch: suspicion }).results;
+      if (!result) throw new Error("no result");
+      return {
+        ...slide(name),
+        results: [{ ...result, hotspot_area_um2: area, hotspot_score: score }],
+      };
+    };
+    const tied = [
+      scored("a", 0.99999, 1e4, 1),
+      scored("b", 0.9992, 9e6, 0.99),
+      scored("c", 1, 1e4, 0.98),
+      scored("d", 0.7, 9e9, 1),
+    ];
+    const order = { key: "suspicion", descending: true } as const;
+    expect(names(sortSlides(tied, order))).toEqual(["b", "a", "c", "d"]);
+    expect(names(sortSlides(tied, { key: "p:patch", descending: false }))).toEqual([
+      "d",
+      "c",
+      "a",
+      "b",
+    ]);
+  });
+
+  it("puts a slide whose suspicion is not known behind every other", () => {
+    const [known, other] = [slide("known", { patch: 0.001 }), slide("a", { patch: 0.9 })];
+    const unknown = { ...other, results: other.results.map((r) => ({ ...r, suspicion: null })) };
+    const order = { key: "suspicion", descending: true } as const;
+    expect(names(sortSlides([unknown, known], order))).toEqual(["known", "a"]);
   });
 
   it("does not change what it was given", () => {

@@ -36,6 +36,15 @@ export interface ResultSummary {
   readonly outcome: Outcome | null;
   readonly probabilities: Readonly<Record<string, number>>;
   readonly classes: readonly string[];
+  /** Most severe first. */
+  readonly malignant: readonly string[];
+  /** Probability that the slide is malignant; null where it is not known. */
+  readonly suspicion: number | null;
+  readonly hotspot_total: number | null;
+  /** Tissue in all hotspots. */
+  readonly hotspot_area_um2: number | null;
+  /** The highest of any hotspot. */
+  readonly hotspot_score: number | null;
   readonly error: string | null;
   readonly finished_at: string | null;
   readonly warnings?: readonly string[];
@@ -118,6 +127,7 @@ export interface Model {
   readonly pipeline: string;
   readonly architecture: string;
   readonly classes: readonly string[];
+  readonly malignant: readonly string[];
   readonly mpp: number;
   readonly digest: string;
   readonly created_at: string | null;
@@ -141,8 +151,12 @@ export interface Job {
   readonly cancel_requested: boolean;
 }
 
+/** Level-0 pixels. */
+export type Ring = readonly (readonly [number, number])[];
+
 export interface Hotspot {
-  readonly polygon_level0: readonly (readonly [number, number])[];
+  readonly polygon_level0: Ring;
+  readonly holes_level0: readonly Ring[];
   readonly centre_level0: { readonly x: number; readonly y: number };
   readonly class_name: string;
   readonly score: number;
@@ -203,8 +217,13 @@ export interface SlideResult {
   readonly grid: Grid | null;
   readonly layers: readonly string[];
   readonly hotspots: readonly Hotspot[];
+  /** How many there are, of which the first are listed; null in old results. */
+  readonly hotspot_total: number | null;
+  /** Score from which a place belongs to a hotspot; null in old results. */
+  readonly hotspot_threshold: number | null;
   /** Most severe first. */
   readonly malignant: readonly string[];
+  readonly suspicion: number | null;
   readonly damaged: readonly unknown[];
   readonly timings_s: Readonly<Record<string, number>>;
   readonly warnings: readonly string[];

@@ -2,9 +2,23 @@
 
 /** A probability as a percentage that never claims certainty: "< 0.1 %", "> 99.9 %". */
 export function percent(value: number): string {
-  if (value < 0.001) return value <= 0 ? "0 %" : "< 0.1 %";
-  if (value > 0.999) return value >= 1 ? "100 %" : "> 99.9 %";
+  if (value < 0.001) return "< 0.1 %";
+  if (value > 0.999) return "> 99.9 %";
   return `${(value * 100).toFixed(1)} %`;
+}
+
+/** The same of a value that has no more than 256 steps: whole percent, "< 1 %", "> 99 %". */
+export function coarsePercent(value: number): string {
+  if (value < 0.01) return "< 1 %";
+  if (value > 0.99) return "> 99 %";
+  return `${Math.round(value * 100)} %`;
+}
+
+/** A score of two digits that never claims certainty: "< 0.01", "> 0.99". */
+export function scoreText(value: number): string {
+  if (value < 0.01) return "< 0.01";
+  if (value > 0.99) return "> 0.99";
+  return value.toFixed(2);
 }
 
 export function bytes(count: number): string {

@@ -62,8 +62,18 @@ export function colourHeatmap(
   }
 }
 
-/** The value in [0, 1] under a level-0 point, or null where there is none. */
-export function valueAt(raw: RawHeatmap, grid: Grid, x: number, y: number): number | null {
+/**
+ * The value in [0, 1] under a level-0 point, or null where there is none. Cells may reach beyond the
+ * slide; there is nothing to read there.
+ */
+export function valueAt(
+  raw: RawHeatmap,
+  grid: Grid,
+  slide: { readonly width: number; readonly height: number },
+  x: number,
+  y: number,
+): number | null {
+  if (x < 0 || y < 0 || x >= slide.width || y >= slide.height) return null;
   const column = Math.floor((x - grid.origin_level0.x) / grid.cell_level0[0]);
   const row = Math.floor((y - grid.origin_level0.y) / grid.cell_level0[1]);
   if (column < 0 || row < 0 || column >= raw.columns || row >= raw.rows) return null;

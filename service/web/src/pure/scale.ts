@@ -58,6 +58,35 @@ export function imageZoomFor(wanted: number, base: number): number {
   return wanted / base;
 }
 
+/** Room around a hotspot, in shares of its own size. */
+const AROUND = 1.6;
+/** Enlarging a pixel of the file further shows nothing more. */
+const LARGEST_PIXEL = 1.5;
+const STEPS = [20, 10, 5, 2.5] as const;
+
+export interface Extent {
+  readonly width: number;
+  readonly height: number;
+}
+
+/**
+ * Screen pixels per level-0 pixel that show a whole area with room around it: 20, 10, 5 or 2.5
+ * times, or less where it is too large for those, and never beyond 1.5 screen pixels a file pixel.
+ *
+ * @param area level-0 pixels, as the view is turned.
+ * @param view screen pixels.
+ * @param base magnification of level 0; where it is unknown, 40.
+ */
+export function zoomAround(area: Extent, view: Extent, base: number | null): number {
+  const fitting = Math.min(
+    view.width / (Math.max(1, area.width) * AROUND),
+    view.height / (Math.max(1, area.height) * AROUND),
+  );
+  const most = Math.min(fitting, LARGEST_PIXEL);
+  const step = STEPS.map((power) => imageZoomFor(power, base ?? 40)).find((zoom) => zoom <= most);
+  return step ?? most;
+}
+
 /** What keys 1 to 5 show. */
 export const MAGNIFICATION_KEYS: Readonly<Record<string, number>> = {
   "1": 2.5,

@@ -1,6 +1,6 @@
 import type { Job, ResultSummary, RunBrief, Slide } from "../api/types";
 import { outcomeWords } from "./outcome";
-import { slideSuspicion, suspicion } from "./suspicion";
+import { compareRanks, suspicionRank } from "./suspicion";
 
 /** What the worklist shows and in which order. */
 
@@ -81,15 +81,16 @@ function group(slide: Slide, key: SortKey): number {
   return isScore && results.some((r) => outcomeWords(r.outcome) !== null) ? 0 : 1;
 }
 
-function sortValue(slide: Slide, key: SortKey, isHidden: Hides): number | string | null {
+type SortValue = number | string | readonly number[] | null;
+
+function sortValue(slide: Slide, key: SortKey, isHidden: Hides): SortValue {
   if ((key === "suspicion" || key.startsWith("p:")) && isHidden(slide)) return null;
   if (key.startsWith("p:")) {
-    const result = slide.results.find((r) => r.pipeline === key.slice(2));
-    return result ? suspicion(result) : null;
+    return suspicionRank(slide.results.filter((r) => r.pipeline === key.slice(2)));
   }
   switch (key) {
     case "suspicion":
-      return slideSuspicion(slide.results);
+      return suspicionRank(slide.results);
     case "name":
       return slide.name.toLowerCase();
     case "created":
@@ -101,6 +102,11 @@ function sortValue(slide: Slide, key: SortKey, isHidden: Hides): number | string
     default:
       return STATE_RANK[slideState(slide)];
   }
+}
+
+function compareValues(a: NonNullable<SortValue>, b: NonNullable<SortValue>): number {
+  if (typeof a === "object" && typeof b === "object") return compareRanks(a, b);
+  return a === b ? 0 : a < b ? -1 : 1;
 }
 
 const NAMES = new Intl.Collator("en", { numeric: true });
@@ -122,8 +128,9 @@ export function sortSlides(
       if (a.value !== b.value) return a.value === null ? 1 : -1;
       const apart = group(a.slide, order.key) - group(b.slide, order.key);
       if (apart !== 0) return apart;
-    } else if (a.value !== b.value) {
-      return a.value < b.value ? -sign : sign;
+    } else {
+      const order = compareValues(a.value, b.value);
+      if (order !== 0) return order * sign;
     }
     return NAMES.compare(a.slide.name, b.slide.name);
   });
@@ -211,6 +218,11 @@ export function withJob(slide: Slide, job: Job): Slide {
     outcome: null,
     probabilities: {},
     classes: before?.classes ?? [],
+    malignant: before?.malignant ?? [],
+    suspicion: null,
+    hotspot_total: null,
+    hotspot_area_um2: null,
+    hotspot_score: null,
     error: job.error,
     finished_at: job.finished_at,
     newer_run: null,

@@ -2,7 +2,7 @@ import { overlayUrl } from "../api/client";
 import type { ReportRun, ReportSpot, Slide } from "../api/types";
 import { cssGradient } from "../pure/colourmaps";
 import { squareAround, type TileLayout } from "../pure/dzi";
-import { kindTitle, percent, pipelineTitle } from "../pure/format";
+import { kindTitle, percent, pipelineTitle, scoreText } from "../pure/format";
 import { areaText, scaleBar } from "../pure/scale";
 import { h } from "../ui/dom";
 import { regionPicture } from "../viewer/picture";
@@ -72,7 +72,7 @@ function spotPart(spot: ReportSpot, slide: Slide, layout: TileLayout | null): HT
     "li",
     {},
     picture(spot, slide, layout),
-    h("strong", {}, `${spot.number}. ${spot.class_name}, peak ${spot.score.toFixed(2)}`),
+    h("strong", {}, `${spot.number}. ${spot.class_name}, peak ${scoreText(spot.score)}`),
     h("span", {}, areaText(spot.area_um2)),
     h("span", {}, `Reader: ${said}`),
     spot.comment !== "" && h("span", { class: "spot-said" }, spot.comment),

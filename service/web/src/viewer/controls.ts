@@ -1,9 +1,10 @@
 import type { SlideResult } from "../api/types";
 import { COLOUR_MAPS, cssGradient, isColourMap } from "../pure/colourmaps";
-import { ago, kindTitle, percent, pipelineTitle } from "../pure/format";
+import { ago, coarsePercent, kindTitle, pipelineTitle } from "../pure/format";
+import { mapNames, mapTitle } from "../pure/suspicion";
 import { fill, h, setText } from "../ui/dom";
 import { fitChoice, type LayerChoice } from "./choice";
-import { newestResults, type ViewerState } from "./state";
+import { newestResults, threshold, type ViewerState } from "./state";
 import { tissueLegend } from "./tissue";
 
 /** The heatmap's knobs. Colours, threshold and opacity act at once, without asking the service. */
@@ -32,12 +33,27 @@ export class HeatControls {
   readonly #tissueLegend = h("ul", { class: "tissue-legend", "aria-label": "Tissue and quality" });
   readonly #threshold: HTMLInputElement;
   readonly #thresholdText = h("output", { for: "threshold" });
+  /** Hotspots begin at the model's own threshold, whatever the heatmap is set to. */
+  readonly #model: HTMLButtonElement;
   readonly #opacityText = h("output", { for: "opacity" });
 
   constructor(state: ViewerState, actions: ControlActions) {
     this.#state = state;
     this.#actions = actions;
     const { settings } = state;
+    this.#model = h(
+      "button",
+      {
+        type: "button",
+        class: "link operating-point",
+        onclick: () => {
+          settings.threshold = null;
+          this.show();
+          actions.repaint();
+        },
+      },
+      "",
+    );
     this.#toggle = h("input", {
       type: "checkbox",
       role: "switch",
@@ -50,7 +66,7 @@ export class HeatControls {
       id: "tissue-toggle",
       onchange: () => actions.setTissue(this.#tissueToggle.checked),
     });
-    this.#threshold = this.#slider("threshold", settings.threshold, (value) => {
+    this.#threshold = this.#slider("threshold", threshold(state).now, (value) => {
       settings.threshold = value;
     });
     const opacity = this.#slider("opacity", settings.opacity, (value) => {
@@ -67,6 +83,7 @@ export class HeatControls {
       this.#layer,
       this.#legend.element,
       sliderRow("threshold", "Threshold", this.#threshold, this.#thresholdText),
+      this.#model,
       sliderRow("opacity", "Opacity", opacity, this.#opacityText),
       h("div", { class: "row wrap" }, this.#mapSelect(), this.#flags()),
     );
@@ -94,11 +111,9 @@ export class HeatControls {
     this.#tissueToggle.checked = settings.tissue;
     fill(this.#tissueLegend, tissueLegend(this.#state.tissue));
     this.#toggle.checked = this.#state.overlay;
-    this.#threshold.value = String(settings.threshold);
-    setText(this.#thresholdText, settings.threshold.toFixed(2));
-    setText(this.#opacityText, settings.opacity.toFixed(2));
-    this.#legend.show(settings);
-    this.#legend.showScored(this.#state.results.size > 0);
+    this.#threshold.value = String(threshold(this.#state).now);
+    this.#showThreshold();
+    this.#legend.showReadable(this.#state.results.size > 0, this.#state.overlay);
     this.#showLayerControls();
   }
 
@@ -116,11 +131,18 @@ export class HeatControls {
   }
 
   #paint(): void {
-    const { settings } = this.#state;
-    setText(this.#thresholdText, settings.threshold.toFixed(2));
-    setText(this.#opacityText, settings.opacity.toFixed(2));
-    this.#legend.show(settings);
+    this.#showThreshold();
     this.#actions.repaint();
+  }
+
+  #showThreshold(): void {
+    const { settings } = this.#state;
+    const { now, model } = threshold(this.#state);
+    setText(this.#thresholdText, now.toFixed(2));
+    setText(this.#opacityText, settings.opacity.toFixed(2));
+    setText(this.#model, `Hotspots begin at ${model.toFixed(2)}: use it here`);
+    this.#model.hidden = now === model || this.#state.results.size === 0;
+    this.#legend.show(settings, now, model);
   }
 
   #mapSelect(): HTMLElement {
@@ -268,16 +290,16 @@ export class HeatControls {
             [
               kindTitle(kind),
               kind === choice.kind,
-              () => this.#actions.choose({ ...choice, kind }),
+              () => this.#actions.choose(fitChoice(result, { ...choice, kind })),
             ] as const,
         ),
       ),
       segments(
         "Class",
-        result.classes.map(
+        mapNames(result, choice.kind).map(
           (className) =>
             [
-              className,
+              mapTitle(className),
               className === choice.className,
               () => this.#actions.choose({ ...choice, className }),
             ] as const,
@@ -287,13 +309,17 @@ export class HeatControls {
   }
 }
 
+const POINT = "Point at the slide to read a value";
+const NOTHING = "A heatmap appears when the slide is scored";
+
 /** A colour bar with values: what is hidden by the threshold is crossed out. */
 class Legend {
   readonly #cut = h("div", { class: "legend-cut" });
   readonly #marker = h("div", { class: "legend-marker", hidden: true });
-  readonly #bar = h("div", { class: "legend-bar" }, this.#cut, this.#marker);
+  readonly #point = h("div", { class: "legend-point" });
+  readonly #bar = h("div", { class: "legend-bar" }, this.#cut, this.#marker, this.#point);
   readonly #value = h("span", { class: "legend-value" });
-  #scored: boolean | null = null;
+  #readable = false;
   readonly element = h(
     "div",
     { class: "legend", role: "group", "aria-label": "Heatmap legend" },
@@ -306,28 +332,29 @@ class Legend {
     this.#value,
   );
 
-  show(settings: ViewerState["settings"]): void {
+  show(settings: ViewerState["settings"], threshold: number, operatingPoint: number): void {
     this.#bar.style.backgroundImage = cssGradient(settings.colourMap);
-    this.#cut.style.width = `${settings.threshold * 100}%`;
+    this.#cut.style.width = `${threshold * 100}%`;
+    this.#point.style.left = `${operatingPoint * 100}%`;
+    this.#point.title = `Hotspots begin at ${operatingPoint.toFixed(2)}`;
   }
 
   /** What there is to read, until the pointer is over the slide. */
-  showScored(scored: boolean): void {
-    if (scored === this.#scored) return;
-    this.#scored = scored;
-    setText(
-      this.#value,
-      scored ? "Point at the slide to read a value" : "A heatmap appears when the slide is scored",
-    );
+  showReadable(scored: boolean, shown: boolean): void {
+    const text = scored ? (shown ? POINT : "Show the heatmap to read scores") : NOTHING;
+    if (this.#readable && scored && shown) return;
+    this.#readable = scored && shown;
+    this.#marker.hidden = true;
+    setText(this.#value, text);
   }
 
   showValue(value: number | null): void {
-    if (!this.#scored) return;
+    if (!this.#readable) return;
     this.#marker.hidden = value === null;
     if (value !== null) this.#marker.style.left = `${value * 100}%`;
     setText(
       this.#value,
-      value === null ? "No value under the pointer" : `Under the pointer: ${percent(value)}`,
+      value === null ? "No value under the pointer" : `Under the pointer: ${coarsePercent(value)}`,
     );
   }
 }
@@ -341,16 +368,21 @@ function sliderRow(
   return h("div", { class: "slider-row" }, h("label", { for: id }, label), slider, output);
 }
 
+/** Letters that fit beside each other. */
+const LINE = 32;
+
 type Segment = readonly [label: string, on: boolean, choose: () => void];
 
 function segments(label: string, options: readonly Segment[]): HTMLElement {
+  // Class names are told apart by their ends as often as by their beginnings.
+  const isLong = options.reduce((sum, [text]) => sum + text.length + 2, 0) > LINE;
   return h(
     "div",
     { class: "segment-row" },
     h("span", { class: "segment-label" }, label),
     h(
       "div",
-      { class: "segments", role: "group", "aria-label": label },
+      { class: isLong ? "segments wrap" : "segments", role: "group", "aria-label": label },
       options.map(([text, on, choose]) =>
         h(
           "button",

@@ -1,6 +1,6 @@
 import type { Hotspot, SlideResult } from "../api/types";
 import type { TileLayout } from "../pure/dzi";
-import { pipelineTitle } from "../pure/format";
+import { pipelineTitle, scoreText } from "../pure/format";
 import { outcomeWords } from "../pure/outcome";
 import type { Decision, HotspotDecision } from "../pure/review";
 import { areaText } from "../pure/scale";
@@ -111,6 +111,7 @@ export class HotspotList {
     fill(
       this.element,
       header,
+      cutText(result),
       h(
         "ol",
         { class: "hotspot-list", "aria-label": "Hotspots, most suspicious first" },
@@ -144,7 +145,7 @@ export class HotspotList {
           "span",
           { class: "spot-text" },
           h("strong", {}, `${index + 1}. ${spot.class_name}`),
-          h("span", {}, `peak ${spot.score.toFixed(2)} · mean ${spot.mean_score.toFixed(2)}`),
+          h("span", {}, `peak ${scoreText(spot.score)} · mean ${scoreText(spot.mean_score)}`),
           h("span", { class: "quiet" }, areaText(spot.area_um2)),
         ),
         h("span", { class: "seen" }, icon("check", 14), "seen"),
@@ -213,6 +214,16 @@ export class HotspotList {
     const seen = `${this.#seen.size} of ${this.spots.length} seen`;
     setText(count, this.#decided === 0 ? seen : `${seen} · ${this.#decided} decided`);
   }
+}
+
+/** What the list leaves out. */
+function cutText({ hotspots, hotspot_total: total }: SlideResult): HTMLElement | null {
+  const count = hotspots.length;
+  // Results that did not count them ended at 50 as well.
+  if (total === null ? count < 50 : total <= count) return null;
+  const text =
+    total === null ? `The first ${count}; there may be more.` : `The first ${count} of ${total}.`;
+  return h("p", { class: "hotspot-cut" }, text);
 }
 
 function showRecord(

@@ -2,13 +2,15 @@ import { ApiError, getBlob, heatmapUrl } from "../api/client";
 import type { SlideResult } from "../api/types";
 import { colourHeatmap, type Grid, type RawHeatmap, rawFromRgba } from "../pure/heatmap";
 import type { Settings } from "../settings";
-import type { LayerChoice } from "./choice";
+import { type LayerChoice, operatingPoint } from "./choice";
 
 /** A heatmap ready to draw: its values, where they lie, and a small picture of them in colour. */
 export interface HeatLayer {
   readonly raw: RawHeatmap;
   readonly grid: Grid;
   readonly picture: HTMLCanvasElement;
+  /** Score from which it is shown where the reader chose none. */
+  readonly operatingPoint: number;
 }
 
 /** Heatmaps, fetched once each and coloured again whenever the reader turns a knob. */
@@ -25,7 +27,7 @@ export class HeatmapCache {
     const url = heatmapUrl(result.job_id, choice.kind, choice.className);
     let layer = this.#layers.get(url);
     if (!layer) {
-      layer = this.#load(url, result);
+      layer = this.#load(url, result, choice.kind);
       this.#layers.set(url, layer);
       // A failed one may be asked for again.
       layer.catch(() => this.#layers.delete(url));
@@ -37,13 +39,13 @@ export class HeatmapCache {
     for (const layer of this.#ready) this.#colour(layer);
   }
 
-  async #load(url: string, result: SlideResult): Promise<HeatLayer> {
+  async #load(url: string, result: SlideResult, kind: string): Promise<HeatLayer> {
     if (!result.grid) throw new ApiError(404, "missing", "This result has no heatmap.");
     const raw = await decodeRaw(await getBlob(url));
     const picture = document.createElement("canvas");
     picture.width = raw.columns;
     picture.height = raw.rows;
-    const layer = { raw, grid: result.grid, picture };
+    const layer = { raw, grid: result.grid, picture, operatingPoint: operatingPoint(result, kind) };
     this.#colour(layer);
     this.#ready.add(layer);
     return layer;
@@ -53,7 +55,8 @@ export class HeatmapCache {
     const context = layer.picture.getContext("2d");
     if (!context) return;
     const image = context.createImageData(layer.raw.columns, layer.raw.rows);
-    colourHeatmap(layer.raw, this.#settings.colourMap, this.#settings.threshold, image.data);
+    const threshold = this.#settings.threshold ?? layer.operatingPoint;
+    colourHeatmap(layer.raw, this.#settings.colourMap, threshold, image.data);
     context.putImageData(image, 0, 0);
   }
 }

@@ -1,5 +1,6 @@
 import OpenSeadragon from "openseadragon";
-import type { Hotspot } from "../api/types";
+import type { Hotspot, Ring } from "../api/types";
+import type { Extent } from "../pure/scale";
 import type { Settings } from "../settings";
 import type { HeatLayer } from "./layers";
 import { drawTissue, type TissueLayer } from "./tissue";
@@ -12,18 +13,25 @@ export interface OverlayContent {
   right: HeatLayer | null;
   /** Share of the view's width, or null without a divider. */
   divider: number | null;
-  hotspots: readonly Hotspot[];
-  current: number | null;
+  /** Of the heatmap on either side. */
+  hotspots: readonly [left: readonly Hotspot[], right: readonly Hotspot[]];
+  /** Where the reader is: drawn whether the heatmap is shown or not. */
+  current: CurrentHotspot | null;
   visible: boolean;
   outlines: boolean;
   tissue: readonly TissueLayer[];
+}
+
+export interface CurrentHotspot {
+  readonly spot: Hotspot;
+  readonly index: number;
 }
 
 export const emptyContent = (): OverlayContent => ({
   left: null,
   right: null,
   divider: null,
-  hotspots: [],
+  hotspots: [[], []],
   current: null,
   visible: false,
   outlines: true,
@@ -39,20 +47,20 @@ export const emptyContent = (): OverlayContent => ({
 export class Overlay {
   readonly canvas = document.createElement("canvas");
   readonly #viewer: OpenSeadragon.Viewer;
-  readonly #slideWidth: number;
+  readonly #slide: Extent;
   readonly #settings: Settings;
   readonly #content: OverlayContent;
   readonly #small: boolean;
 
   constructor(
     viewer: OpenSeadragon.Viewer,
-    slideWidth: number,
+    slide: Extent,
     settings: Settings,
     content: OverlayContent,
     small = false,
   ) {
     this.#viewer = viewer;
-    this.#slideWidth = slideWidth;
+    this.#slide = slide;
     this.#settings = settings;
     this.#content = content;
     this.#small = small;
@@ -77,18 +85,37 @@ export class Overlay {
     }
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, width, height);
-    const { left, right, divider, visible, tissue } = this.#content;
+    const { left, right, divider, visible, tissue, current, hotspots } = this.#content;
     if (visible) {
       if (divider === null || this.#small) {
-        if (left) this.#drawHeat(context, left, ratio);
+        this.#drawModel(context, left, hotspots[0], ratio);
       } else {
         const x = divider * width;
-        this.#clipped(context, 0, x, () => left && this.#drawHeat(context, left, ratio));
-        this.#clipped(context, x, width, () => right && this.#drawHeat(context, right, ratio));
+        const draw = (side: 0 | 1) => () =>
+          this.#drawModel(context, [left, right][side] ?? null, hotspots[side], ratio);
+        this.#clipped(context, 0, x, draw(0));
+        this.#clipped(context, x, width, draw(1));
       }
-      if (!this.#small && this.#content.outlines) this.#drawHotspots(context, ratio);
     }
     if (!this.#small && tissue.length > 0) this.#drawTissue(context, tissue, ratio);
+    if (!this.#small && current) {
+      this.#drawHotspot(context, current.spot, current.index, true, ratio);
+    }
+  }
+
+  /** The heatmap of one model and the outlines of its hotspots. */
+  #drawModel(
+    context: CanvasRenderingContext2D,
+    layer: HeatLayer | null,
+    spots: readonly Hotspot[],
+    ratio: number,
+  ): void {
+    if (layer) this.#drawHeat(context, layer, ratio);
+    if (this.#small || !this.#content.outlines) return;
+    spots.forEach((spot, index) => {
+      if (spot === this.#content.current?.spot) return;
+      this.#drawHotspot(context, spot, index, false, ratio);
+    });
   }
 
   #clipped(context: CanvasRenderingContext2D, from: number, to: number, action: () => void): void {
@@ -104,7 +131,7 @@ export class Overlay {
   /** Level-0 pixels to canvas pixels. */
   #place(x: number, y: number, ratio: number): OpenSeadragon.Point {
     return this.#viewer.viewport
-      .pixelFromPoint(new OpenSeadragon.Point(x / this.#slideWidth, y / this.#slideWidth), true)
+      .pixelFromPoint(new OpenSeadragon.Point(x / this.#slide.width, y / this.#slide.width), true)
       .times(ratio);
   }
 
@@ -114,6 +141,8 @@ export class Overlay {
     const right = this.#place(o.x + cell[0] * layer.raw.columns, o.y, ratio);
     const down = this.#place(o.x, o.y + cell[1] * layer.raw.rows, ratio);
     const { columns, rows } = layer.raw;
+    context.save();
+    this.#clipToSlide(context, ratio);
     context.setTransform(
       (right.x - zero.x) / columns,
       (right.y - zero.y) / columns,
@@ -126,8 +155,7 @@ export class Overlay {
     context.imageSmoothingEnabled = this.#settings.smooth;
     context.imageSmoothingQuality = "high";
     context.drawImage(layer.picture, 0, 0);
-    context.globalAlpha = 1;
-    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.restore();
   }
 
   #drawTissue(
@@ -136,34 +164,59 @@ export class Overlay {
     ratio: number,
   ): void {
     const zero = this.#place(0, 0, ratio);
-    const right = this.#place(this.#slideWidth, 0, ratio);
+    const right = this.#place(this.#slide.width, 0, ratio);
     // One level-0 pixel along x, on the canvas; along y it is the same, turned by a right angle.
-    const x = (right.x - zero.x) / this.#slideWidth;
-    const y = (right.y - zero.y) / this.#slideWidth;
+    const x = (right.x - zero.x) / this.#slide.width;
+    const y = (right.y - zero.y) / this.#slide.width;
     context.setTransform(x, y, -y, x, zero.x, zero.y);
     drawTissue(context, layers, ratio / Math.hypot(x, y));
     context.setTransform(1, 0, 0, 1, 0, 0);
   }
 
-  #drawHotspots(context: CanvasRenderingContext2D, ratio: number): void {
-    this.#content.hotspots.forEach((spot, index) => {
-      const isCurrent = index === this.#content.current;
-      context.beginPath();
-      for (const [x, y] of spot.polygon_level0) {
-        const p = this.#place(x, y, ratio);
-        context.lineTo(p.x, p.y);
-      }
-      context.closePath();
-      // Dark under light: seen on tissue, on glass and on every colour map.
-      context.lineJoin = "round";
-      context.strokeStyle = "rgba(0,0,0,.75)";
-      context.lineWidth = (isCurrent ? 5 : 3.2) * ratio;
-      context.stroke();
-      context.strokeStyle = isCurrent ? "#ffd60a" : "#ffffff";
-      context.lineWidth = (isCurrent ? 2.6 : 1.4) * ratio;
-      context.stroke();
-      this.#drawNumber(context, spot, index, isCurrent, ratio);
+  /** Cells reach beyond the slide; nothing is there. */
+  #clipToSlide(context: CanvasRenderingContext2D, ratio: number): void {
+    const { width, height } = this.#slide;
+    this.#trace(
+      context,
+      [
+        [0, 0],
+        [width, 0],
+        [width, height],
+        [0, height],
+      ],
+      ratio,
+    );
+    context.clip();
+  }
+
+  #trace(context: CanvasRenderingContext2D, ring: Ring, ratio: number, isNew = true): void {
+    if (isNew) context.beginPath();
+    ring.forEach(([x, y], index) => {
+      const p = this.#place(x, y, ratio);
+      if (index === 0) context.moveTo(p.x, p.y);
+      else context.lineTo(p.x, p.y);
     });
+    context.closePath();
+  }
+
+  #drawHotspot(
+    context: CanvasRenderingContext2D,
+    spot: Hotspot,
+    index: number,
+    isCurrent: boolean,
+    ratio: number,
+  ): void {
+    this.#trace(context, spot.polygon_level0, ratio);
+    for (const hole of spot.holes_level0) this.#trace(context, hole, ratio, false);
+    // Dark under light: seen on tissue, on glass and on every colour map.
+    context.lineJoin = "round";
+    context.strokeStyle = "rgba(0,0,0,.75)";
+    context.lineWidth = (isCurrent ? 5 : 3.2) * ratio;
+    context.stroke();
+    context.strokeStyle = isCurrent ? "#ffd60a" : "#ffffff";
+    context.lineWidth = (isCurrent ? 2.6 : 1.4) * ratio;
+    context.stroke();
+    this.#drawNumber(context, spot, index, isCurrent, ratio);
   }
 
   #drawNumber(

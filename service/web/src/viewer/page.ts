@@ -30,6 +30,7 @@ import {
   type Mode,
   newestResults,
   nextChoice,
+  threshold,
   type ViewerState,
 } from "./state";
 import { loadTissue } from "./tissue";
@@ -369,10 +370,8 @@ export class ViewerPage {
 
   #nudgeThreshold(step: number): void {
     const { settings } = this.#state;
-    settings.threshold = Math.min(
-      1,
-      Math.max(0, Math.round((settings.threshold + step) * 100) / 100),
-    );
+    const wanted = Math.round((threshold(this.#state).now + step) * 100) / 100;
+    settings.threshold = Math.min(1, Math.max(0, wanted));
     this.#controls.show();
     saveSettings(settings);
     this.#stage.recolour();

@@ -1,6 +1,7 @@
 import OpenSeadragon from "openseadragon";
 import { dziUrl } from "../api/client";
 import type { Hotspot, Slide } from "../api/types";
+import { coarsePercent } from "../pure/format";
 import { valueAt } from "../pure/heatmap";
 import {
   baseMagnification,
@@ -8,10 +9,12 @@ import {
   magnification,
   magnificationText,
   scaleBar,
+  zoomAround,
 } from "../pure/scale";
 import type { Settings } from "../settings";
 import { h, reducedMotion, setText } from "../ui/dom";
 import { emptyContent, Overlay } from "./overlay";
+import { TileFaults } from "./tilefaults";
 
 export interface PointerReading {
   /** Level-0 pixels. */
@@ -29,7 +32,7 @@ export function readingText(slide: Slide, reading: PointerReading | null): strin
     reading.x < slide.width &&
     reading.y < slide.height;
   const text = inside ? `x ${Math.round(reading.x)}, y ${Math.round(reading.y)} px` : "";
-  const value = reading && reading.value !== null ? ` · value ${reading.value.toFixed(3)}` : "";
+  const value = reading && reading.value !== null ? ` · score ${coarsePercent(reading.value)}` : "";
   return text + value;
 }
 
@@ -44,6 +47,8 @@ export class SlidePane {
   onActive: (() => void) | null = null;
   onFailure: ((text: string) => void) | null = null;
 
+  readonly #stop = new AbortController();
+  readonly #faults = new TileFaults(this.#stop.signal);
   #slide: Slide;
   readonly #overlays: Overlay[];
   readonly #bar = h("div", { class: "scale-bar-line" });
@@ -62,7 +67,7 @@ export class SlidePane {
       { class: "pane", "aria-label": name },
       host,
       this.#title,
-      this.#notice,
+      h("div", { class: "pane-notices" }, this.#notice, this.#faults.element),
       h(
         "div",
         { class: "scale-bar" },
@@ -77,13 +82,15 @@ export class SlidePane {
     canvas.setAttribute("role", "application");
     canvas.setAttribute("aria-roledescription", "slide viewer");
     canvas.setAttribute("aria-label", `${name}. Arrow keys pan, plus and minus zoom.`);
-    this.#overlays = [new Overlay(this.viewer, slide.width, settings, this.content)];
+    this.#overlays = [new Overlay(this.viewer, slide, settings, this.content)];
+    this.#faults.watch(this.viewer);
     this.viewer.addOnceHandler("open", () => {
       const navigator = this.viewer.navigator as NavigatorViewer | undefined;
       if (navigator) {
         // With a size of its own it does not notice that it was laid out.
         navigator.updateSize();
-        this.#overlays.push(new Overlay(navigator, slide.width, settings, this.content, true));
+        this.#overlays.push(new Overlay(navigator, slide, settings, this.content, true));
+        this.#faults.watch(navigator);
         this.redraw();
       }
     });
@@ -100,6 +107,7 @@ export class SlidePane {
   }
 
   destroy(): void {
+    this.#stop.abort();
     this.viewer.destroy();
     this.element.remove();
   }
@@ -158,20 +166,32 @@ export class SlidePane {
     this.#zoomToImage(zoom);
   }
 
-  /** Centre a hotspot so that its surroundings are seen: at most 20x, at least 5x. */
+  /** Show a hotspot as a whole, with room around it. */
   showHotspot(spot: Hotspot): void {
     const xs = spot.polygon_level0.map(([x]) => x);
     const ys = spot.polygon_level0.map(([, y]) => y);
-    const size = this.viewer.viewport.getContainerSize();
-    const room = Math.min(
-      size.x / Math.max(1, Math.max(...xs) - Math.min(...xs)),
-      size.y / Math.max(1, Math.max(...ys) - Math.min(...ys)),
-    );
-    const base = this.#base ?? 40;
-    const zoom = Math.min(20 / base, Math.max(5 / base, room * 0.6));
-    const { x, y } = spot.centre_level0;
-    this.#panTo(x, y);
-    this.#zoomToImage(zoom);
+    const [left, top] = [Math.min(...xs), Math.min(...ys)];
+    const [width, height] = [Math.max(...xs) - left, Math.max(...ys) - top];
+    const { viewport } = this.viewer;
+    const angle = (viewport.getRotation() * Math.PI) / 180;
+    const [cos, sin] = [Math.abs(Math.cos(angle)), Math.abs(Math.sin(angle))];
+    const turned = { width: width * cos + height * sin, height: width * sin + height * cos };
+    const size = viewport.getContainerSize();
+    this.#panTo(left + width / 2, top + height / 2);
+    this.#zoomToImage(zoomAround(turned, { width: size.x, height: size.y }, this.#base));
+  }
+
+  /** What is seen now, to be seen whole again when the view has another size. */
+  keepInSight(): () => void {
+    const { viewport } = this.viewer;
+    if (!viewport) return () => undefined;
+    const atHome = viewport.getZoom() <= viewport.getHomeZoom() * 1.01;
+    const bounds = viewport.getBoundsNoRotate(true);
+    return () => {
+      if (!this.viewer.viewport) return;
+      if (atHome) viewport.goHome(true);
+      else viewport.fitBounds(bounds, true);
+    };
   }
 
   /** Show what the other view shows. */
@@ -219,9 +239,11 @@ export class SlidePane {
     const box = this.element.getBoundingClientRect();
     const pixel = new OpenSeadragon.Point(event.clientX - box.left, event.clientY - box.top);
     const point = this.viewer.viewport.pointFromPixel(pixel, true).times(this.#slide.width);
-    const { divider, left, right } = this.content;
+    const { divider, left, right, visible } = this.content;
     const layer = divider !== null && pixel.x > divider * box.width ? right : left;
-    const value = layer ? valueAt(layer.raw, layer.grid, point.x, point.y) : null;
+    // A heatmap that is not shown is not read either: the first look is without it.
+    const value =
+      layer && visible ? valueAt(layer.raw, layer.grid, this.#slide, point.x, point.y) : null;
     this.onPointer({ x: point.x, y: point.y, value });
   }
 }

@@ -2,7 +2,6 @@ import type { Job, SlideResult } from "../api/types";
 import { failureWords } from "../pure/failure";
 import { kindTitle, percent, pipelineTitle, seconds } from "../pure/format";
 import { outcomeWords } from "../pure/outcome";
-import { suspiciousClass } from "../pure/suspicion";
 import { blindByRule } from "../reader";
 import { fill, h } from "../ui/dom";
 import { icon } from "../ui/icons";
@@ -199,26 +198,30 @@ function scored(result: SlideResult, state: ViewerState): HTMLElement[] {
 }
 
 function bars(result: SlideResult): HTMLElement {
-  const suspect = suspiciousClass(result.classes);
+  const { malignant, suspicion } = result;
+  // A patch may be background; a slide has no such class and so no such bar.
+  const rows = Object.entries(result.probabilities).map(([name, value]) =>
+    bar(name, value, malignant.includes(name)),
+  );
+  if (suspicion !== null && malignant.length > 1) {
+    rows.unshift(bar("Malignant", suspicion, true));
+  }
+  return h("dl", { class: "bars" }, rows);
+}
+
+function bar(name: string, value: number, isSuspect: boolean): HTMLElement {
+  const fillBar = h("span", { class: "bar-fill" });
+  fillBar.style.width = `${(value * 100).toFixed(1)}%`;
   return h(
-    "dl",
-    { class: "bars" },
-    // A patch may be background; a slide has no such class and so no such bar.
-    Object.entries(result.probabilities).map(([name, value]) => {
-      const fillBar = h("span", { class: "bar-fill" });
-      fillBar.style.width = `${(value * 100).toFixed(1)}%`;
-      return h(
-        "div",
-        { class: name === suspect ? "bar suspect" : "bar" },
-        h("dt", {}, name),
-        h(
-          "dd",
-          {},
-          h("span", { class: "bar-track", "aria-hidden": "true" }, fillBar),
-          percent(value),
-        ),
-      );
-    }),
+    "div",
+    { class: isSuspect ? "bar suspect" : "bar" },
+    h("dt", { title: name }, name),
+    h(
+      "dd",
+      {},
+      h("span", { class: "bar-track", "aria-hidden": "true" }, fillBar),
+      h("span", { class: "nowrap" }, percent(value)),
+    ),
   );
 }
 

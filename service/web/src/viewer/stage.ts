@@ -1,11 +1,13 @@
 import { ApiError } from "../api/client";
 import type { Hotspot } from "../api/types";
 import { kindTitle, pipelineTitle } from "../pure/format";
+import { mapTitle } from "../pure/suspicion";
 import { h } from "../ui/dom";
 import type { LayerChoice } from "./choice";
 import { HeatmapCache } from "./layers";
+import type { CurrentHotspot } from "./overlay";
 import { type PointerReading, SlidePane } from "./pane";
-import { hotspotResult, type Mode, type ViewerState } from "./state";
+import { drawnResult, hotspotResult, listedView, type Mode, type ViewerState } from "./state";
 import { SwipeHandle } from "./swipe";
 
 export interface StageEvents {
@@ -57,6 +59,8 @@ export class Stage {
 
   setMode(mode: Mode): void {
     this.#leader = 0;
+    const wasTwo = this.#panes.length === 2;
+    const refit = this.#panes[0]?.keepInSight();
     this.element.classList.toggle("two", mode === "side");
     if (mode === "side" && this.#panes.length === 1) this.#addPane("Second view, locked");
     if (mode !== "side") for (const pane of this.#panes.splice(1)) pane.destroy();
@@ -65,6 +69,10 @@ export class Stage {
     first.content.divider = mode === "swipe" ? 0.5 : null;
     if (mode === "swipe") this.#swipe.attach(first.element);
     else this.#swipe.detach();
+    // The view has another width now; what was in sight stays so.
+    if (wasTwo === (mode === "side")) return;
+    // OpenSeadragon moves the view itself once more after it has said so.
+    first.viewer.addOnceHandler("after-resize", () => queueMicrotask(() => refit?.()));
   }
 
   showHotspot(spot: Hotspot): void {
@@ -118,16 +126,25 @@ export class Stage {
   }
 
   redraw(): void {
-    const { overlay, held, hidden, settings, hotspot } = this.#state;
-    const spots = hotspotResult(this.#state)?.hotspots ?? [];
-    for (const pane of this.#panes) {
+    const { overlay, held, hidden, settings, mode } = this.#state;
+    const spots = ([0, 1] as const).map((view) => drawnResult(this.#state, view)?.hotspots ?? []);
+    const [left = [], right = []] = spots;
+    this.#panes.forEach((pane, view) => {
       pane.content.visible = overlay && !held && !hidden;
       pane.content.outlines = settings.outlines;
-      pane.content.hotspots = spots;
-      pane.content.current = hotspot;
+      // Each view its own model's; with a divider one view has both.
+      pane.content.hotspots = [view === 0 ? left : right, mode === "swipe" ? right : []];
+      const isListed = mode !== "side" || view === listedView(this.#state);
+      pane.content.current = isListed && !held && !hidden ? this.#current() : null;
       pane.content.tissue = settings.tissue ? this.#state.tissue : [];
       pane.redraw();
-    }
+    });
+  }
+
+  #current(): CurrentHotspot | null {
+    const index = this.#state.hotspot;
+    const spot = index === null ? undefined : hotspotResult(this.#state)?.hotspots[index];
+    return index !== null && spot ? { spot, index } : null;
   }
 
   async #layer(choice: LayerChoice | null) {
@@ -149,7 +166,7 @@ export class Stage {
     const twoModels =
       choices[0]?.pipeline === choices[1]?.pipeline && choices[0]?.jobId !== choices[1]?.jobId;
     const model = twoModels ? ` · ${results.get(choice.jobId)?.model}` : "";
-    return `${pipelineTitle(choice.pipeline)}${model} · ${kindTitle(choice.kind)} · ${choice.className}`;
+    return `${pipelineTitle(choice.pipeline)}${model} · ${kindTitle(choice.kind)} · ${mapTitle(choice.className)}`;
   }
 
   #addPane(name: string): void {

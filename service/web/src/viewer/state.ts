@@ -1,8 +1,9 @@
 import type { Job, Model, Slide, SlideResult } from "../api/types";
 import { NOT_ASSESSABLE } from "../pure/review";
+import { mapNames } from "../pure/suspicion";
 import { pipelineNames } from "../pure/worklist";
 import { loadSettings, type Settings } from "../settings";
-import { fitChoice, type LayerChoice } from "./choice";
+import { fitChoice, type LayerChoice, operatingPoint } from "./choice";
 import type { TissueLayer } from "./tissue";
 
 /** single: one view; side: two locked views; swipe: one view with a divider. */
@@ -90,9 +91,13 @@ export function nextChoice(
     );
     return next ? fitChoice(next, choice) : null;
   }
-  const options = { kind: result.layers, className: result.classes }[what];
-  const next = after(options, options.indexOf(choice[what]));
-  return next ? { ...choice, [what]: next } : null;
+  const maps = mapNames(result, choice.kind);
+  if (what === "className") {
+    const next = after(maps, maps.indexOf(choice.className));
+    return next ? { ...choice, className: next } : null;
+  }
+  const kind = after(result.layers, result.layers.indexOf(choice.kind));
+  return kind ? fitChoice(result, { ...choice, kind }) : null;
 }
 
 /** The result whose hotspots are listed: that of the active view, else the first there is. */
@@ -101,6 +106,27 @@ export function hotspotResult(state: ViewerState): SlideResult | null {
   const chosen = state.choices[state.active] ?? state.choices[0];
   const result = chosen && state.results.get(chosen.jobId);
   return result ?? newestResults(state)[0] ?? null;
+}
+
+/** Score from which the active view's heatmap is shown, and that of its model. */
+export function threshold(state: ViewerState): { readonly now: number; readonly model: number } {
+  const choice = state.choices[state.active] ?? state.choices[0];
+  const result = choice ? state.results.get(choice.jobId) : undefined;
+  const model = operatingPoint(result, choice?.kind ?? "probability");
+  return { now: state.settings.threshold ?? model, model };
+}
+
+/** The view whose hotspots are listed. */
+export function listedView(state: ViewerState): 0 | 1 {
+  return state.choices[state.active] ? state.active : 0;
+}
+
+/** The result whose hotspots a view draws: its own heatmap's and no other. */
+export function drawnResult(state: ViewerState, view: 0 | 1): SlideResult | null {
+  if (state.hidden) return null;
+  if (view === listedView(state)) return hotspotResult(state);
+  const choice = state.choices[view];
+  return (choice && state.results.get(choice.jobId)) ?? null;
 }
 
 /** As a slide opens. */

@@ -3,7 +3,7 @@ import type { ResultSummary, Slide } from "../api/types";
 import { ago, bytes, mppText, percent, pixels } from "../pure/format";
 import { outcomeWords } from "../pure/outcome";
 import { shareText, troubles } from "../pure/quality";
-import { suspicion, suspiciousClass } from "../pure/suspicion";
+import { slideSuspicion } from "../pure/suspicion";
 import { rerunText, slideState } from "../pure/worklist";
 import { h } from "../ui/dom";
 import { icon } from "../ui/icons";
@@ -109,18 +109,26 @@ const hiddenText = (): HTMLElement =>
     "hidden",
   );
 
+const unknownText = (): HTMLElement =>
+  h(
+    "span",
+    { class: "quiet", title: "It is not known which of the model's classes are malignant" },
+    "unknown",
+  );
+
 function suspicionMeter(slide: Slide, hidden: boolean): HTMLElement | string {
-  const values = slide.results.map(suspicion).filter((value) => value !== null);
-  if (values.length === 0) return "–";
+  const value = slideSuspicion(slide.results);
+  const isScored = slide.results.some(({ outcome }) => outcome === "scored");
+  if (value === null && !isScored) return "–";
   if (hidden) return hiddenText();
-  const value = Math.max(...values);
+  if (value === null) return unknownText();
   const level = value >= 0.5 ? "high" : value >= 0.2 ? "middle" : "low";
   const bar = h("span", { class: "meter-fill" });
   bar.style.width = `${(value * 100).toFixed(1)}%`;
   return h(
     "div",
     { class: `meter ${level}` },
-    h("strong", {}, percent(value)),
+    h("strong", { class: "nowrap" }, percent(value)),
     h("span", { class: "meter-track", "aria-hidden": "true" }, bar),
   );
 }
@@ -143,15 +151,16 @@ function scoreOf(result: ResultSummary | undefined, hidden: boolean): HTMLElemen
   if (result.status === "CANCELLED") return h("span", { class: "quiet" }, "stopped");
   const words = outcomeWords(result.outcome);
   if (words) return h("span", { class: "quiet" }, words.title.toLowerCase());
-  const value = suspicion(result);
-  if (value === null) return "–";
+  if (result.outcome === null) return "–";
   if (hidden) return hiddenText();
-  const rerun = rerunText(result.newer_run);
+  const { suspicion, malignant } = result;
+  if (suspicion === null) return unknownText();
+  const name = malignant.length === 1 ? (malignant[0] ?? "") : "malignant";
   return h(
     "div",
     { class: "score-value", title: result.model },
-    h("span", {}, percent(value)),
-    h("span", { class: "quiet" }, rerun ?? suspiciousClass(result.classes)),
+    h("span", { class: "nowrap" }, percent(suspicion)),
+    h("span", { class: "quiet", title: malignant.join(", ") }, rerunText(result.newer_run) ?? name),
   );
 }
 

@@ -22,6 +22,8 @@ import { askMpp } from "../ui/dialog";
 import { toast } from "../ui/notice";
 
 const PAGE = 500;
+/** Slides that are looked at each time for whether any is new. */
+const FEW = 20;
 /** News of reviews come with every so many looks at the jobs. */
 const NEWS_EVERY = 3;
 
@@ -66,17 +68,14 @@ export class SlideList {
 
   /** Running jobs are few; slides may be thousands. So ask for jobs, and for what changed. */
   async look(): Promise<void> {
-    const [queued, running, newest] = await Promise.all([
+    const [queued, running] = await Promise.all([
       listJobs("status=QUEUED&limit=200"),
       listJobs("status=RUNNING&limit=200"),
-      listSlides(20, 0),
+      this.#takeNew(),
     ]);
     const now = new Map([...queued.items, ...running.items].map((job) => [job.id, job]));
     const ended = [...this.#active.values()].filter((job) => !now.has(job.id));
     this.#active = now;
-    for (const slide of newest.items) {
-      if (!this.slides.has(slide.id)) this.#take([slide]);
-    }
     for (const id of new Set(ended.map((job) => job.slide_id))) this.#take([await getSlide(id)]);
     for (const job of now.values()) {
       const slide = this.slides.get(job.slide_id);
@@ -84,6 +83,19 @@ export class SlideList {
     }
     if (++this.#looks % NEWS_EVERY === 0) this.#hear(await listNews(this.#newest));
     this.#changed();
+  }
+
+  /** Whatever arrived since the last look, which may be thousands: newest first, until known. */
+  async #takeNew(): Promise<void> {
+    let size = FEW;
+    for (let seen = 0; !this.#signal.aborted; size = PAGE) {
+      const { items, total } = await listSlides(size, seen);
+      const fresh = items.filter(({ id }) => !this.slides.has(id));
+      this.#take(fresh);
+      seen += items.length;
+      if (fresh.length < items.length || items.length === 0 || seen >= total) return;
+      this.#changed();
+    }
   }
 
   /** Queue slides: several as one batch, if the reader may; else one by one. */

@@ -63,6 +63,7 @@ class WorklistPage {
   readonly #batches: Batches;
   readonly #banner = h("div", { class: "banner", role: "alert", hidden: true });
   readonly #body = h("div", { class: "worklist-body" });
+  readonly #selected = h("span", { class: "quiet selected-count", "aria-live": "polite" });
   readonly #count = h("span", { class: "quiet count", "aria-live": "polite" });
   readonly #search: HTMLInputElement;
   readonly #states: HTMLSelectElement;
@@ -113,8 +114,10 @@ class WorklistPage {
         this.#order = order;
         this.#show();
       },
-      selected: (count) => {
+      selected: (count, hidden) => {
         this.#startButton.disabled = count === 0;
+        const away = hidden > 0 ? `, ${hidden} hidden by the search or filter` : "";
+        setText(this.#selected, count + hidden > 0 ? `${count + hidden} selected${away}` : "");
       },
       start: (slide) => this.#askStart([slide]),
       giveMpp: (slide) => void this.#list.giveMpp(slide, ""),
@@ -195,7 +198,13 @@ class WorklistPage {
           this.#states,
           this.#batches.select,
           this.#count,
-          h("div", { class: "topbar-actions" }, this.#startButton, this.#uploads.button),
+          h(
+            "div",
+            { class: "topbar-actions" },
+            this.#selected,
+            this.#startButton,
+            this.#uploads.button,
+          ),
         ),
         this.#banner,
         this.#uploads.list,
@@ -254,11 +263,6 @@ class WorklistPage {
     );
     this.#shown = shown;
     setText(this.#count, countText(shown, all));
-    if (shown.length === 0) {
-      fill(this.#body, this.#noMatch());
-      return;
-    }
-    if (this.#table.element.parentElement !== this.#body) fill(this.#body, this.#table.element);
     const models = new Set(this.#list.models.map((model) => model.pipeline));
     this.#table.show({
       slides: shown,
@@ -266,6 +270,14 @@ class WorklistPage {
       order,
       refusals: this.#batches.refusals,
     });
+    if (shown.length === 0) {
+      fill(this.#body, this.#noMatch());
+      return;
+    }
+    if (this.#table.element.parentElement !== this.#body) {
+      fill(this.#body, this.#table.element);
+      this.#table.redraw();
+    }
     this.#return();
   }
 

@@ -11,7 +11,8 @@ const ROW = 68;
 
 export interface TableActions {
   readonly sort: (order: Order) => void;
-  readonly selected: (count: number) => void;
+  /** How many rows are selected, and how many more that the search or filter hides. */
+  readonly selected: (count: number, hidden: number) => void;
   readonly start: (slide: Slide) => void;
   readonly giveMpp: (slide: Slide) => void;
 }
@@ -70,6 +71,12 @@ export class SlideTable {
     this.element.style.setProperty("--pipelines", String(pipelines.length));
     this.#space.style.height = `${slides.length * ROW}px`;
     this.#showHead(order);
+    this.#tellSelected();
+    this.#draw();
+  }
+
+  /** As it has another place or size in the page. */
+  redraw(): void {
     this.#draw();
   }
 
@@ -94,8 +101,13 @@ export class SlideTable {
 
   clearSelection(): void {
     this.#selected.clear();
-    this.#actions.selected(0);
+    this.#tellSelected();
     this.#draw();
+  }
+
+  #tellSelected(): void {
+    const count = this.selectedSlides().length;
+    this.#actions.selected(count, this.#selected.size - count);
   }
 
   #showHead(order: Order): void {
@@ -230,7 +242,7 @@ export class SlideTable {
   #select(slide: Slide, on: boolean): void {
     if (on) this.#selected.add(slide.id);
     else this.#selected.delete(slide.id);
-    this.#actions.selected(this.selectedSlides().length);
+    this.#tellSelected();
     this.#draw();
   }
 
