@@ -179,7 +179,10 @@ def _legend(axes: Axes, title: str) -> None:
 def _spot(flow: Flow, spot: SpotOut, crop: Crop | None) -> None:
     said = spot.decision or ("seen, not decided" if spot.seen else "not decided")
     lines: list[tuple[str, Mapping[str, Any]]] = [
-        (f"{spot.number}. {spot.class_name}, peak {probability_text(spot.score, 2)}", {"weight": "bold"}),
+        (
+            f"{spot.number}. {spot.class_name}, peak {probability_text(spot.score, 2)}",
+            {"weight": "bold"},
+        ),
         (
             f"{_micrometres(spot.area_um2)}, x {spot.centre_level0[0]:.0f}, "
             f"y {spot.centre_level0[1]:.0f} px",
