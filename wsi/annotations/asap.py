@@ -32,7 +32,7 @@ def read_asap(source: str, root: Element) -> Drawing:
         kind = element.get("Type", "Polygon")
         splines += kind == "Spline"
         geometry = _geometry(kind, points)
-        cuts = group.strip().lower() in _EXCLUSIONS and shapely.get_dimensions(geometry) == 2
+        cuts = class_name.strip().lower() in _EXCLUSIONS and shapely.get_dimensions(geometry) == 2
         shapes = Shape(where, class_name, name, geometry, cuts="class" if cuts else "no")
         drawing.shapes.append(shapes)
     numbers.note(drawing)

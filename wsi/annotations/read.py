@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import shapely
+
 from wsi.annotations.annotation import Annotations, AnnotationSpec, Drawing
 from wsi.annotations.asap import read_asap
 from wsi.annotations.check import checked
@@ -33,6 +35,17 @@ _KINDS = (
 )
 _MOST_BYTES = 2 << 30
 """A gzip file may hold far more than it seems to."""
+_MALFORMED = (
+    shapely.errors.ShapelyError,
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    IndexError,
+    OverflowError,
+    RecursionError,
+)
+"""What reading JSON of another shape than its format has may raise."""
 
 
 def read_annotations(
@@ -92,7 +105,10 @@ def annotations_of_geojson(
     closed_lines_are_areas: bool = True,
 ) -> Annotations:
     """As ``read_annotations``, of parsed GeoJSON; ``source`` is its name in messages."""
-    drawing = read_geojson(source, data, closed_lines_are_areas=closed_lines_are_areas)
+    try:
+        drawing = read_geojson(source, data, closed_lines_are_areas=closed_lines_are_areas)
+    except _MALFORMED as error:
+        raise AnnotationError(f"{source}: its JSON is malformed: {error}") from error
     return checked(source, drawing, slide_size, bounds, spec or AnnotationSpec())
 
 
@@ -142,6 +158,13 @@ def _xml_drawing(source: str, text: bytes) -> Drawing:
 
 
 def _json_drawing(source: str, data: Any, slide_size: Size | None) -> Drawing:
+    try:
+        return _known_json(source, data, slide_size)
+    except _MALFORMED as error:
+        raise AnnotationError(f"{source}: its JSON is malformed: {error}") from error
+
+
+def _known_json(source: str, data: Any, slide_size: Size | None) -> Drawing:
     if is_ncrf(data):
         return read_ncrf(source, data)
     if is_darwin(data):

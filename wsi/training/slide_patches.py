@@ -17,6 +17,7 @@ from wsi.annotations import (
     label_areas,
     largest_share,
     overlaps,
+    rasterize,
     read_slide_annotations,
     shares_of,
 )
@@ -33,6 +34,8 @@ from wsi.training.patch_config import StainNormalization
 from wsi.training.tables import Row, Split, read_table
 
 _OPEN_SLIDES = 64
+_ON_GLASS = 0.5
+"""Above this share beside the tissue, annotations are likely shifted or of another slide."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +183,7 @@ def annotated_patches(
                 tell(f"{row.path}: {text}")
             areas = _areas(slide, folder, row, taken, tell)
             tissue = find_tissue(slide, TissueSpec())
+            _tell_on_glass(areas, tissue, classes, row, tell)
             grid, labels_n = label_grid(
                 slide, spec, tissue, areas, classes, rules, seed=mix_seed(seed, number)
             )
@@ -209,6 +213,24 @@ def _areas(
     for line in lines:
         tell(f"{row.path}: {line}")
     return areas
+
+
+def _tell_on_glass(
+    areas: LabelAreas,
+    tissue: TissueMask,
+    classes: tuple[str, ...],
+    row: Row,
+    tell: Callable[[str], None],
+) -> None:
+    """Annotations of another slide lie where there is no tissue."""
+    names = [name for name in classes if name != BACKGROUND]
+    drawn = rasterize(areas, tissue.size, tissue.mask.shape, names) >= 0
+    share = float((drawn & ~tissue.mask).sum() / max(1, int(drawn.sum())))
+    if share > _ON_GLASS:
+        tell(
+            f"{row.path}: {share:.0%} of the annotated area lies beside the tissue; the "
+            "annotations may be shifted or of another slide"
+        )
 
 
 def _of_split(found: Sequence[LabelledSlide], split: Split, table: Path) -> SlidePatches:

@@ -322,3 +322,29 @@ def test_thousands_of_real_polygons_keep_their_holes_and_outsiders_are_told(
     # Those without an area are none, and five lie in what was dropped.
     drawn = [ring for one in small for ring in one["geometry"]["coordinates"][1:]]
     assert holes == sum(shapely.Polygon(ring).area > 0 for ring in drawn) - 5
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"positive": 3},
+        {"negative": [3]},
+        darwin(item={"slots": [{"width": "wide", "height": 3}]}),
+        darwin(item={"slots": 3}),
+        darwin({"name": "a", "keypoint": {"x": 1, "y": 2}, "text": "x"}),
+        {"name": "a", "elements": [3]},
+        [{"annotation": {"elements": []}}, 3],
+        [{"slideId": "s", "content": []}, 3],
+    ],
+)
+def test_json_that_is_not_as_its_format_has_it_is_refused(data: Any) -> None:
+    with pytest.raises(AnnotationError, match=r"^a\.json: "):
+        annotations_of_json("a.json", data, SLIDE)
+
+
+def test_geojson_nested_beyond_reason_is_refused() -> None:
+    data: Any = []
+    for _ in range(20_000):
+        data = [data]
+    with pytest.raises(AnnotationError, match="malformed"):
+        annotations_of_json("a.json", data)
