@@ -16,7 +16,7 @@ from service.slides.repository import SlideRepository, StoredSlide
 from service.slides.resolution import accepted_mpp
 from service.slides.staging import publish, staging_folder
 from service.slides.stripping import replace_by_stripped, stripped
-from wsi.errors import ChangedSlideError, UnreadableSlideError
+from wsi.errors import ChangedSlideError, SlideError, UnreadableSlideError
 from wsi.geometry import Size
 from wsi.slides.folder import name_of
 from wsi.slides.identity import slide_digest, slide_stamp
@@ -61,7 +61,7 @@ class Intake:
         """
         strip = strip or self._settings.strip_labels
         known = self._known(upload.sha256, mpp, force_mpp=force_mpp)
-        if known is not None:
+        if known is not None and not self._is_lost(known):
             return self.redact(known) if strip else known, False
         staged = upload.path.parent / "slide"
         staged.mkdir()
@@ -80,7 +80,7 @@ class Intake:
         mpp = _accepted(upload.name, facts, mpp, force=force_mpp)
         if strip:
             staged, entry = stripped(staged, entry, upload.name, uid_key=self._uid_key)
-        slide_id = str(uuid.uuid4())
+        slide_id = str(uuid.uuid4()) if known is None else known.id
         folder = self._folder(slide_id)
         slide = self._row(
             slide_id, upload.name, upload.sha256, upload.size_bytes, facts, mpp,
@@ -92,13 +92,18 @@ class Intake:
         publish(staged, folder)
         # The row comes last: what a crash leaves is a folder that nobody knows, not a broken row.
         try:
-            stored = self._slides.add(slide)
+            if known is None:
+                stored = self._slides.add(slide)
+            else:
+                stored = self._slides.moved(slide_id, slide.path)
+                if slide.stripped_sha256:
+                    stored = self._slides.was_stripped(slide_id, slide.stripped_sha256)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         if stored.id != slide.id:
             shutil.rmtree(folder, ignore_errors=True)
-        return stored, stored.id == slide.id
+        return stored, known is None and stored.id == slide.id
 
     def register(
         self, place: str, mpp: float | None, *, force_mpp: bool = False
@@ -211,6 +216,14 @@ class Intake:
             shutil.rmtree(self._folder(slide.id))
         self._cache.forget(slide.path)
         remove_store(slide.store_url)
+
+    def _is_lost(self, slide: StoredSlide) -> bool:
+        """Whether another file lies where this one was registered: an upload takes its place."""
+        try:
+            self.require_same(slide)
+        except SlideError:
+            return True
+        return False
 
     def identity_of(self, slide: StoredSlide) -> Registered | None:
         """What a slide that is read where it lies must still be; ``None`` of a stored copy, and of

@@ -149,6 +149,25 @@ def test_the_same_content_registered_elsewhere_is_read_from_there(
     assert context.jobs.get(queued["id"]).status is JobStatus.SUCCEEDED
 
 
+@pytest.mark.parametrize("strip", [False, True])
+def test_an_upload_of_what_was_replaced_takes_its_place(
+    client: TestClient, context: Context, mounted: Path, tmp_path: Path, strip: bool
+) -> None:
+    slide = register(client, mounted)
+    kept = Path(shutil.copy(mounted, tmp_path / "kept.tif"))
+    replace(mounted)
+    with kept.open("rb") as file:
+        answer = client.post(
+            "slides", files={"file": (kept.name, file)}, params={"strip_labels": strip}
+        )
+    assert (answer.status_code, answer.json()["id"]) == (200, slide["id"])
+    assert bool(answer.json()["stripped_sha256"]) is strip
+    queued = start(client, slide["id"])
+    work_off(context)
+    assert context.jobs.get(queued["id"]).status is JobStatus.SUCCEEDED
+    assert mounted.exists()
+
+
 def test_a_file_that_is_written_to_while_it_is_registered_is_not_taken(
     client: TestClient, mounted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
