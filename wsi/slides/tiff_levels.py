@@ -31,7 +31,8 @@ _MOST_MISMATCHES, _MOST_OF_MANY = 0.1, 0.05
 # sharpening and another way of reducing leave so much between two equal pictures, or correlation.
 _ALIKE_GLASS, _ALIKE = 8.0, 3.0
 _CONTRAST = 6.0
-_CORRELATED = 0.6
+_CORRELATED = 0.5
+_PARTS, _LEAST_PART_PX = 4, 8
 
 Box = tuple[int, int, int, int]
 """x, y, width, height in pixels of a level."""
@@ -133,12 +134,15 @@ def _judged(
         return "has another shape"
     if best[0][0] > (_MOST_OF_MANY if thorough else _MOST_MISMATCHES):
         return "shows something else"
-    unpadded = Size(*(math.ceil(side / best[1]) for side in (first.size.width, first.size.height)))
     size = Size(
-        min(picture.size.width, unpadded.width + _ROUNDING_PX),
-        min(picture.size.height, unpadded.height + _ROUNDING_PX),
+        _unpadded(picture.size.width, first.size.width / best[1]),
+        _unpadded(picture.size.height, first.size.height / best[1]),
     )
     return Level(size, best[1])
+
+
+def _unpadded(side: int, wanted: float) -> int:
+    return side if side <= wanted + _ROUNDING_PX else math.ceil(wanted)
 
 
 def _downsamples(picture: Picture, slide: Size) -> list[float]:
@@ -304,13 +308,27 @@ def _compared(seen: RGB, expected: RGB) -> tuple[bool | None, float]:
                 return None, distance
             found.append((False, distance))
             continue
-        alike = distance <= _ALIKE or _correlation(small, other) >= _CORRELATED
-        found.append((alike, distance))
+        found.append((distance <= _ALIKE or _is_correlated(small, other), distance))
     return any(alike for alike, _ in found), min(distance for _, distance in found)
 
 
 def _reduced(pixels: RGB, width: int, height: int, how: int) -> NDArray[np.float32]:
     return np.asarray(cv2.resize(pixels, (width, height), interpolation=how), np.float32)
+
+
+def _is_correlated(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
+    """Whether most parts with something to see show the same in both.
+
+    In parts, because one outline is enough for the whole of two windows to correlate.
+    """
+    step = max(_LEAST_PART_PX, max(one.shape[:2]) // _PARTS)
+    values = []
+    for y in range(0, one.shape[0], step):
+        for x in range(0, one.shape[1], step):
+            a, b = one[y : y + step, x : x + step], other[y : y + step, x : x + step]
+            if max(_contrast(a), _contrast(b)) > _CONTRAST:
+                values.append(_correlation(a, b))
+    return float(np.median(values or [_correlation(one, other)])) >= _CORRELATED
 
 
 def _contrast(pixels: NDArray[np.float32]) -> float:
