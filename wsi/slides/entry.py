@@ -93,7 +93,7 @@ def _in_folder(folder: Path, name: str) -> Entry:
     if len(found) > 1:
         opening = [one for one in found if one.picture or opens(one.path)]
         if len(opening) != 1:
-            raise _several(name, opening or found, "it holds")
+            raise _several(name, opening or found, "it holds", folder)
         rest = [one for one in found if one is not opening[0]]
         found = opening
     if not found:
@@ -113,7 +113,7 @@ def _other_than_by_ending(folder: Path, name: str) -> Entry:
     files = sorted(file for file in folder.iterdir() if file.is_file() and file.name[0] != ".")
     opening = [file for file in files if opens(file)]
     if len(opening) > 1:
-        raise _several(name, [FoundSlide(file, file.name) for file in opening], "it holds")
+        raise _several(name, [FoundSlide(file, file.name) for file in opening], "it holds", folder)
     if opening:
         return entry_of(opening[0], name)
     kinds = sorted({kind for file in files if (kind := _dicom_kind(file))})
@@ -129,8 +129,10 @@ def _dicom_kind(file: Path) -> str:
     return one.class_name if one and not one.broken else ""
 
 
-def _several(name: str, found: Sequence[FoundSlide], verb: str) -> SlideError:
-    names = [describe(one) for one in found]
+def _several(
+    name: str, found: Sequence[FoundSlide], verb: str, folder: Path | None = None
+) -> SlideError:
+    names = [describe(one, folder) for one in found]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return UnsupportedSlideError(
         name,

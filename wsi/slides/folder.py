@@ -9,7 +9,7 @@ import openslide
 
 from wsi.slide_names import slide_stem
 from wsi.slides.dicom.headers import Instance, is_dicom, read_instance
-from wsi.slides.dicom.pyramid import Picture, level_name, pictures
+from wsi.slides.dicom.pyramid import Picture, pictures
 
 SLIDE_ENDINGS = frozenset(
     ".svs .tif .tiff .ndpi .mrxs .scn .bif .vms .vmu .svslide .czi".split()  # noqa: SIM905
@@ -169,13 +169,21 @@ def may_be_dicom(file: Path) -> bool:
     return file.suffix.lower() not in _NO_DICOM
 
 
-def describe(slide: FoundSlide) -> str:
-    """What a message calls it."""
+def describe(slide: FoundSlide, folder: Path | None = None) -> str:
+    """What a message calls it: the place within ``folder``, and of DICOM what tells it apart."""
     if slide.picture is None or not slide.picture.volumes:
-        return slide.path.name
+        return _within(slide.path, folder)
     base = slide.picture.base
     pyramid = f", pyramid ...{base.pyramid[-_UID_TAIL:]}" if base.pyramid else ""
-    return f"DICOM series ...{base.series[-_UID_TAIL:]}{pyramid} with {level_name(base)}"
+    return (
+        f"DICOM series ...{base.series[-_UID_TAIL:]}{pyramid} with an image of {base.columns} x "
+        f"{base.rows} px ({_within(base.file, folder)})"
+    )
+
+
+def _within(path: Path, folder: Path | None) -> str:
+    inside = folder is not None and path != folder and path.is_relative_to(folder)
+    return path.relative_to(folder).as_posix() if folder and inside else path.name
 
 
 def _files_below(folder: Path) -> tuple[list[Path], list[tuple[Path, str]]]:

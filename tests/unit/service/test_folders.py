@@ -26,8 +26,8 @@ def test_a_zip_of_several_slides_is_refused_with_their_names(
     assert (answer.status_code, answer.json()["kind"]) == (422, "unsupported")
     detail = answer.json()["detail"]
     assert detail.startswith("a.zip: it holds 3 slides: c.tif; DICOM series")
-    assert "(I1)" in detail
-    assert "(I2)" in detail
+    assert "(x/I1)" in detail
+    assert "(x/I2)" in detail
     assert files_of(settings) == set()
 
 

@@ -161,7 +161,8 @@ def test_slides_that_share_a_series_by_mistake_are_not_joined(tmp_path: Path) ->
     for name, picture in (("a", PICTURE), ("b", tissue_picture(x=300))):
         write_pyramid(tmp_path / name, picture)
     assert names(tmp_path) == ["a", "b"]
-    assert "2 slides" in str(refusal(tmp_path))
+    assert "(a/level-0.dcm); DICOM series" in str(refusal(tmp_path))
+    assert "(b/level-0.dcm); give each" in str(refusal(tmp_path))
 
 
 def test_equal_names_get_the_folders_before_them(tmp_path: Path) -> None:
