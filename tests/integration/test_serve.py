@@ -146,6 +146,6 @@ def test_the_demonstration_scores_a_given_slide_with_models_made_before(tmp_path
     assert "patch  " in answer.stdout
     assert "whole-slide  " in answer.stdout
     assert "not a medical device" in answer.stdout
-    assert len(list((folder / "results" / "mine").glob("*.png"))) == 10
+    assert len(list((folder / "results").glob("mine-*/*.png"))) == 10
     assert (folder / "slides" / "slides.csv").exists()
     shutil.rmtree(folder)
