@@ -348,3 +348,35 @@ def test_geojson_nested_beyond_reason_is_refused() -> None:
         data = [data]
     with pytest.raises(AnnotationError, match="malformed"):
         annotations_of_json("a.json", data)
+
+
+def test_asap_measurements_are_lines_and_splines_are_told(tmp_path: Path) -> None:
+    def shape(kind: str, points: list[tuple[int, int]]) -> str:
+        inner = "".join(
+            f'<Coordinate Order="{n}" X="{x}" Y="{y}"/>' for n, (x, y) in enumerate(points)
+        )
+        return f'<Annotation Name="a" Type="{kind}">{inner}</Annotation>'
+
+    both = shape("Measurement", [(0, 0), (3, 4)]) + shape("Spline", square(0, 9))
+    found = read_annotations(save(tmp_path, f"<ASAP_Annotations>{both}</ASAP_Annotations>"))
+    assert [item.geometry.geom_type for item in found] == ["LineString", "Polygon"]
+    assert found.warnings == ("splines read with straight lines between their points: 1",)
+    none = f"<ASAP_Annotations>{shape('Polygon', [])}</ASAP_Annotations>"
+    with pytest.raises(AnnotationError, match=r"annotation 1 \(a\) is empty"):
+        read_annotations(save(tmp_path, none))
+
+
+def test_a_left_out_shape_may_be_broken() -> None:
+    far = [[1e30, 0], [1e31, 0], [1e31, 1e31], [1e30, 0]]
+    outlines = [square(0, 9), square(-5, 5), far]
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "coordinates": [outline]},
+            "properties": {"classification": {"name": "ink"}},
+        }
+        for outline in outlines
+    ]
+    found = annotations_of_json("a", features, SLIDE, AnnotationSpec(classes={"ink": None}))
+    assert (len(found), len(found.left_out)) == (0, 2)
+    assert "areas of class 'ink' left out: 2 (106 px)" in found.warnings[0]
