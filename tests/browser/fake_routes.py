@@ -86,7 +86,10 @@ def _slide_routes(app: FastAPI, fake: Fake) -> None:
 
     @app.patch("/api/v1/slides/{slide_id}")
     async def patch(slide_id: str, request: Request) -> dict[str, Any]:
-        fake.slides[slide_id]["mpp"] = (await request.json())["mpp"]
+        given = (await request.json())["mpp"]
+        slide = fake.slides[slide_id]
+        trusted = None if slide["mpp_problem"] else slide["stated_mpp"]
+        slide.update(given_mpp=given, mpp=trusted if given is None else given)
         return fake.slide_json(slide_id)
 
 

@@ -74,7 +74,7 @@ def test_viewer_has_no_accessibility_violation(
 def test_dialogs_have_no_accessibility_violation(tab: Tab, fake: Fake) -> None:
     fake.add_slide("old.svs", mpp=None)
     tab.open()
-    tab.page.get_by_role("button", name="Set resolution").click()
+    tab.page.get_by_role("button", name="Enter resolution").click()
     expect(tab.page.get_by_role("dialog")).to_be_visible()
     assert violations(tab) == []
 

@@ -93,7 +93,7 @@ def test_dropped_slide_without_resolution_asks_for_it(tab: Tab, fake: Fake) -> N
         tab.page.dispatch_event("body", event, {"dataTransfer": transfer})
     dialog = tab.page.get_by_role("dialog", name="Resolution of dropped.svs")
     dialog.get_by_role("button", name="0.5 (20×)").click()
-    dialog.get_by_role("button", name="Use this resolution").click()
+    dialog.get_by_role("button", name="Save resolution").click()
     expect(tab.page.locator(".name-text")).to_contain_text("0.5 µm/px")
     assert fake.slides["slide-1"]["mpp"] == 0.5
 
@@ -134,7 +134,7 @@ def test_slide_without_resolution_asks_before_its_job_starts(tab: Tab, fake: Fak
     tab.page.get_by_role("button", name="Score old.svs").click()
     tab.page.get_by_role("dialog").get_by_role("button", name="Start").click()
     dialog = tab.page.get_by_role("dialog", name="Resolution of old.svs")
-    expect(dialog.get_by_text("states no resolution")).to_be_visible()
+    expect(dialog.get_by_text("does not contain its resolution")).to_be_visible()
     dialog.get_by_label("Micrometres per pixel").fill("0.25")
     tab.page.keyboard.press("Enter")
     expect(tab.page.get_by_text("waiting")).to_have_count(2)

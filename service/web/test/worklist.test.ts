@@ -24,6 +24,9 @@ function slide(name: string, scores: Record<string, number | JobStatus> = {}): S
     height: 1,
     levels: 1,
     mpp: null,
+    stated_mpp: null,
+    given_mpp: null,
+    mpp_problem: "",
     magnification: null,
     created_at: "2026-01-01T00:00:00Z",
     results: Object.entries(scores).map(([pipeline, score]) => ({

@@ -79,7 +79,7 @@ export class Annotations {
     this.#annotator.refresh();
   }
 
-  setMpp(mpp: number): void {
+  setMpp(mpp: number | null): void {
     this.#annotator.setMpp(mpp);
   }
 

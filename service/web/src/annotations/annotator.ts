@@ -342,7 +342,7 @@ export class Annotator {
     this.refresh();
   }
 
-  setMpp(mpp: number): void {
+  setMpp(mpp: number | null): void {
     this.scene.mpp = mpp;
     this.refresh();
   }

@@ -108,8 +108,9 @@ export const listSlides = (limit: number, offset: number): Promise<Page<Slide>> 
 
 export const getSlide = (id: string): Promise<Slide> => askJson(`/slides/${id}`);
 
-export const setMpp = (id: string, mpp: number): Promise<Slide> =>
-  askJson(`/slides/${id}`, json("PATCH", { mpp }));
+/** Null goes back to what the file states; `force` counts against it. */
+export const setMpp = (id: string, mpp: number | null, force = false): Promise<Slide> =>
+  askJson(`/slides/${id}`, json("PATCH", { mpp, force_mpp: force }));
 
 export const listModels = async (): Promise<readonly Model[]> => {
   const answer = await askJson<readonly Model[] | Page<Model>>("/models");

@@ -50,6 +50,9 @@ export interface ResultSummary {
   readonly warnings?: readonly string[];
   /** A run after this result. */
   readonly newer_run: RunBrief | null;
+  /** µm per pixel that the slide was taken to have; the slide may have another resolution now. */
+  readonly mpp?: number | null;
+  readonly other_mpp?: boolean;
 }
 
 /** The newest version of a slide's review, as lists show it. */
@@ -72,7 +75,12 @@ export interface Slide {
   readonly width: number;
   readonly height: number;
   readonly levels: number;
+  /** µm per pixel: what a user gave, else what the file states, if that can be true. */
   readonly mpp: number | null;
+  readonly stated_mpp: number | null;
+  readonly given_mpp: number | null;
+  /** Why what the file states cannot be true; empty where it can. */
+  readonly mpp_problem: string;
   readonly magnification: number | null;
   readonly created_at: string;
   readonly results: readonly ResultSummary[];
@@ -205,6 +213,7 @@ export interface Report {
 }
 
 export interface SlideResult {
+  readonly details?: { readonly slide_mpp?: readonly [number, number] };
   readonly job_id: string;
   readonly slide_id: string;
   readonly slide: string;

@@ -43,6 +43,15 @@ export function baseMagnification(mpp: number | null, stated: number | null): nu
   return mpp !== null && mpp > 0 ? 10 / mpp : null;
 }
 
+/** The same of a slide; a resolution that a user gave tells more than the power of its file. */
+export function basePower(slide: {
+  readonly mpp: number | null;
+  readonly given_mpp: number | null;
+  readonly magnification: number | null;
+}): number | null {
+  return baseMagnification(slide.mpp, slide.given_mpp === null ? slide.magnification : null);
+}
+
 /** Magnification on screen from screen pixels per level-0 pixel. */
 export function magnification(imageZoom: number, base: number): number {
   return imageZoom * base;

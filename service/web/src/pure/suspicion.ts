@@ -4,11 +4,18 @@ export interface Suspected {
   readonly suspicion: number | null;
   readonly hotspot_area_um2: number | null;
   readonly hotspot_score: number | null;
+  /** Made at another resolution than the slide has now. */
+  readonly other_mpp?: boolean;
 }
+
+const ofThisSlide = (results: readonly Suspected[]): readonly Suspected[] =>
+  results.filter((result) => !result.other_mpp);
 
 /** The highest suspicion that any pipeline has, or null where it is not known. */
 export function slideSuspicion(results: readonly Suspected[]): number | null {
-  const known = results.map(({ suspicion }) => suspicion).filter((value) => value !== null);
+  const known = ofThisSlide(results)
+    .map(({ suspicion }) => suspicion)
+    .filter((value) => value !== null);
   return known.length ? Math.max(...known) : null;
 }
 
@@ -17,7 +24,7 @@ export function slideSuspicion(results: readonly Suspected[]): number | null {
  * highest score. The service sorts alike (`sort=suspicion`). Null where the suspicion is unknown.
  */
 export function suspicionRank(results: readonly Suspected[]): readonly number[] | null {
-  const known = results.filter((result) => result.suspicion !== null);
+  const known = ofThisSlide(results).filter((result) => result.suspicion !== null);
   const highest = slideSuspicion(known);
   if (highest === null) return null;
   const most = (value: (result: Suspected) => number | null) =>

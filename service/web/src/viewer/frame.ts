@@ -1,5 +1,6 @@
 import type { Slide } from "../api/types";
 import { mppText, pixels } from "../pure/format";
+import { statedText } from "../pure/resolution";
 import { neighbours } from "../sequence";
 import { h } from "../ui/dom";
 import { type IconName, icon } from "../ui/icons";
@@ -179,9 +180,15 @@ function slideFacts(slide: Slide, giveMpp: () => void): HTMLElement {
     "p",
     { class: "slide-facts" },
     h("span", {}, `${pixels(slide.width, slide.height)} px`),
-    slide.mpp === null
-      ? h("button", { class: "link", onclick: giveMpp }, "resolution unknown – set it")
-      : h("span", {}, mppText(slide.mpp)),
+    h(
+      "button",
+      {
+        class: slide.mpp === null ? "link warn" : "link",
+        title: statedText(slide),
+        onclick: giveMpp,
+      },
+      slide.mpp === null ? "Enter resolution" : mppText(slide.mpp),
+    ),
     h("span", {}, slide.vendor),
   );
 }

@@ -7,13 +7,12 @@ import {
   listJobs,
   messageOf,
   pause,
-  setMpp,
   startJob,
 } from "../api/client";
-import { isFinal, type Job, type SlideResult } from "../api/types";
+import { isFinal, type Job, type Slide, type SlideResult } from "../api/types";
 import { pipelineTitle } from "../pure/format";
-import { askMpp } from "../ui/dialog";
 import { toast } from "../ui/notice";
+import { askResolution } from "../ui/resolution";
 import type { ViewerState } from "./state";
 
 export interface JobEvents {
@@ -22,7 +21,7 @@ export interface JobEvents {
   /** A result came, or could not be had. */
   readonly result: () => Promise<void>;
   /** The reader gave the slide's resolution. */
-  readonly mpp: (mpp: number) => void;
+  readonly mpp: (slide: Slide) => void;
 }
 
 const LOOK_MS = 5000;
@@ -98,7 +97,7 @@ export class SlideJobs {
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       if (error.kind !== "mpp") toast(error.message, "error");
-      else if (await this.giveMpp(error.message)) await this.start(pipeline, model);
+      else if (await this.giveMpp()) await this.start(pipeline, model);
     }
   }
 
@@ -120,18 +119,11 @@ export class SlideJobs {
   }
 
   /** Ask for the slide's resolution; returns whether it is known now. */
-  async giveMpp(reason: string): Promise<boolean> {
-    const mpp = await askMpp(this.#state.slide.name, reason);
-    if (mpp === null) return false;
-    try {
-      await setMpp(this.#state.slide.id, mpp);
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      toast(error.message, "error");
-      return false;
-    }
-    this.#state.slide = { ...this.#state.slide, mpp };
-    this.#events.mpp(mpp);
+  async giveMpp(): Promise<boolean> {
+    const [changed] = await askResolution([this.#state.slide]);
+    if (!changed) return false;
+    this.#state.slide = changed;
+    this.#events.mpp(changed);
     return true;
   }
 

@@ -2,6 +2,7 @@ import { Annotations } from "../annotations/annotations";
 import { ApiError, getLayout, listModels, pause } from "../api/client";
 import type { Slide } from "../api/types";
 import type { TileLayout } from "../pure/dzi";
+import { basePower } from "../pure/scale";
 import { pipelineNames } from "../pure/worklist";
 import { isBlind, isHidden, setBlind } from "../reader";
 import { neighbours } from "../sequence";
@@ -34,7 +35,7 @@ import {
   type ViewerState,
 } from "./state";
 import { loadTissue } from "./tissue";
-import { viewerToolbar } from "./toolbar";
+import { showPowers, viewerToolbar } from "./toolbar";
 import { HotspotWalk } from "./walk";
 
 /** How long the panel waits for outlines and small pictures once the results are there. */
@@ -51,6 +52,7 @@ export class ViewerPage {
   readonly #results = h("div", { class: "results" });
   readonly #signedRuns: SignedRuns;
   readonly #earlier: EarlierDecisions;
+  readonly #toolbar = viewerToolbar(() => this.#stage.pane);
   readonly #reading = h("span", { class: "reading" });
   readonly #hotspots: HotspotList;
   readonly #walk: HotspotWalk;
@@ -73,10 +75,12 @@ export class ViewerPage {
     this.#jobs = new SlideJobs(this.#state, this.#stop.signal, {
       moved: () => this.#showResults(),
       result: () => this.#takeResult(),
-      mpp: (mpp) => {
-        this.#frame.showSlide(this.#state.slide);
-        this.#stage.setMpp(mpp);
-        this.#annotations.setMpp(mpp);
+      mpp: (changed) => {
+        this.#frame.showSlide(changed);
+        this.#stage.setSlide(changed);
+        showPowers(this.#toolbar, basePower(changed));
+        this.#annotations.setMpp(changed.mpp);
+        this.#showResults();
       },
     });
     this.#stage = new Stage(this.#state, {
@@ -115,10 +119,11 @@ export class ViewerPage {
     });
     this.#reviewPanel = this.#makeReviewPanel();
     this.#presence = new Presence(slide.id, this.#stop.signal);
+    showPowers(this.#toolbar, basePower(slide));
     this.#frame = new Frame({
       slide,
       stage: this.#stage.element,
-      toolbar: this.#annotations.tools(viewerToolbar(() => this.#stage.pane)),
+      toolbar: this.#annotations.tools(this.#toolbar),
       results: h("div", {}, this.#signedRuns.banner, this.#results),
       heatmap: this.#controls.element,
       tissue: this.#controls.tissueControls(),
@@ -128,7 +133,7 @@ export class ViewerPage {
       review: this.#reviewPanel.element,
       reading: this.#reading,
       notices: [this.#reviewPanel.notice.element, this.#annotations.notice.element],
-      giveMpp: () => void this.#jobs.giveMpp(""),
+      giveMpp: () => void this.#jobs.giveMpp(),
       toggleMode: (mode) => this.#toggleMode(mode),
     });
   }

@@ -3,8 +3,9 @@ import { dziUrl } from "../api/client";
 import type { Hotspot, Slide } from "../api/types";
 import { coarsePercent } from "../pure/format";
 import { valueAt } from "../pure/heatmap";
+import { digitalText, digitalZoom } from "../pure/resolution";
 import {
-  baseMagnification,
+  basePower,
   imageZoomFor,
   magnification,
   magnificationText,
@@ -60,7 +61,7 @@ export class SlidePane {
 
   constructor(stage: Element, slide: Slide, settings: Settings, name: string) {
     this.#slide = slide;
-    this.#base = baseMagnification(slide.mpp, slide.magnification);
+    this.#base = basePower(slide);
     const host = h("div", { class: "osd" });
     this.element = h(
       "section",
@@ -113,9 +114,9 @@ export class SlidePane {
   }
 
   /** The reader gave the slide's resolution. */
-  setMpp(mpp: number): void {
-    this.#slide = { ...this.#slide, mpp };
-    this.#base = baseMagnification(mpp, this.#slide.magnification);
+  setSlide(slide: Slide): void {
+    this.#slide = slide;
+    this.#base = basePower(slide);
     this.#measure();
   }
 
@@ -162,8 +163,8 @@ export class SlidePane {
   }
 
   setMagnification(wanted: number): void {
-    const zoom = this.#base === null ? wanted / 40 : imageZoomFor(wanted, this.#base);
-    this.#zoomToImage(zoom);
+    // Without a resolution no power means anything.
+    if (this.#base !== null) this.#zoomToImage(imageZoomFor(wanted, this.#base));
   }
 
   /** Show a hotspot as a whole, with room around it. */
@@ -226,12 +227,13 @@ export class SlidePane {
     } else {
       setText(this.#barText, "no scale: resolution unknown");
     }
-    setText(
-      this.#power,
+    const digital = digitalZoom(zoom, 1);
+    this.#power.classList.toggle("digital", digital !== null);
+    const power =
       this.#base === null
         ? `${(zoom * 100).toFixed(zoom < 0.1 ? 1 : 0)} %`
-        : magnificationText(magnification(zoom, this.#base)),
-    );
+        : magnificationText(magnification(zoom, this.#base));
+    setText(this.#power, digital === null ? power : `${power} ${digitalText(digital)}`);
   }
 
   #point(event: PointerEvent): void {

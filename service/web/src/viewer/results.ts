@@ -2,6 +2,7 @@ import type { Job, SlideResult } from "../api/types";
 import { failureWords } from "../pure/failure";
 import { kindTitle, percent, pipelineTitle, seconds } from "../pure/format";
 import { outcomeWords } from "../pure/outcome";
+import { otherResolution } from "../pure/resolution";
 import { blindByRule } from "../reader";
 import { fill, h } from "../ui/dom";
 import { icon } from "../ui/icons";
@@ -183,6 +184,8 @@ function scored(result: SlideResult, state: ViewerState): HTMLElement[] {
   for (const warning of told) {
     parts.push(h("p", { class: "warning" }, icon("alert", 15), warning));
   }
+  const other = otherResolution(result.details?.slide_mpp ?? null, state.slide.mpp);
+  if (other) parts.push(h("p", { class: "warning" }, icon("alert", 15), other));
   if (result.damaged.length > 0) {
     parts.push(
       h(

@@ -1,5 +1,5 @@
 import { ApiError } from "../api/client";
-import type { Hotspot } from "../api/types";
+import type { Hotspot, Slide } from "../api/types";
 import { kindTitle, pipelineTitle } from "../pure/format";
 import { mapTitle } from "../pure/suspicion";
 import { h } from "../ui/dom";
@@ -53,8 +53,9 @@ export class Stage {
     return this.#panes[this.#leader] ?? this.#panes[0];
   }
 
-  setMpp(mpp: number): void {
-    for (const pane of this.#panes) pane.setMpp(mpp);
+  /** Its resolution was changed. */
+  setSlide(slide: Slide): void {
+    for (const pane of this.#panes) pane.setSlide(slide);
   }
 
   setMode(mode: Mode): void {

@@ -1,3 +1,4 @@
+import { digitalText, digitalZoom } from "../pure/resolution";
 import { MAGNIFICATION_KEYS } from "../pure/scale";
 import { h } from "../ui/dom";
 import { type IconName, icon } from "../ui/icons";
@@ -33,6 +34,8 @@ export function viewerToolbar(pane: () => SlidePane | undefined): HTMLElement {
         "button",
         {
           class: "power-button",
+          "data-power": power,
+          "data-key": key,
           "aria-label": `${power} times magnification`,
           title: `${power}× (${key})`,
           onclick: () => pane()?.setMagnification(power),
@@ -41,4 +44,19 @@ export function viewerToolbar(pane: () => SlidePane | undefined): HTMLElement {
       ),
     ),
   );
+}
+
+/** Grey without a known power; beyond the file's own, the pixels are only enlarged. */
+export function showPowers(toolbar: HTMLElement, base: number | null): void {
+  for (const button of toolbar.querySelectorAll<HTMLButtonElement>("[data-power]")) {
+    const power = Number(button.dataset["power"]);
+    const digital = base === null ? null : digitalZoom(power, base);
+    button.disabled = base === null;
+    button.classList.toggle("digital", digital !== null);
+    const key = button.dataset["key"] ?? "";
+    const more = digital === null ? "" : ` ${digitalText(digital)}`;
+    button.title = base === null ? "Resolution unknown" : `${power}×${more} (${key})`;
+    const label = `${power} times magnification`;
+    button.setAttribute("aria-label", digital === null ? label : `${label}, enlarged`);
+  }
 }

@@ -3,6 +3,7 @@ import type { ResultSummary, Slide } from "../api/types";
 import { ago, bytes, mppText, percent, pixels } from "../pure/format";
 import { outcomeWords } from "../pure/outcome";
 import { shareText, troubles } from "../pure/quality";
+import { statedText } from "../pure/resolution";
 import { slideSuspicion } from "../pure/suspicion";
 import { rerunText, slideState } from "../pure/worklist";
 import { h } from "../ui/dom";
@@ -78,15 +79,25 @@ function nameText(slide: Slide, giveMpp: () => void): HTMLElement {
     h(
       "span",
       { class: "quiet", title: `${facts} · ${slide.vendor}` },
-      slide.mpp === null
-        ? h(
-            "button",
-            { class: "link warn", tabindex: -1, "data-part": "mpp", onclick: giveMpp },
-            "Set resolution",
-          )
-        : mppText(slide.mpp),
+      resolutionButton(slide, giveMpp),
       ` · ${facts}`,
     ),
+  );
+}
+
+/** A resolution can be corrected at any time. */
+function resolutionButton(slide: Slide, giveMpp: () => void): HTMLElement {
+  const missing = slide.mpp === null;
+  return h(
+    "button",
+    {
+      class: missing ? "link warn" : "link",
+      tabindex: -1,
+      "data-part": "mpp",
+      title: statedText(slide),
+      onclick: giveMpp,
+    },
+    missing ? "Enter resolution" : mppText(slide.mpp),
   );
 }
 

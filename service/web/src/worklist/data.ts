@@ -5,7 +5,6 @@ import {
   listModels,
   listNews,
   listSlides,
-  setMpp,
   startBatch,
   startJob,
 } from "../api/client";
@@ -18,8 +17,8 @@ import {
   type Slide,
 } from "../api/types";
 import { withJob } from "../pure/worklist";
-import { askMpp } from "../ui/dialog";
 import { toast } from "../ui/notice";
+import { askResolution } from "../ui/resolution";
 
 const PAGE = 500;
 /** Slides that are looked at each time for whether any is new. */
@@ -126,17 +125,10 @@ export class SlideList {
     return null;
   }
 
-  async giveMpp(slide: Slide, reason: string): Promise<boolean> {
-    const mpp = await askMpp(slide.name, reason);
-    if (mpp === null) return false;
-    try {
-      this.add(await setMpp(slide.id, mpp));
-      return true;
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      toast(error.message, "error");
-      return false;
-    }
+  async giveMpp(slide: Slide): Promise<boolean> {
+    const changed = await askResolution([slide]);
+    for (const now of changed) this.add(now);
+    return changed.length > 0;
   }
 
   /** Jobs of a batch, of which there may be more than are asked for each time. */
@@ -171,7 +163,7 @@ export class SlideList {
       return true;
     } catch (error) {
       if (!(error instanceof ApiError) || error.kind !== "mpp") throw error;
-      return (await this.giveMpp(slide, error.message)) && this.#startOne(slide, choice);
+      return (await this.giveMpp(slide)) && this.#startOne(slide, choice);
     }
   }
 

@@ -120,7 +120,7 @@ class WorklistPage {
         setText(this.#selected, count + hidden > 0 ? `${count + hidden} selected${away}` : "");
       },
       start: (slide) => this.#askStart([slide]),
-      giveMpp: (slide) => void this.#list.giveMpp(slide, ""),
+      giveMpp: (slide) => void this.#list.giveMpp(slide),
     });
     this.#uploads.attach(root, signal, (slide) => this.#list.add(slide));
   }

@@ -1,11 +1,10 @@
-import { ApiError, messageOf, SIGNED_IN, setMpp } from "../api/client";
+import { ApiError, messageOf, SIGNED_IN } from "../api/client";
 import { interruptedUploads, type Sending, sendSlide } from "../api/tus";
 import type { Slide } from "../api/types";
 import { bytes } from "../pure/format";
-import { askMpp } from "../ui/dialog";
 import { h, setText } from "../ui/dom";
 import { icon } from "../ui/icons";
-import { toast } from "../ui/notice";
+import { askResolution } from "../ui/resolution";
 
 /**
  * Slides sent by button or by drag and drop, one after the other, each with its own progress.
@@ -16,7 +15,10 @@ class Uploads {
   readonly list = h("ul", { class: "uploads", "aria-label": "Uploads", hidden: true });
   readonly #waiting: UploadRow[] = [];
   readonly #rows = new Set<UploadRow>();
+  /** Arrived without a resolution: asked for in one dialog once nothing is waiting. */
+  readonly #bare = new Map<string, Slide>();
   #onSlide: ((slide: Slide) => void) | null = null;
+  #asking = false;
   #busy = false;
   #recalled = false;
 
@@ -111,22 +113,23 @@ class Uploads {
     this.#busy = true;
     for (let row = this.#waiting.shift(); row; row = this.#waiting.shift()) {
       const slide = await row.send();
-      if (slide) await this.#arrived(slide);
+      if (!slide) continue;
+      this.#onSlide?.(slide);
+      if (slide.mpp === null) this.#bare.set(slide.id, slide);
     }
     this.#busy = false;
+    await this.#askForResolutions();
   }
 
-  async #arrived(slide: Slide): Promise<void> {
-    this.#onSlide?.(slide);
-    if (slide.mpp !== null) return;
-    const mpp = await askMpp(slide.name, "This slide states no resolution, and a model needs one.");
-    if (mpp === null) return;
-    try {
-      this.#onSlide?.(await setMpp(slide.id, mpp));
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      toast(error.message, "error");
-    }
+  /** In the end, so that one slide does not hold up the others. */
+  async #askForResolutions(): Promise<void> {
+    if (this.#asking || this.#busy || this.#bare.size === 0) return;
+    this.#asking = true;
+    const slides = [...this.#bare.values()];
+    this.#bare.clear();
+    for (const slide of await askResolution(slides)) this.#onSlide?.(slide);
+    this.#asking = false;
+    await this.#askForResolutions();
   }
 
   /** Say which uploads were broken off before this page was loaded. */
