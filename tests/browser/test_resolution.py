@@ -77,4 +77,6 @@ def test_powers_are_grey_without_resolution_and_marked_beyond_the_files_own(
     expect(power).to_be_enabled()
     beyond = tab.page.get_by_role("button", name="40 times magnification, enlarged")
     beyond.click()
-    expect(tab.page.get_by_label("Magnification", exact=True)).to_have_text("40\u00d7 (2\u00d7 digital)")
+    expect(tab.page.get_by_label("Magnification", exact=True)).to_have_text(
+        "40\u00d7 (2\u00d7 digital)"
+    )

@@ -146,7 +146,7 @@ def test_holding_h_hides_the_heatmap_until_released(tab: Tab, fake: Fake) -> Non
     assert painted(tab) > 0
 
 
-@pytest.mark.parametrize(("key", "power"), [("1", "2.5×"), ("3", "10×"), ("5", "40×")])
+@pytest.mark.parametrize(("key", "power"), [("1", "2.5×"), ("3", "10×"), ("5", "40× (2× digital)")])
 def test_number_keys_set_the_magnification(tab: Tab, fake: Fake, key: str, power: str) -> None:
     open_slide(tab, fake)
     tab.page.keyboard.press(key)
