@@ -43,6 +43,15 @@ STAINS: Mapping[str, Stain] = {
     "faint": Stain(strength=0.35),
     # Immunohistochemistry: haematoxylin counterstain is the pale ground, DAB the dark nuclei.
     "ihc": Stain(nuclear=(0.27, 0.57, 0.78), counter=(0.65, 0.70, 0.29), counter_amount=0.13),
+    "strong": Stain(strength=1.9),
+    "eosin": Stain(nuclear=(0.09, 0.92, 0.30)),
+    # Vectors of Fiji's colour deconvolution (Landini, 2004): Masson's trichrome (methyl blue,
+    # Ponceau fuchsin), Alcian blue and haematoxylin, periodic acid-Schiff.
+    "trichrome": Stain(nuclear=(0.10, 0.74, 0.67), counter=(0.80, 0.59, 0.11), counter_amount=0.55),
+    "alcian": Stain(nuclear=(0.55, 0.75, 0.35), counter=(0.87, 0.46, 0.16), counter_amount=0.5),
+    "pas": Stain(nuclear=(0.64, 0.72, 0.27), counter=(0.18, 0.97, 0.15), counter_amount=0.35),
+    "blood": Stain(nuclear=(0.35, 0.90, 0.95), counter=(0.28, 0.90, 0.95), counter_amount=1.1),
+    "silver": Stain(nuclear=(0.90, 0.91, 0.92), counter=(0.55, 0.57, 0.60), counter_amount=0.35),
 }
 
 

@@ -8,25 +8,28 @@ from numpy.typing import NDArray
 
 from wsi.geometry import Size
 from wsi.slides.reader import RGB, SlideReader
+from wsi.tissue.glass import EVEN, Bool, Float
+from wsi.tissue.looks import Looks, look_at
 from wsi.tissue.mask import TissueMask, TissueSpec
-from wsi.tissue.optics import (
-    Bool,
-    Float,
-    OpticalDensity,
-    border_mask,
-    drop_small,
-    fill_small,
-    glass_colour,
-    pen_mask,
-)
+from wsi.tissue.optics import drop_small, fill_small, resized
 from wsi.tissue.overview import overview_mpp, read_overview
-from wsi.tissue.visible import what_is_there
+from wsi.tissue.visible import judge
 
 _SATURATION_CAP = 0.10
 _SATURATION_FLOOR = 0.02
 _SATURATION_CEILING = 0.06
 _MIN_SATURATION_CONTRAST = 0.025
 _PALE_SHARE = 0.03
+
+# Saturation over darkness: grey, and coloured. Haematoxylin has 0.75, eosin 1.9.
+_NEUTRAL, _COLOURED, _GREY_FROM = 0.20, 0.30, 0.3
+
+# Grey that counts as a stain: what is darker than a shadow, rough, wider than any rim, and large.
+_GREY_WEIGHT, _SHADOW = 0.5, 0.05
+_MIN_GREY_ROUGHNESS = 0.02
+_MIN_GREY_WIDTH_UM = 120.0
+_MIN_GREY_UM2 = 100_000.0
+
 _ENTROPY_STEP = 6.0
 _ENTROPY_STEPS = 32
 _ENTROPY_WINDOW = 5
@@ -41,8 +44,10 @@ def find_tissue(slide: SlideReader, spec: TissueSpec | None = None) -> TissueMas
     ``otsu`` thresholds (Otsu, 1979) the saturation of the optical density against the slide's own
     glass. Saturation above a cap counts as the cap, so that dark nuclei do not pull the threshold
     over pale stroma or fat, and the threshold stays within bounds: a slide all of tissue keeps
-    all of it. ``entropy`` thresholds the local entropy of the grey values, which also finds
-    tissue without colour. Both ask for a least contrast: blank glass gives an empty mask.
+    all of it. Grey counts where it is rough, wide and large, as silver stains are. ``entropy``
+    thresholds the local entropy of the grey values, which also finds tissue without colour. Both
+    ask for a least contrast: blank glass gives an empty mask. An empty mask says whether the slide
+    is blank or shows something that was not recognized.
 
     Raises:
         MppError: the slide states no usable resolution.
@@ -62,41 +67,89 @@ def tissue_of_overview(overview: RGB, size: Size, mpp: float, spec: TissueSpec) 
         mpp: resolution of the overview.
         spec: what is asked.
     """
-    density = OpticalDensity.of(overview, glass_colour(overview))
-    excluded = border_mask(density)
-    if spec.exclude_pen:
-        excluded |= pen_mask(density, mpp, excluded)
+    looks = look_at(overview, mpp)
+    excluded = looks.border | looks.ink.mask if spec.exclude_pen else looks.border
     if spec.method == "otsu":
-        found, threshold = _by_saturation(density, excluded)
+        found, threshold = _by_saturation(looks, excluded)
     else:
-        found, threshold = _by_entropy(density, excluded)
+        found, threshold = _by_entropy(looks, excluded)
     mask = _clean(found, excluded, mpp, spec)
-    unclear, warnings = (False, ()) if mask.any() else what_is_there(overview, density, mpp)
+    verdict = judge(looks, mask, found, spec.min_tissue_um2)
     return TissueMask(
-        mask=mask,
+        mask=np.zeros_like(mask) if verdict.nothing else mask,
         size=size,
         spec=spec,
         threshold=threshold,
-        unclear=unclear,
-        warnings=warnings,
+        unclear=verdict.unclear,
+        warnings=verdict.warnings,
     )
 
 
-def _by_saturation(density: OpticalDensity, excluded: Bool) -> tuple[Bool, float]:
-    saturation = np.asarray(cv2.GaussianBlur(density.saturation, (0, 0), 0.8), np.float32)
+def _by_saturation(looks: Looks, excluded: Bool) -> tuple[Bool, float]:
+    saturation = np.asarray(cv2.GaussianBlur(_stain(looks), (0, 0), 0.8), np.float32)
+    grey = _grey_stain(looks, excluded)
+    feature = saturation if grey is None else np.maximum(saturation, grey)
     return _above(
-        saturation,
+        feature,
         excluded,
         cap=_SATURATION_CAP,
-        bounds=(_SATURATION_FLOOR, _SATURATION_CEILING),
+        bounds=(_noise_floor(looks, saturation), _SATURATION_CEILING),
         contrast=_MIN_SATURATION_CONTRAST,
         look_for_pale=True,
     )
 
 
-def _by_entropy(density: OpticalDensity, excluded: Bool) -> tuple[Bool, float]:
+def _stain(looks: Looks) -> Float:
+    """Saturation, less where it is slight for the darkness: grey dust is no stain."""
+    saturation, mean = looks.density.saturation, looks.density.mean
+    greyish = (mean > _GREY_FROM) & (saturation < _COLOURED * mean)
+    if not greyish.any():
+        return saturation
+    ratio = saturation[greyish] / mean[greyish]
+    stain = saturation.copy()
+    stain[greyish] *= np.clip((ratio - _NEUTRAL) / (_COLOURED - _NEUTRAL), 0, 1)
+    return np.asarray(stain, np.float32)
+
+
+def _noise_floor(looks: Looks, saturation: Float) -> float:
+    """Saturation that the slide's own glass has by noise and uneven light."""
+    rows, cols = looks.rough.shape
+    reduced = saturation[::2, ::2][:rows, :cols]
+    mean = looks.density.mean[::2, ::2][:rows, :cols]
+    glass = (looks.rough < EVEN) & (mean < 0.03) & (reduced < _SATURATION_CEILING)
+    if not looks.glass.found or glass.mean() < 0.01:
+        return _SATURATION_FLOOR
+    return max(_SATURATION_FLOOR, float(np.percentile(reduced[glass][::7], 99)) + 0.005)
+
+
+def _grey_stain(looks: Looks, excluded: Bool) -> Float | None:
+    """How much grey each pixel has that may be a stain, on the scale of saturation."""
+    rough = cv2.morphologyEx(
+        (looks.rough > _MIN_GREY_ROUGHNESS).astype(np.uint8),
+        cv2.MORPH_CLOSE,
+        np.ones((3, 3), np.uint8),
+    )
+    grey = _GREY_WEIGHT * (looks.density.mean - _SHADOW)
+    candidate = (grey > _SATURATION_FLOOR) & ~excluded
+    candidate &= resized(rough.astype(np.bool_), excluded.shape) > 0
+    least = _MIN_GREY_UM2 / looks.mpp**2
+    if candidate.sum() < least:
+        return None
+    width = max(1, round(_MIN_GREY_WIDTH_UM / looks.mpp / 2)) | 1
+    small = cv2.resize(
+        candidate.astype(np.uint8), looks.rough.shape[::-1], interpolation=cv2.INTER_NEAREST
+    )
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
+    closed = cv2.morphologyEx(small, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    wide = cv2.morphologyEx(closed, cv2.MORPH_OPEN, kernel) > 0
+    wide = drop_small(np.asarray(wide, np.bool_), least / 4)
+    candidate &= resized(wide, excluded.shape) > 0
+    return np.asarray(np.where(candidate, grey, 0), np.float32)
+
+
+def _by_entropy(looks: Looks, excluded: Bool) -> tuple[Bool, float]:
     # Steps of a few grey levels, centred on the glass, so that its noise is one step: no entropy.
-    grey = density.mean * (255.0 / _ENTROPY_STEP)
+    grey = looks.density.mean * (255.0 / _ENTROPY_STEP)
     steps = np.rint(np.minimum(grey, _ENTROPY_STEPS - 1)).astype(np.uint8)
     window = np.ones((_ENTROPY_WINDOW, _ENTROPY_WINDOW), np.uint8)
     grown = cv2.dilate(excluded.astype(np.uint8), window).astype(bool)

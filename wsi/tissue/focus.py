@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from wsi.errors import DamagedSlideError
 from wsi.geometry import Region, Size
 from wsi.slides.reader import RGB, SlideReader, require_mpp
+from wsi.tissue.glass import Bool, Float
 from wsi.tissue.mask import TissueMask
-from wsi.tissue.optics import Bool, Float
 
 _WINDOW_PX = 32
 _BLOCK_WINDOWS = 16

@@ -41,7 +41,7 @@ class TissueSpec:
     method: Method = "otsu"
     mpp: float = 8.0
     max_cells: int = 4_000_000
-    min_tissue_um2: float = 20_000.0
+    min_tissue_um2: float = 4_000.0
     max_hole_um2: float = 40_000.0
     smooth_um: float = 24.0
     exclude_pen: bool = True

@@ -15,15 +15,10 @@ from numpy.typing import NDArray
 from wsi.errors import ConfigError
 from wsi.slides.reader import SlideReader
 from wsi.tissue.focus import find_blur
+from wsi.tissue.glass import Bool
+from wsi.tissue.looks import look_at
 from wsi.tissue.mask import TissueMask
-from wsi.tissue.optics import (
-    Bool,
-    OpticalDensity,
-    border_mask,
-    drop_small,
-    glass_colour,
-    pen_mask,
-)
+from wsi.tissue.optics import OpticalDensity, drop_small
 from wsi.tissue.overview import overview_mpp, read_overview
 
 LAYERS = ("blur", "pen", "fold", "dust", "bubble", "unreadable")
@@ -110,7 +105,7 @@ def find_quality(
 
     - ``blur``: variance of the Laplacian (Pech-Pacheco et al., 2000) over the local variance, at
       low power as HistoQC does (Janowczyk et al., 2019); read on tissue alone.
-    - ``pen``: see ``wsi.tissue.optics.pen_mask``.
+    - ``pen``: see ``wsi.tissue.ink.find_ink``.
     - ``fold``: saturation and darkness both well over the usual (Palokangas et al., 2007;
       Kothari et al., 2013), here against the tissue around, and long and thin.
     - ``dust``, ``bubble``: neutral dark specks; neutral dark closed outlines, with what they
@@ -124,10 +119,9 @@ def find_quality(
     spec = spec or QualitySpec()
     mpp = overview_mpp(slide, tissue.spec)
     overview = read_overview(slide, mpp)
-    density = OpticalDensity.of(overview.pixels, glass_colour(overview.pixels))
-    border = border_mask(density)
-    pen = pen_mask(density, mpp, border)
-    dust, bubble = _debris(density, border | pen, mpp)
+    looks = look_at(overview.pixels, mpp)
+    density, pen = looks.density, looks.ink.mask
+    dust, bubble = _debris(density, looks.border | pen, mpp)
     blur, unreadable = find_blur(
         slide, tissue, mpp=spec.focus_mpp, min_sharpness=spec.min_sharpness
     )

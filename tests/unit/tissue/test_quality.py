@@ -39,7 +39,8 @@ def test_share_out_of_focus_is_that_painted(stained: Drawn, opened: Open) -> Non
         tissue = find_tissue(slide)
         report = find_quality(slide, tissue)
     known = on_grid(blurred, tissue.mask) & tissue.mask
-    assert iou(report.layers["blur"], known) > 0.75
+    # The pale rim that the mask now holds is too narrow for a window of its own.
+    assert iou(report.layers["blur"], known) > 0.7
     assert report.shares["blur"] == pytest.approx(known.sum() / tissue.mask.sum(), abs=0.08)
 
 
