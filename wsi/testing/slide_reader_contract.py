@@ -48,6 +48,18 @@ class SlideReaderContract:
         before = slide.read_region(Region(-30, -30, 20, 20), Size(20, 20))
         assert (before == 255).all()
 
+    def test_every_level_shows_the_slide_at_its_place(
+        self, slide: SlideReader, level0: RGB
+    ) -> None:
+        height, width = level0.shape[:2]
+        for level in slide.levels[1:]:
+            pixels = slide.read_region(Region.whole(slide.size), level.size).astype(float)
+            for x in (0.0, 0.5):
+                for y in (0.0, 0.5):
+                    seen = pixels[_part(pixels.shape[0], y), _part(pixels.shape[1], x)]
+                    there = level0[_part(height, y), _part(width, x)]
+                    assert np.abs(seen.mean((0, 1)) - there.mean((0, 1))).max() < 3.0
+
     def test_a_reduced_region_keeps_its_mean_colour(self, slide: SlideReader, level0: RGB) -> None:
         small = slide.read_region(Region(0, 0, 192, 192), Size(24, 24))
         assert small.shape == (24, 24, 3)
@@ -76,3 +88,8 @@ class SlideReaderContract:
     ) -> None:
         with pytest.raises(ConfigError, match="no associated image 'nonsense'"):
             slide.associated_image("nonsense")
+
+
+def _part(side: int, start: float) -> slice:
+    """Half of a side, from a share of it."""
+    return slice(round(side * start), round(side * (start + 0.5)))
