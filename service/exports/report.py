@@ -154,7 +154,7 @@ def _run(
 ) -> RunOut:
     try:
         result = context.results.of(job)
-    except StoreError as error:
+    except StoreError:
         if signed is not None:
             return _kept(signed, slide)
         run = SignedRun(
@@ -162,7 +162,7 @@ def _run(
             job_id=job.id,
             model=job.request.model,
             mpp=job.request.mpp,
-            warnings=[f"the result cannot be read: {error}"],
+            warnings=["The result of this run cannot be read. Tell your administrator."],
         )
         return _kept(run, slide, lost=False)
     said = {spot.index: spot for spot in review.hotspots if spot.job_id == job.id}

@@ -139,3 +139,26 @@ def test_refused_annotation_is_tried_again_or_discarded(tab: Tab, fake: Fake) ->
     expect(tab.page.locator(".mark")).to_have_count(1)
     kept = tab.page.evaluate("JSON.stringify(Object.keys(localStorage))")
     assert not [key for key in json.loads(kept) if key.startswith("wholeslide.mark.")]
+
+
+def test_keep_mine_overwrites_nothing_that_its_notice_did_not_name(tab: Tab, fake: Fake) -> None:
+    open_slide(tab, fake)
+    tab.page.wait_for_load_state("networkidle")
+    fake.away = True
+    group = tab.page.get_by_role("group", name="Diagnosis")
+    group.get_by_role("button", name="cancer").click()
+    expect(tab.page.locator(".save-state")).to_contain_text("the service is away")
+    fake.save_review(SLIDE, ReviewIn(reviewer="B. Reader", diagnosis="benign"), 0)
+    fake.away = False
+    expect(notice(tab)).to_contain_text("The diagnosis: B. Reader put “benign”, you “cancer”.")
+    tab.page.get_by_label("Comment", exact=True).fill("mine")
+    theirs = ReviewIn(reviewer="B. Reader", diagnosis="benign", comment="theirs")
+    fake.save_review(SLIDE, theirs, 1)
+    keep = notice(tab).get_by_role("button", name="Keep mine")
+    keep.click()
+    expect(notice(tab)).to_contain_text("The comment: B. Reader put “theirs”, you “mine”.")
+    assert fake.review(SLIDE).comment == "theirs"
+    keep.click()
+    expect(tab.page.locator(".save-state")).to_have_text("Saved")
+    review = fake.review(SLIDE)
+    assert (review.diagnosis, review.comment) == ("cancer", "mine")

@@ -118,7 +118,12 @@ export class ReviewStore {
 
   /** Send again what was refused; in a conflict, the reader's own word stands. */
   async retry(): Promise<void> {
-    if (this.refusal === "conflict") this.#patch = aware(this.#patch, this.#saved);
+    if (this.refusal === "conflict") {
+      // What came since the notice was read must be named before it is overwritten.
+      await this.#catchUp();
+      if (this.#nameClashes()) return;
+      this.#patch = aware(this.#patch, this.#saved);
+    }
     this.#set("saving");
     await this.#flush();
   }
@@ -185,6 +190,7 @@ export class ReviewStore {
     const now = await getReview(this.#slideId, this.#saved.version);
     if (now && now.version > this.#saved.version) {
       this.#saved = now;
+      if (this.saveState === "refused" && this.refusal === "conflict") this.#nameClashes();
       this.onChange?.();
     } else if (this.saveState === "away" && isEmptyPatch(this.#patch)) this.#set("saved");
   }
@@ -227,6 +233,15 @@ export class ReviewStore {
       if (patchText(patch) === "") void this.discard();
     } else if (found.length > 0) this.#refuse("conflict", clashText(found, this.#saved));
     else return false;
+    return true;
+  }
+
+  /** Whether the notice has to name more, or other things, than it does. */
+  #nameClashes(): boolean {
+    const found = clashes(this.#patch, this.#saved);
+    const text = clashText(found, this.#saved);
+    if (found.length === 0 || text === this.problem) return false;
+    this.#refuse("conflict", text);
     return true;
   }
 

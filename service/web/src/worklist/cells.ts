@@ -1,6 +1,7 @@
 import { thumbnailUrl } from "../api/client";
 import type { ResultSummary, Slide } from "../api/types";
 import { ago, bytes, mppText, percent, pixels } from "../pure/format";
+import { failureWords } from "../pure/failure";
 import { outcomeWords } from "../pure/outcome";
 import { shareText, troubles } from "../pure/quality";
 import { statedText } from "../pure/resolution";
@@ -157,7 +158,8 @@ function scoreOf(result: ResultSummary | undefined, hidden: boolean): HTMLElemen
     );
   }
   if (result.status === "FAILED") {
-    return h("span", { class: "failed", title: result.error }, "failed");
+    const title = failureWords(null, result.error).text;
+    return h("span", { class: "failed", title }, "failed");
   }
   if (result.status === "CANCELLED") return h("span", { class: "quiet" }, "stopped");
   const words = outcomeWords(result.outcome);
@@ -206,7 +208,7 @@ function stateOf(slide: Slide, refusal: string | null): HTMLElement {
   // The row says which slide it is; the reason need not say it again.
   const short = (text: string | null | undefined) => text?.replace(`${slide.name}: `, "");
   const reasons = {
-    failed: short(failed?.error),
+    failed: failed && short(failureWords(null, failed.error).text),
     running: running?.stage,
     person: [unscored?.title.toLowerCase(), rerun].filter(Boolean).join(" · "),
     scored: rerun,
