@@ -96,6 +96,15 @@ class Batch:
         return not any(self.counts.get(status) for status in running)
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """Why a slide has no job of a batch, and when that was."""
+
+    kind: str
+    text: str
+    at: datetime
+
+
 class BatchRepository:
     """Reads and writes batches."""
 
@@ -222,6 +231,29 @@ class BatchRepository:
         )
         with reading(self._engine) as connection:
             return [_item(row) for row in connection.execute(query)]
+
+    def refusals(self, slide_ids: Sequence[str]) -> dict[str, Refusal]:
+        """Why each of these slides was last refused by a batch, if it was."""
+        query = (
+            sa.select(
+                batch_items.c.slide_id,
+                batch_items.c.refusal_kind,
+                batch_items.c.refusal,
+                batches.c.created_at,
+            )
+            .join(batches, batches.c.id == batch_items.c.batch_id)
+            .where(
+                batch_items.c.slide_id.in_(slide_ids),
+                batch_items.c.refusal.is_not(None),
+                batch_items.c.refusal_kind != "cancelled",
+            )
+            .order_by(batches.c.created_at)
+        )
+        with reading(self._engine) as connection:
+            return {
+                row.slide_id: Refusal(row.refusal_kind, row.refusal, row.created_at)
+                for row in connection.execute(query)
+            }
 
     def retry_failed(self, batch_id: str) -> int:
         """Queue the failed items again, each as a new job; returns how many.

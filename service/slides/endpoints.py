@@ -1,11 +1,13 @@
 """Taking slides in and listing them."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import anyio.to_thread
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import TypeAdapter, ValidationError
 
+from service.batches.repository import Refusal
 from service.context import Context, Ctx
 from service.errors import BadRequestError
 from service.slides.multipart import receive
@@ -18,6 +20,7 @@ from service.slides.schemas import (
     SlideChange,
     SlideOut,
     SlidePage,
+    Standing,
     slide_out,
     standing,
 )
@@ -106,9 +109,16 @@ def list_slides(
     ids = [slide.id for slide in found]
     reviews = context.reviews.of_slides(ids)
     counting = standing(context.jobs, ids)
+    refusals = context.batches.refusals(ids)
     return SlidePage(
         items=[
-            slide_out(slide, counting.get(slide.id, []), context.results, reviews.get(slide.id))
+            _with_refusal(
+                slide_out(
+                    slide, counting.get(slide.id, []), context.results, reviews.get(slide.id)
+                ),
+                counting.get(slide.id, []),
+                refusals.get(slide.id),
+            )
             for slide in found
         ],
         total=total,
@@ -137,7 +147,20 @@ def shown(context: Context, slide: StoredSlide) -> SlideOut:
     """A slide for clients, with its results and its review."""
     counting = standing(context.jobs, [slide.id]).get(slide.id, [])
     review = context.reviews.of_slides([slide.id]).get(slide.id)
-    return slide_out(slide, counting, context.results, review)
+    refusal = context.batches.refusals([slide.id]).get(slide.id)
+    return _with_refusal(slide_out(slide, counting, context.results, review), counting, refusal)
+
+
+def _with_refusal(
+    slide: SlideOut, counting: Sequence[Standing], refusal: Refusal | None
+) -> SlideOut:
+    """A refusal stays with its slide until a job is started or the resolution is given."""
+    if refusal is None or (refusal.kind == "mpp" and slide.mpp is not None):
+        return slide
+    started = [(one.newer or one.job).created_at for one in counting]
+    if any(time > refusal.at for time in started):
+        return slide
+    return slide.model_copy(update={"refusal": refusal.text})
 
 
 def form_mpp(text: str) -> float | None:

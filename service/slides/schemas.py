@@ -138,6 +138,8 @@ class SlideOut(BaseModel):
     results: list[ResultBrief]
     quality: QualityOut | None
     review: ReviewBrief | None
+    # Why the slide was last refused, unless something was done about it since.
+    refusal: str | None = None
 
 
 class SlidePage(BaseModel):

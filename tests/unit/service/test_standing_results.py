@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from service.batches.repository import NewItem
 from service.context import Context
-from tests.unit.service.conftest import upload, work_off
+from tests.unit.service.conftest import upload, work_off, write_slide
 
 
 @pytest.fixture
@@ -92,3 +93,27 @@ def test_the_table_of_a_batch_that_was_stopped_keeps_the_numbers_and_says_whose_
     assert row["job_id"] != row["result_job_id"] == first
     assert (row["outcome"], row["result_model"]) == ("scored", "toy")
     assert 0 < float(row["probability cancer"]) < 1
+
+
+def test_a_refusal_stays_with_its_slide_until_something_is_done_about_it(
+    client: TestClient, context: Context, tmp_path: Path
+) -> None:
+    silent = str(upload(client, write_slide(tmp_path / "silent.tif", mpp=None))["id"])
+    wish = {"slide_ids": [silent], "pipelines": ["patch"]}
+    client.post("batches", json=wish)
+    refused = client.get(f"slides/{silent}").json()["refusal"]
+    assert "resolution" in refused
+    assert client.get("slides").json()["items"][0]["refusal"] == refused
+    client.patch(f"slides/{silent}", json={"mpp": 0.5})
+    assert client.get(f"slides/{silent}").json()["refusal"] is None
+
+
+def test_a_slide_that_no_model_fits_is_refused_until_a_job_is_started(
+    client: TestClient, context: Context, slide_id: str
+) -> None:
+    # A model that is removed between the wish and the start.
+    items = [NewItem(slide_id=slide_id, pipeline="patch", refusal_kind="model", refusal="no model")]
+    context.batches.add("", items, priority=0)
+    assert client.get(f"slides/{slide_id}").json()["refusal"] == "no model"
+    start(client, slide_id)
+    assert client.get(f"slides/{slide_id}").json()["refusal"] is None

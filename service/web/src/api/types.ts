@@ -86,6 +86,8 @@ export interface Slide {
   readonly results: readonly ResultSummary[];
   readonly quality: Quality | null;
   readonly review: ReviewBrief | null;
+  /** Why it was last refused, unless something was done about it since. */
+  readonly refusal?: string | null;
 }
 
 export interface Me {

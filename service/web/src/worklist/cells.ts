@@ -49,7 +49,7 @@ export function rowCells(
       return cell("score", scoreOf(result, hidden));
     }),
     cell("quality", qualityOf(slide)),
-    cell("state", stateOf(slide, options.refusal)),
+    cell("state", stateOf(slide, options.refusal ?? slide.refusal ?? null)),
     cell("review", reviewOf(slide, hidden)),
     cell("created", ago(slide.created_at, Date.now())),
     cell("act", startButton(slide, options.start)),

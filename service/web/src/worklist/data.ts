@@ -32,9 +32,14 @@ export interface Choice {
   readonly model: string | null;
 }
 
+/** Over the way to a slide and back. */
+const kept = new Map<string, string>();
+
 /** The slides as the service knows them, kept up to date, and the jobs that are started on them. */
 export class SlideList {
   readonly slides = new Map<string, Slide>();
+  /** Why a slide could not be started from here; it stays with the row. */
+  readonly refusals = kept;
   models: readonly Model[] = [];
   loaded = false;
   readonly #changed: () => void;
@@ -116,7 +121,10 @@ export class SlideList {
           if (!(await this.#startOne(slide, choice))) break;
         } catch (error) {
           if (!(error instanceof ApiError)) throw error;
-          toast(`${slide.name}: ${error.message}`, "error");
+          // The message says most often which slide it is; so the reason alone stays with the row.
+          const reason = error.message.replace(`${slide.name}: `, "");
+          this.refusals.set(slide.id, reason);
+          toast(`${slide.name}: ${reason}`, "error");
           break;
         }
       }
@@ -159,6 +167,7 @@ export class SlideList {
     try {
       const job = await startJob(slide.id, choice.pipeline, choice.model);
       this.#active.set(job.id, job);
+      this.refusals.delete(slide.id);
       this.slides.set(slide.id, withJob(this.slides.get(slide.id) ?? slide, job));
       return true;
     } catch (error) {

@@ -268,7 +268,7 @@ class WorklistPage {
       slides: shown,
       pipelines: pipelineNames(all, [...models]),
       order,
-      refusals: this.#batches.refusals,
+      refusals: new Map([...this.#list.refusals, ...this.#batches.refusals]),
     });
     if (shown.length === 0) {
       fill(this.#body, this.#noMatch());
