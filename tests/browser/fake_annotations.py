@@ -93,6 +93,8 @@ def annotation_app(fake: "Fake") -> FastAPI:
             reviews=SimpleNamespace(latest=review),
             models=SimpleNamespace(cards=lambda: [SimpleNamespace(classes=("benign", "cancer"))]),
             annotations=fake.annotations,
+            # Slides that state no scanned area of their own.
+            open_slides=SimpleNamespace(get=lambda slide: SimpleNamespace(properties={})),
         )
 
     @app.middleware("http")

@@ -145,7 +145,14 @@ class Fake:
             "results": [self._summary(self._standing(job), job) for job in newest.values()],
             "quality": self.quality.get(slide_id),
             "review": self.brief(review) if review.version else None,
+            "refusal": self._refusal(slide_id),
         }
+
+    def _refusal(self, slide_id: str) -> str | None:
+        """Why a batch last refused the slide, until its resolution is given."""
+        items = [item for batch in self.batches.values() for item in batch.items]
+        errors = [item["error"] for item in items if item["slide_id"] == slide_id]
+        return errors[-1] if errors and self.slides[slide_id]["mpp"] is None else None
 
     def brief(self, review: ReviewOut) -> dict[str, Any]:
         """A review as lists show it."""

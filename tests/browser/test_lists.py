@@ -41,6 +41,10 @@ def test_selected_slides_start_as_a_batch_whose_failures_are_tried_again(
     expect(counts).to_have_text("4 done · 2 refused")
     tab.page.get_by_label("Batch", exact=True).select_option("")
     expect(tab.page.locator(".slide-row")).to_have_count(4)
+    # The reason stays with its row, whatever batch is shown.
+    tab.page.reload()
+    refused = tab.page.locator("[data-id=slide-4] .cell.state")
+    expect(refused).to_have_text("Refusedstates no resolution")
 
 
 def test_quality_and_reviewer_of_a_slide_stand_in_its_row(tab: Tab, fake: Fake) -> None:

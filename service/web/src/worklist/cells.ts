@@ -1,7 +1,7 @@
 import { thumbnailUrl } from "../api/client";
 import type { ResultSummary, Slide } from "../api/types";
-import { ago, bytes, mppText, percent, pixels } from "../pure/format";
 import { failureWords } from "../pure/failure";
+import { ago, bytes, mppText, percent, pixels } from "../pure/format";
 import { outcomeWords } from "../pure/outcome";
 import { shareText, troubles } from "../pure/quality";
 import { statedText } from "../pure/resolution";
