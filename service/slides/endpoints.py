@@ -112,12 +112,12 @@ def list_slides(
     refusals = context.batches.refusals(ids)
     return SlidePage(
         items=[
-            _with_refusal(
-                slide_out(
-                    slide, counting.get(slide.id, []), context.results, reviews.get(slide.id)
-                ),
+            slide_out(
+                slide,
                 counting.get(slide.id, []),
-                refusals.get(slide.id),
+                context.results,
+                reviews.get(slide.id),
+                _open_refusal(slide, counting.get(slide.id, []), refusals.get(slide.id)),
             )
             for slide in found
         ],
@@ -147,20 +147,19 @@ def shown(context: Context, slide: StoredSlide) -> SlideOut:
     """A slide for clients, with its results and its review."""
     counting = standing(context.jobs, [slide.id]).get(slide.id, [])
     review = context.reviews.of_slides([slide.id]).get(slide.id)
-    refusal = context.batches.refusals([slide.id]).get(slide.id)
-    return _with_refusal(slide_out(slide, counting, context.results, review), counting, refusal)
+    refused = context.batches.refusals([slide.id]).get(slide.id)
+    refusal = _open_refusal(slide, counting, refused)
+    return slide_out(slide, counting, context.results, review, refusal)
 
 
-def _with_refusal(
-    slide: SlideOut, counting: Sequence[Standing], refusal: Refusal | None
-) -> SlideOut:
+def _open_refusal(
+    slide: StoredSlide, counting: Sequence[Standing], refusal: Refusal | None
+) -> str | None:
     """A refusal stays with its slide until a job is started or the resolution is given."""
-    if refusal is None or (refusal.kind == "mpp" and slide.mpp is not None):
-        return slide
+    if refusal is None or (refusal.kind == "mpp" and slide.given_mpp is not None):
+        return None
     started = [(one.newer or one.job).created_at for one in counting]
-    if any(time > refusal.at for time in started):
-        return slide
-    return slide.model_copy(update={"refusal": refusal.text})
+    return None if any(time > refusal.at for time in started) else refusal.text
 
 
 def form_mpp(text: str) -> float | None:

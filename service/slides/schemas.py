@@ -176,6 +176,7 @@ def slide_out(
     standings: Sequence[Standing],
     results: ResultReader,
     review: ReviewBrief | None,
+    refusal: str | None = None,
 ) -> SlideOut:
     """A slide for clients: no paths of the server."""
     jobs = [one.job for one in standings]
@@ -199,6 +200,7 @@ def slide_out(
         results=[_brief(one, results, slide.mpp) for one in standings],
         quality=_quality(jobs, results),
         review=review,
+        refusal=refusal,
     )
 
 
