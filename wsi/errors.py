@@ -112,6 +112,10 @@ class DatasetError(WsiError):
     """A training table is wrong: missing files, leakage between splits, an empty class."""
 
 
+class TrainingError(WsiError):
+    """A training cannot go on: its loss is no longer a number."""
+
+
 class MemoryPlanError(WsiError):
     """A memory mode cannot take this network and input exactly, or not within its budget."""
 

@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service.errors import BadRequestError
 from service.slides.schemas import MppIn
+from wsi.tables import delimiter_of, plain_number
 
 _NAMES = {"slide_id": "slide", "path": "slide"}
 _COLUMNS = ("slide", "mpp", "pipeline", "model", "priority")
-_DELIMITERS = ",;\t"
 
 
 class Line(BaseModel):
@@ -49,11 +49,11 @@ def read_table(content: bytes, *, max_lines: int) -> Iterator[Line | BadLine]:
     except UnicodeDecodeError as error:
         raise BadRequestError("the table must be CSV in UTF-8") from error
     head = text.partition("\n")[0]
-    delimiter = max(_DELIMITERS, key=head.count)
+    delimiter = delimiter_of(head)
     try:
         rows = list(csv.reader(io.StringIO(text), delimiter=delimiter, strict=True))
     except csv.Error as error:
-        raise BadRequestError(f"the table is no CSV: {error}") from error
+        raise BadRequestError(f"the table is not a CSV file: {error}") from error
     columns = [_column(name) for name in rows[0]] if rows else []
     unknown = [name for name in columns if name not in _COLUMNS]
     if unknown or "slide" not in columns or len(set(columns)) < len(columns):
@@ -76,10 +76,14 @@ def _line(number: int, cells: Mapping[str, str], row: list[str]) -> Line | BadLi
     slide = cells.get("slide", "").strip()
     if len(row) > len(cells):
         return BadLine(slide, f"line {number} has more cells than there are columns")
+    given = {name: text.strip() for name, text in cells.items() if text.strip()}
     try:
-        return Line.model_validate(
-            {name: text.strip() for name, text in cells.items() if text.strip()}
-        )
+        if "mpp" in given:
+            given["mpp"] = plain_number(given["mpp"])
+    except ValueError as error:
+        return BadLine(slide, f"line {number}: mpp: {error}")
+    try:
+        return Line.model_validate(given)
     except ValidationError as error:
         issues = "; ".join(f"{issue['loc'][0]}: {issue['msg']}" for issue in error.errors())
         return BadLine(slide, f"line {number}: {issues}")

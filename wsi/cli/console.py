@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -21,6 +22,7 @@ from rich.progress import (
 )
 
 from wsi.errors import WsiError
+from wsi.identifiers import DatasetWarning
 from wsi.progress import no_progress
 
 P = ParamSpec("P")
@@ -35,7 +37,8 @@ def errors_in_one_line(command: Callable[P, R]) -> Callable[P, R]:
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return command(*args, **kwargs)
+            with _warnings_in_one_line():
+                return command(*args, **kwargs)
         except WsiError as error:
             click.echo(f"wsi: {error}", err=True)
         except OSError as error:
@@ -45,6 +48,23 @@ def errors_in_one_line(command: Callable[P, R]) -> Callable[P, R]:
         sys.exit(2)
 
     return run
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Our own warnings of a table become one line on stderr; others go their usual way."""
+    usual = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, DatasetWarning):
+            click.echo(f"wsi: warning: {message}", err=True)
+        else:
+            usual(message, category, *place, **more)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DatasetWarning)
+        warnings.showwarning = show
+        yield
 
 
 def is_main_process() -> bool:

@@ -8,7 +8,7 @@ import click
 from wsi.cli.console import errors_in_one_line
 from wsi.cli.evaluate_aggregator import evaluate_aggregator
 from wsi.cli.evaluate_bags import evaluate_bags
-from wsi.cli.evaluate_common import asked, report
+from wsi.cli.evaluate_common import asked, negative_option, report
 from wsi.cli.evaluate_compare import evaluate_compare
 from wsi.cli.options import PATH, class_names, out_option
 
@@ -31,6 +31,7 @@ for _command in (evaluate_aggregator, evaluate_bags, evaluate_compare):
 @click.option("--by", "groups", multiple=True, help="Column to make subgroups by; may be repeated.")
 @click.option("--per-patient", is_flag=True, help="A patient is as positive as the worst slide.")
 @asked
+@negative_option
 @errors_in_one_line
 def evaluate_scores(
     table: Path,
@@ -38,6 +39,7 @@ def evaluate_scores(
     scores: tuple[str, ...],
     patient: str | None,
     positive: str | None,
+    negative: tuple[str, ...],
     out: Path,
     groups: tuple[str, ...],
     per_patient: bool,
@@ -47,7 +49,13 @@ def evaluate_scores(
     from wsi.evaluation.score_table import read_scores
 
     read = read_scores(
-        table, label=label, scores=scores, patient=patient, positive=positive, groups=groups
+        table,
+        label=label,
+        scores=scores,
+        patient=patient,
+        positive=positive,
+        negative=negative,
+        groups=groups,
     )
     report(read.per_patient() if per_patient else read, out, **options)
 

@@ -9,6 +9,16 @@ import click
 from wsi.cli.options import out_option, replicates_option, seed_option
 from wsi.errors import ConfigError
 
+negative_option = click.option(
+    "--negative",
+    callback=lambda context, option, value: _names_in(value),
+    help="Labels of negative cases, such as benign,normal, where there are several.",
+)
+
+
+def _names_in(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()
+
 
 def asked(command: Any) -> Any:
     """Options that every evaluation takes."""

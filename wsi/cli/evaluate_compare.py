@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from wsi.cli.console import errors_in_one_line
+from wsi.cli.evaluate_common import negative_option
 from wsi.cli.options import PATH, out_option, replicates_option
 from wsi.errors import ConfigError
 
@@ -25,6 +26,7 @@ from wsi.errors import ConfigError
 @click.option("--patient", help="Its column of patients; intervals resample patients.")
 @click.option("--split", help="Of a training table: the lines of one split, such as test.")
 @click.option("--positive", default="cancer", show_default=True, help="Class to score by.")
+@negative_option
 @click.option("--model", "models", type=PATH, multiple=True,
               help="Model bundles, in the same order: what training took.")  # fmt: skip
 @click.option(
@@ -42,6 +44,7 @@ def evaluate_compare(
     patient: str | None,
     split: str | None,
     positive: str,
+    negative: tuple[str, ...],
     models: tuple[Path, ...],
     show: int,
     replicates: int,
@@ -68,7 +71,14 @@ def evaluate_compare(
         for (folder, pipeline), title in zip(results, names, strict=True)
     )
     matched = match_results(
-        sets, labels, positive=positive, slide=slide, label=label, patient=patient, split=split
+        sets,
+        labels,
+        positive=positive,
+        negative=negative,
+        slide=slide,
+        label=label,
+        patient=patient,
+        split=split,
     )
     spec = EvaluationSpec(bootstrap=Bootstrap(replicates=replicates))
     comparison = compare(sets, matched, spec)

@@ -1,5 +1,6 @@
 """What a dataset table says by itself: counts, balance, patients in two splits."""
 
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +9,8 @@ import numpy as np
 from scipy.stats.contingency import association
 
 from wsi.datasets.table import NO_LABEL, NO_SPLIT, Entry, Problem, few
+from wsi.errors import DatasetError
+from wsi.identifiers import DatasetWarning, require_distinct
 from wsi.training.tables import SPLITS
 
 _RARE = 0.1
@@ -98,7 +101,13 @@ def _association(crossing: Crossing) -> float | None:
 
 def check_counts(entries: Sequence[Entry], counts: Counts) -> list[Problem]:
     """What the numbers warn of."""
-    return [*_leaks(entries), *_holes(entries), *_balance(counts), *_sites(entries, counts)]
+    return [
+        *_leaks(entries),
+        *_patients(entries),
+        *_holes(entries),
+        *_balance(counts),
+        *_sites(entries, counts),
+    ]
 
 
 def _leaks(entries: Sequence[Entry]) -> list[Problem]:
@@ -115,6 +124,27 @@ def _leaks(entries: Sequence[Entry]) -> list[Problem]:
         "wsi dataset split"
     )
     return [Problem(severity="error", kind="patient_in_two_splits", message=message)]
+
+
+def _patients(entries: Sequence[Entry]) -> list[Problem]:
+    """Identifiers that look alike, and lines without one where others have it."""
+    named = [entry for entry in entries if entry.patient != entry.path]
+    found = []
+    if named and len(named) < len(entries):
+        where = few([str(entry.line) for entry in entries if entry.patient == entry.path])
+        message = f"{len(entries) - len(named)} line(s) without patient, others have one: {where}"
+        found.append(Problem(severity="error", kind="patient_empty", message=message))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DatasetWarning)
+        try:
+            require_distinct((entry.patient for entry in named), "patient", "patients")
+        except DatasetError as error:
+            found.append(Problem(severity="error", kind="patients_alike", message=str(error)))
+    found += [
+        Problem(severity="warning", kind="patients_share_number", message=str(one.message))
+        for one in caught
+    ]
+    return found
 
 
 def _holes(entries: Sequence[Entry]) -> list[Problem]:

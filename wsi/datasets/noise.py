@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from wsi.datasets.table import Entry
 from wsi.errors import DatasetError
-from wsi.evaluation.score_table import need_columns, number_of, read_lines
 from wsi.slide_names import slide_stem
+from wsi.tables import need_columns, number_of, read_lines
 from wsi.training.raters import Ratings, dawid_skene
 
 _NAME_COLUMNS = ("name", "slide", "path", "file")

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi.errors import ConfigError, DatasetError
-from wsi.evaluation.score_table import need_columns, read_lines
 from wsi.evaluation.write import write_text
+from wsi.identifiers import identifiers_of
+from wsi.tables import need_columns, read_lines
 
 NAMES = ("train", "val", "test")
 
@@ -58,8 +59,12 @@ def split_lines(lines: Sequence[Mapping[str, str]], spec: SplitSpec, source: str
     for number, line in enumerate(lines, start=2):
         if not line[spec.by].strip():
             raise DatasetError(f"{source}, line {number}: {spec.by} is empty")
-    together = [name for name in ("patient", "path", "file", "slide") if name in lines[0]]
-    group_n = _groups([[line[name] for line in lines] for name in (spec.by, *together)])
+    together = [name for name in ("path", "file", "slide") if name in lines[0]]
+    columns = [[line[name].strip() for line in lines] for name in together]
+    for name in dict.fromkeys((spec.by, "patient")):
+        if name in lines[0] and (found := identifiers_of(lines, name, source)):
+            columns.append(found)
+    group_n = _groups(columns)
     strata = ["\t".join(line[name] for name in spec.stratify) for line in lines]
     if (count := int(group_n.max()) + 1) < len(spec.fractions):
         raise DatasetError(
@@ -83,8 +88,8 @@ def _groups(columns: Sequence[Sequence[str]]) -> NDArray[np.int64]:
     for values in columns:
         first: dict[str, int] = {}
         for index, value in enumerate(values):
-            if value.strip():
-                parent[root(index)] = root(first.setdefault(value.strip(), index))
+            if value:
+                parent[root(index)] = root(first.setdefault(value, index))
     roots = [root(index) for index in range(len(parent))]
     return np.unique(roots, return_inverse=True)[1].astype(np.int64)
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from wsi.errors import DatasetError
-from wsi.evaluation.score_table import read_lines
+from wsi.identifiers import normal_identifier
 from wsi.slide_names import slide_stem
+from wsi.tables import plain_number, read_lines
 from wsi.training.tables import PATH_COLUMNS, SPLITS
 
 Severity = Literal["error", "warning"]
@@ -48,7 +49,7 @@ class Entry:
     def given_mpp(self) -> float | None:
         """``mpp`` as a number; ``None`` where there is none that is positive."""
         try:
-            value = float(self.mpp)
+            value = float(plain_number(self.mpp))
         except ValueError:
             return None
         return value if 0 < value < math.inf else None
@@ -98,7 +99,7 @@ def read_entries(path: Path, *, site: str = "site") -> list[Entry]:
                 line=number,
                 path=cell(column),
                 label=cell("label"),
-                patient=cell("patient") or cell(column),
+                patient=normal_identifier(cell("patient")) or cell(column),
                 split=SPLITS.get(split, split),
                 site=cell(site),
                 annotations=cell("annotations"),

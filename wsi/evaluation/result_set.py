@@ -1,7 +1,7 @@
 """Result sets: what ``wsi analyze`` left of many slides, with the slides' labels."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,15 +9,10 @@ from typing import Any
 import numpy as np
 
 from wsi.errors import DatasetError
-from wsi.evaluation.score_table import (
-    YES_OR_NO,
-    ScoreTable,
-    need_columns,
-    need_positive,
-    read_lines,
-    truth_of,
-)
+from wsi.evaluation.score_table import YES_OR_NO, ScoreTable, negatives_of, truth_of
+from wsi.identifiers import NOT_GIVEN, identifiers_of
 from wsi.slide_names import slide_stem
+from wsi.tables import need_columns, read_lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +110,7 @@ def match_results(
     labels: Path,
     *,
     positive: str,
+    negative: Collection[str] = (),
     slide: str = "slide",
     label: str = "label",
     patient: str | None = None,
@@ -126,11 +122,13 @@ def match_results(
         sets: with different titles.
         labels: CSV with a line a slide; the slide by file name, with or without its ending.
         positive: class whose probability is the score; labels are its name, another, or 1 and 0.
+        negative: labels of negative slides, where there are others than the models' classes.
         slide, label, patient: columns.
         split: of a training table, the lines to take; its column is called ``split``.
 
     Raises:
-        DatasetError: a column is missing, no slide is in all sets, or a set lacks the class.
+        DatasetError: a column is missing, no slide is in all sets, a set lacks the class, a label
+            is unknown, or two patients look alike.
     """
     lines = read_lines(labels)
     need_columns(lines, [slide, label, *([patient] if patient else [])], str(labels))
@@ -140,12 +138,21 @@ def match_results(
         places = [(n, line) for n, line in places if line["split"].strip().lower() == split]
     said = {line[label].strip() for line in lines}
     by_name = not {text.lower() for text in said} <= YES_OR_NO | {""}
+    classes = {name for one in sets for r in one.results.values() for name in r.data["classes"]}
+    others: Collection[str] = ()
     if by_name:
-        need_positive(said, positive, str(labels))
+        several = len({text for text in said if text.casefold() not in NOT_GIVEN}) > 2
+        named = negative or (classes - {positive} if several else ())
+        others = negatives_of(said, positive, str(labels), named)
+    first = places[0][0] if places else 2
+    told = [line for _, line in places]
+    people = identifiers_of(told, patient, str(labels), first_line=first) if patient else None
+    if patient and people is None:
+        raise DatasetError(f"{labels}: {patient} is empty in every line")
     left_out, names, truths, patients = {}, [], [], []
     scores: dict[str, list[float]] = {one.title: [] for one in sets}
     seen = set()
-    for number, line in places:
+    for at, (number, line) in enumerate(places):
         where = f"{labels}, line {number}"
         name = _name_in(line[slide], sets)
         if name in seen:
@@ -155,8 +162,8 @@ def match_results(
             left_out[name] = reason
             continue
         names.append(name)
-        truths.append(truth_of(line[label], positive if by_name else None, where))
-        patients.append(line[patient] if patient else name)
+        truths.append(truth_of(line[label], positive if by_name else None, where, others))
+        patients.append(people[at] if people else name)
         for one in sets:
             scores[one.title].append(_score(one, name, positive))
     for name in sorted({n for one in sets for n in one.results} - seen):

@@ -1,7 +1,5 @@
 """Tables of slides with their true label and one or more scores."""
 
-import csv
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi.errors import DatasetError
+from wsi.identifiers import NOT_GIVEN, identifiers_of, normal_identifier
+from wsi.tables import need_columns, number_of, read_lines
 
 _TRUE = frozenset({"1", "1.0", "true", "yes", "positive"})
 _FALSE = frozenset({"0", "0.0", "false", "no", "negative"})
@@ -65,68 +65,34 @@ class ScoreTable:
         )
 
 
-def read_lines(path: Path) -> list[dict[str, str]]:
-    """The lines of a CSV file with a header, every cell a string.
-
-    Raises:
-        DatasetError: it cannot be read, has no lines, or a line has too many or too few cells.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = list(csv.DictReader(file))
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{path}: is not in UTF-8; save it as CSV UTF-8") from error
-    except csv.Error as error:
-        raise DatasetError(f"{path}: is no CSV: {error}") from error
-    if not lines:
-        raise DatasetError(f"{path}: the table has no rows")
-    for number, line in enumerate(lines, start=2):
-        if None in line or None in line.values():
-            raise DatasetError(f"{path}, line {number}: not as many cells as the header has")
-    return lines
-
-
-def need_columns(lines: Sequence[dict[str, str]], names: Sequence[str], source: str) -> None:
-    """Insist on columns.
-
-    Raises:
-        DatasetError: names those that are missing and those that are there.
-    """
-    missing = [name for name in names if name not in lines[0]]
-    if missing:
-        raise DatasetError(
-            f"{source}: column missing: {', '.join(missing)}; it has: {', '.join(lines[0])}"
-        )
-
-
-def number_of(text: str, where: str) -> float:
-    """A finite number in a table.
-
-    Raises:
-        DatasetError: it is none.
-    """
-    try:
-        value = float(text)
-    except ValueError:
-        raise DatasetError(f"{where}: {text!r} is no number") from None
-    if not math.isfinite(value):
-        raise DatasetError(f"{where}: {text!r} is not finite")
-    return value
-
-
-def truth_of(text: str, positive: str | None, where: str) -> bool:
+def truth_of(text: str, positive: str | None, where: str, negative: Collection[str] = ()) -> bool:
     """Whether a label is the positive class: by name, or 1 / true / yes / positive.
 
+    Args:
+        text: the label as written.
+        positive: name of the positive class; ``None`` reads yes and no.
+        where: for messages.
+        negative: names of the other classes, where ``positive`` is given.
+
     Raises:
-        DatasetError: it is neither yes nor no and no positive class was named.
+        DatasetError: it is empty or says "not known", or it is neither positive nor negative.
     """
     text = text.strip()
-    if not text:
-        raise DatasetError(f"{where}: the label is empty")
+    if text.casefold() in NOT_GIVEN:
+        raise DatasetError(
+            f"{where}: the label is {text!r}: nothing is known of this case; leave the line out"
+            if text
+            else f"{where}: the label is empty"
+        )
     if positive is not None:
-        return text == positive
+        if text == positive:
+            return True
+        if text in negative:
+            return False
+        raise DatasetError(
+            f"{where}: label {text!r} is neither the positive class {positive!r} nor one of the "
+            f"negative ones ({', '.join(sorted(negative)) or 'none are named'})"
+        )
     if text.lower() in _TRUE:
         return True
     if text.lower() in _FALSE:
@@ -134,16 +100,44 @@ def truth_of(text: str, positive: str | None, where: str) -> bool:
     raise DatasetError(f"{where}: label {text!r} is neither 0 nor 1; name the positive class")
 
 
-def need_positive(labels: Collection[str], positive: str, source: str) -> None:
-    """Insist that some label is the positive class.
+def negatives_of(
+    labels: Collection[str], positive: str, source: str, named: Collection[str] = ()
+) -> frozenset[str]:
+    """Which labels say "negative", where the positive one is named.
+
+    Two labels explain each other. Of three and more, one may be a misspelling of the positive
+    class: then the negative ones must be named.
+
+    Args:
+        labels: every label of the table, stripped.
+        positive: one of them.
+        source: for messages.
+        named: negative classes that the user named.
 
     Raises:
-        DatasetError: names the labels that are there.
+        DatasetError: no label is the positive class, one looks like it, or there are several
+            others and none was named.
     """
-    if positive not in labels:
+    given = {label for label in labels if label.casefold() not in NOT_GIVEN}
+    if positive not in given:
         raise DatasetError(
-            f"{source}: no label is {positive!r}; labels there: {', '.join(sorted(labels))}"
+            f"{source}: no label is {positive!r}; labels there: {', '.join(sorted(given))}"
         )
+    others = given - {positive}
+    spelled = {normal_identifier(text).casefold() for text in (positive,)}
+    if alike := sorted(o for o in others if normal_identifier(o).casefold() in spelled):
+        raise DatasetError(
+            f"{source}: label {alike[0]!r} looks like {positive!r} written in another way; write "
+            "each class in one way"
+        )
+    if named:
+        return frozenset(named)
+    if len(others) > 1:
+        raise DatasetError(
+            f"{source}: labels beside {positive!r} are {', '.join(sorted(others))}: say which of "
+            f"them are negative, such as --negative {','.join(sorted(others))}"
+        )
+    return frozenset(others)
 
 
 def read_scores(
@@ -153,6 +147,7 @@ def read_scores(
     scores: Sequence[str],
     patient: str | None = None,
     positive: str | None = None,
+    negative: Collection[str] = (),
     groups: Sequence[str] = (),
 ) -> ScoreTable:
     """Read a table of scores.
@@ -163,24 +158,31 @@ def read_scores(
         scores: columns of scores; higher says "more likely positive".
         patient: column of the patient, for intervals that resample patients.
         positive: the label of positive cases, where labels are not 0 and 1.
+        negative: the labels of negative cases, where there is more than one.
         groups: columns to make subgroups by.
 
     Raises:
-        DatasetError: a column is missing, a score is no number, a label is unknown.
+        DatasetError: a column is missing, a score is not a number, a label is unknown, or two
+            patients look alike.
     """
     lines = read_lines(path)
     wanted = [label, *scores, *([patient] if patient else []), *groups]
     need_columns(lines, wanted, str(path))
     places = [f"{path}, line {number}" for number in range(2, len(lines) + 2)]
     pairs = list(zip(lines, places, strict=True))
-    if positive is not None:
-        need_positive({line[label].strip() for line in lines}, positive, str(path))
-    names = [line[patient].strip() for line in lines] if patient else [str(p) for p in places]
-    if "" in names:
-        raise DatasetError(f"{places[names.index('')]}: {patient} is empty")
+    others = (
+        frozenset[str]()
+        if positive is None
+        else negatives_of({line[label].strip() for line in lines}, positive, str(path), negative)
+    )
+    names = identifiers_of(lines, patient, str(path)) if patient else places
+    if names is None:
+        raise DatasetError(f"{path}: {patient} is empty in every line")
     return ScoreTable(
         source=path.name,
-        labels_n=np.array([truth_of(line[label], positive, where) for line, where in pairs]),
+        labels_n=np.array(
+            [truth_of(line[label], positive, where, others) for line, where in pairs]
+        ),
         scores={
             name: np.array([number_of(line[name], f"{w}, {name}") for line, w in pairs])
             for name in scores

@@ -33,11 +33,14 @@ from wsi.training.checkpoints import (
     unpack_optimizer,
     without_prefix,
 )
+from wsi.training.distributed import World
 from wsi.training.loop import (
     TrainingStopped,
     has_stalled,
     mix_seed,
     read_ahead,
+    require_finite,
+    require_two_classes,
     seeded,
     set_learning_rate,
     stop_on_signal,
@@ -136,6 +139,7 @@ class AttentionTrainer:
         missing = set(range(len(config.classes))) - {bag.label for bag in self._train}
         if missing:
             raise DatasetError(f"no training bag is of the class {config.classes[min(missing)]!r}")
+        require_two_classes((bag.label for bag in self._validation), config.classes)
         self._out = out
         self._checkpoint = out.with_name(f".{out.name}.checkpoint")
         self._tell, self._on_epoch, self._about_labels = progress, on_epoch, about_labels
@@ -229,6 +233,7 @@ class AttentionTrainer:
                 attention, hidden, mask, targets.argmax(1), config.instances
             )
             loss = config.bag_weight * loss + (1 - config.bag_weight) * patches
+        require_finite([float(loss.detach())], World(), self._state.epoch)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()

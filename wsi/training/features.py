@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi.errors import DatasetError
-from wsi.evaluation.score_table import need_columns, number_of, read_lines
+from wsi.identifiers import identifiers_of
 from wsi.models.aggregators import FEATURES, feature_names
+from wsi.tables import need_columns, number_of, read_lines
 
 PatientPooling = Literal["max", "mean"]
 
@@ -69,9 +70,10 @@ def read_features(
         features: columns of numbers.
 
     Raises:
-        DatasetError: a column is missing, a cell is wrong, or a slide comes twice.
+        DatasetError: a column is missing, a cell is wrong, a slide comes twice, or two patients
+            look alike.
     """
-    lines = []
+    lines: list[tuple[dict[str, str], str]] = []
     for path in paths:
         found = read_lines(path)
         need_columns(found, [c for c in (name, label, patient, *features) if c], str(path))
@@ -82,10 +84,14 @@ def read_features(
         if slide in seen:
             raise DatasetError(f"{where}: {slide} was there already: {seen[slide]}")
         seen[slide] = where
+    source = ", ".join(path.name for path in paths)
+    people = identifiers_of([line for line, _ in lines], patient, source) if patient else names
+    if people is None:
+        raise DatasetError(f"{source}: {patient} is empty in every line")
     return FeatureTable(
-        source=", ".join(path.name for path in paths),
+        source=source,
         names_n=np.array(names, np.str_),
-        patients_n=np.array([line[patient] if patient else line[name] for line, _ in lines]),
+        patients_n=np.array(people),
         by_patient=patient is not None,
         labels_n=np.array([class_index(line[label], classes, where) for line, where in lines])
         if label

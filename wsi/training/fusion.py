@@ -121,11 +121,7 @@ def check_unseen(rows: Sequence[Row], cards: Sequence[ModelCard], *, trust: bool
                 "be known to be held out; train it again, or give --trust-unseen if you know it"
             )
         known = sorted(
-            {
-                row.patient
-                for row in rows
-                if (seen_keys(row.patient) | seen_keys(row.path)) & learned
-            }
+            {r.patient for r in rows if (seen_keys(r.patient) | seen_keys(r.path)) & learned}
         )
         if known:
             few = ", ".join(known[:_MOST_NAMED]) + (", ..." if len(known) > _MOST_NAMED else "")

@@ -2,7 +2,7 @@
 
 import math
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import TypeVar
@@ -10,7 +10,9 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from wsi.errors import DatasetError, TrainingError
 from wsi.memory.threads import lone_thread
+from wsi.training.distributed import World
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -47,6 +49,35 @@ def warmup_cosine(step: int, steps: int, warmup: int) -> float:
 def has_stalled(epoch: int, best_epoch: int, patience: int) -> bool:
     """Whether ``patience`` epochs in a row were no better; a patience of 0 never is."""
     return bool(patience) and epoch - 1 - best_epoch >= patience
+
+
+def require_finite(losses: Iterable[float], world: World, epoch: int) -> None:
+    """End a training that has diverged, on every process at once and before its weights change.
+
+    Raises:
+        TrainingError: a loss is NaN or infinite.
+    """
+    if world.any(not all(math.isfinite(loss) for loss in losses)):
+        raise TrainingError(
+            f"the loss is not a number in epoch {epoch + 1}: the training has diverged; give a "
+            "smaller --learning-rate, or --precision float32; the last checkpoint is sound, and "
+            "--resume continues from it"
+        )
+
+
+def require_two_classes(labels: Iterable[int], classes: Sequence[str]) -> None:
+    """Refuse a validation split of one class: no epoch could be told from another by it.
+
+    Raises:
+        DatasetError: names the class.
+    """
+    found = sorted(set(labels))
+    if len(found) < 2:
+        only = f"holds {classes[found[0]]!r} alone" if found else "is empty"
+        raise DatasetError(
+            f"the validation split {only}; it needs examples of at least two classes: "
+            "wsi dataset split makes such splits by patient"
+        )
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

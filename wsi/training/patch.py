@@ -38,6 +38,8 @@ from wsi.training.loop import (
     has_stalled,
     mix_seed,
     read_ahead,
+    require_finite,
+    require_two_classes,
     seeded,
     set_learning_rate,
     stop_on_signal,
@@ -85,6 +87,7 @@ class PatchTrainer:
     ) -> None:
         if set(train.patients_n) & set(validation.patients_n):
             raise DatasetError("a patient is in training and validation; split by patient")
+        require_two_classes(validation.labels_n.tolist(), config.classes)
         self.config = config
         self._train, self._validation = train, validation
         self._out = out
@@ -217,6 +220,7 @@ class PatchTrainer:
         part = torch.from_numpy(weights[labels[indices]] / weights[labels[batch]].sum())
         loss = (each * part.to(each)).sum()
         self._optimizer.zero_grad(set_to_none=True)
+        require_finite([float(loss.detach())], self._world, self._state.epoch)
         loss.backward()  # type: ignore[no-untyped-call]
         self._world.sum_gradients(self.network.parameters())
         self._optimizer.step()

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from wsi.errors import DatasetError
 from wsi.evaluation.agreement import cohen_kappa, count_votes, fleiss_kappa
 from wsi.evaluation.bootstrap import Bootstrap
-from wsi.evaluation.score_table import need_columns, read_lines
 from wsi.evaluation.write import write_text
+from wsi.tables import need_columns, read_lines
 from wsi.training.features import class_index
 
 _NOT_RATED = -1

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from wsi.identifiers import normal_identifier
 from wsi.slide_names import slide_stem
 
 KEY = "seen"
@@ -29,9 +30,11 @@ def seen_key(name: str) -> str:
 
 
 def seen_keys(name: str) -> frozenset[str]:
-    """``seen_key`` and what earlier versions wrote instead: ``a.ome.tif`` was ``a.ome``."""
+    """``seen_key`` of the normal form, and what earlier versions wrote instead: the name as it
+    stood in the table, and ``a.ome`` for ``a.ome.tif``."""
     file = _EARLIER.fullmatch(name.strip())
-    return frozenset({seen_key(name), _key(file[1] if file else name.strip())})
+    earlier = {seen_key(name), _key(file[1] if file else name.strip())}
+    return frozenset({seen_key(normal_identifier(name)), *earlier})
 
 
 def _key(text: str) -> str:
@@ -54,8 +57,8 @@ def describe_seen(
     """
     if inherited is None:
         return {}
-    learned = {seen_key(name) for name in train} | inherited
-    chosen_by = {seen_key(name) for name in validation} - learned
+    learned = {seen_key(normal_identifier(name)) for name in train} | inherited
+    chosen_by = {seen_key(normal_identifier(name)) for name in validation} - learned
     return {KEY: {"train": sorted(learned), "validation": sorted(chosen_by)}}
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from wsi.errors import DatasetError
-from wsi.evaluation.score_table import read_lines
+from wsi.identifiers import identifiers_of
+from wsi.tables import number_of, read_lines
 
 Split = Literal["train", "val", "test"]
 SPLITS: Mapping[str, Split] = {
@@ -56,11 +57,11 @@ def read_table(
         force_mpp: the column ``mpp`` counts also where a slide states another resolution.
 
     Columns: ``path`` (or ``file``, ``slide``), ``split``, ``label`` (a class name or its index),
-    ``patient``, ``annotations``, ``mpp``. Others are passed over.
+    ``patient`` (see ``wsi.identifiers``), ``annotations``, ``mpp``. Others are ignored.
 
     Raises:
         DatasetError: a column is missing, a label or split is unknown, a patient is in two splits,
-            or a class has no training example.
+            is written in two ways or missing in some lines, or a class has no training example.
     """
     lines = read_lines(path)
     column = next((name for name in PATH_COLUMNS if name in lines[0]), None)
@@ -72,8 +73,16 @@ def read_table(
         raise DatasetError(
             f"{path}: column missing: {', '.join(missing)}; it has: {', '.join(lines[0])}"
         )
+    patients = identifiers_of(lines, "patient", str(path)) if "patient" in lines[0] else None
     rows = [
-        _row(line, column, classes, f"{path}, line {number}", force_mpp=force_mpp)
+        _row(
+            line,
+            column,
+            classes,
+            f"{path}, line {number}",
+            patients[number - 2] if patients else None,
+            force_mpp=force_mpp,
+        )
         for number, line in enumerate(lines, start=2)
     ]
     check_leakage(rows, source=str(path))
@@ -83,30 +92,31 @@ def read_table(
 
 
 def _row(
-    line: Mapping[str, str | None],
+    line: Mapping[str, str],
     column: str,
     classes: Sequence[str],
     where: str,
+    patient: str | None,
     *,
     force_mpp: bool,
 ) -> Row:
-    path = line.get(column) or ""
+    path = line[column].strip()
     if not path:
         raise DatasetError(f"{where}: {column} is empty")
     split = (line.get("split") or "").strip().lower()
     if split not in SPLITS:
         raise DatasetError(f"{where}: split {split!r} is none of train, val, test")
-    try:
-        mpp = float(line.get("mpp") or 0) or None
-    except ValueError:
-        raise DatasetError(f"{where}: mpp {line.get('mpp')!r} is no number") from None
+    mpp = line.get("mpp", "").strip()
+    given_mpp = number_of(mpp, f"{where}, mpp") if mpp else 0.0
+    if given_mpp < 0:
+        raise DatasetError(f"{where}: mpp {mpp} is negative")
     return Row(
         path=path,
         label=_label((line.get("label") or "").strip(), classes, where),
-        patient=line.get("patient") or path,
+        patient=patient or path,
         split=SPLITS[split],
-        annotations=line.get("annotations") or "",
-        mpp=mpp,
+        annotations=line.get("annotations", "").strip(),
+        mpp=given_mpp or None,
         force_mpp=force_mpp,
     )
 

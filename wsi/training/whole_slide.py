@@ -48,6 +48,8 @@ from wsi.training.loop import (
     TrainingStopped,
     has_stalled,
     mix_seed,
+    require_finite,
+    require_two_classes,
     seeded,
     set_learning_rate,
     stop_on_signal,
@@ -149,6 +151,7 @@ class WholeSlideTrainer:
             )
         if not self._validation:
             raise DatasetError("the table has no slide of split val to choose the best epoch by")
+        require_two_classes((row.label or 0 for row in self._validation), self.config.classes)
 
     def _file(self, row: Row) -> Path:
         return self._root / row.path
@@ -247,6 +250,7 @@ class WholeSlideTrainer:
                 state.losses.append(self._step(int(index), len(chosen)))
                 done = (state.position + (offset + 1) * self._world.size) / len(order)
                 self._tell("training", (state.epoch + min(done, 1.0)) / config.epochs)
+            require_finite(state.losses[-len(mine) :], self._world, state.epoch)
             self._world.sum_gradients(self.network.parameters())
             self._optimizer.step()
             state.position += len(chosen)

@@ -201,3 +201,17 @@ def test_the_command_writes_the_page(made: Path) -> None:
     assert "s6: left out" in done.output
     assert (made / "out" / "comparison.html").exists()
     assert (made / "out" / "figures" / "counts.svg").exists()
+
+
+def test_a_label_that_is_no_class_of_the_models_is_refused(made: Path) -> None:
+    labels = made / "labels.csv"
+    sets = tuple(read_results(made / "results", name) for name in ("patch", "whole-slide"))
+    text = labels.read_text()
+    for wrong, message in (
+        ("Cancer", "'Cancer' looks like 'cancer'"),
+        ("canser", "'canser' is neither"),
+        ("NA", "nothing is known of this case"),
+    ):
+        labels.write_text(text.replace("s3.svs,cancer", f"s3.svs,{wrong}"))
+        with pytest.raises(DatasetError, match=message):
+            match_results(sets, labels, positive="cancer")

@@ -1,5 +1,7 @@
 """Scores against the truth, on cases small enough to check by hand and on published ones."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -252,12 +254,12 @@ def test_what_is_not_finite_is_null_in_json() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("y,s\n1,0.5\n0,x\n", "line 3, s: 'x' is no number"),
+        ("y,s\n1,0.5\n0,x\n", "line 3, s: 'x' is not a number"),
         ("y,s\n1,0.5\n0,nan\n", "not finite"),
         ("y,s\n1,0.5\nmaybe,0.1\n", "neither 0 nor 1"),
         ("y,t\n1,0.5\n", "column missing: s; it has: y, t"),
         ("y,s\n", "no rows"),
-        ("y,s\n1\n", "line 2: not as many cells"),
+        ("y,s\n1\n", "line 2: 1 cells where the header has 2"),
     ],
 )
 def test_a_wrong_table_is_refused_with_its_place(tmp_path, text: str, message: str) -> None:  # type: ignore[no-untyped-def]
@@ -287,3 +289,41 @@ def test_a_patient_is_as_positive_as_the_worst_slide(tmp_path) -> None:  # type:
     assert read.scores["s"].tolist() == [0.9, 0.4]
     with pytest.raises(DatasetError, match="column of patients"):
         read_scores(path, label="y", scores=["s"]).per_patient()
+
+
+@pytest.mark.parametrize(
+    ("labels", "named", "message"),
+    [
+        ("cancer benign Cancer", (), "'Cancer' looks like 'cancer'"),
+        ("cancer benign NA", (), "line 4: the label is 'NA': nothing is known"),
+        ("cancer benign normal", (), "say which of them are negative, such as --negative"),
+        ("cancer benign canser", ("benign",), "line 4: label 'canser' is neither"),
+    ],
+)
+def test_a_label_that_is_not_known_is_no_negative(
+    tmp_path: Path, labels: str, named: tuple[str, ...], message: str
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("y,s\n" + "\n".join(f"{label},0.5" for label in labels.split()))
+    with pytest.raises(DatasetError, match=message):
+        read_scores(path, label="y", scores=["s"], positive="cancer", negative=named)
+
+
+def test_several_negative_classes_count_where_they_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("y;s\ncancer;0,9\nbenign;0,2\nnormal;0,1\n")
+    read = read_scores(
+        path, label="y", scores=["s"], positive="cancer", negative=("benign", "normal")
+    )
+    assert read.labels_n.tolist() == [True, False, False]
+    assert read.scores["s"].tolist() == [0.9, 0.2, 0.1]
+
+
+def test_patients_written_in_two_ways_are_one_or_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("y,s,p\n1,0.5,P1 \n0,0.4,P1\n1,0.3,P2\n")
+    read = read_scores(path, label="y", scores=["s"], patient="p")
+    assert read.patients_n.tolist() == ["P1", "P1", "P2"]
+    path.write_text("y,s,p\n1,0.5,P1\n0,0.4,p1\n")
+    with pytest.raises(DatasetError, match="'P1' and 'p1' look like one p"):
+        read_scores(path, label="y", scores=["s"], patient="p")

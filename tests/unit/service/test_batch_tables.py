@@ -56,8 +56,8 @@ def test_good_lines_run_and_bad_lines_say_why(
     lines = [
         "Slide;mpp;pipeline;model;priority",
         f"{known};;;;7",
+        f"{bare};half;;;",
         f"{bare};0,5;;;",
-        f"{bare};0.5;;;",
         f"{share}/text.tif;;;;",
         f"{share}/none.tif;;;;",
         "/etc/passwd;;;;",
@@ -123,7 +123,7 @@ def test_on_postgresql_too(settings: Settings, share: Path) -> None:
         (b"slide\n", "1 to 10000 lines, not 0"),
         (b"", "it says: nothing"),
         (b"slide\n\xff\n", "UTF-8"),
-        (b'slide\n"open\n', "no CSV"),
+        (b'slide\n"open\n', "not a CSV file"),
     ],
 )
 def test_what_is_no_table_is_refused_whole(client: TestClient, text: bytes, reason: str) -> None:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("slides")
     lines = ["path,label,patient,split"]
-    for index in range(5):
+    for index in range(6):
         synthetic_slide(folder / f"{index}.tif", 768, 1.0, seed=index, cancer=index % 2 == 0)
         split = "train" if index < 4 else "val"
         lines.append(f"{index}.tif,{['benign', 'cancer'][index % 2 == 0]},p{index},{split}")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from wsi.errors import ConfigError, DatasetError
+from wsi.errors import ConfigError, DatasetError, TrainingError
 from wsi.models.bundle import load_bundle
 from wsi.testing.slides import synthetic_patches
 from wsi.training.loop import TrainingStopped
@@ -155,3 +155,28 @@ def test_a_class_with_one_example_is_refused(validation: Patches, tmp_path: Path
 def test_settings_that_cannot_work_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         dataclasses.replace(CONFIG, **wrong)  # type: ignore[arg-type]
+
+
+def test_a_validation_of_one_class_is_refused_before_the_first_step(
+    train: Patches, tmp_path: Path
+) -> None:
+    one = Patches(30, 2)
+    one.labels_n[:] = 1
+    with pytest.raises(DatasetError, match="validation split holds 'benign' alone"):
+        PatchTrainer(CONFIG, train, one, tmp_path / "m")
+
+
+def test_a_training_that_diverges_ends_with_a_sound_checkpoint(
+    train: Patches, validation: Patches, tmp_path: Path
+) -> None:
+    trainer = PatchTrainer(CONFIG, train, validation, tmp_path / "m")
+    trainer._run_epoch(lambda: False)
+    with torch.no_grad():
+        next(trainer.network.parameters()).fill_(float("nan"))
+    with pytest.raises(TrainingError, match=r"not a number in epoch 2.*--resume"):
+        trainer.run()
+    again = PatchTrainer(CONFIG, train, validation, tmp_path / "m")
+    card = again.run(resume=True)
+    assert np.isfinite([epoch["loss"] for epoch in again.history]).all()
+    assert len(again.history) == CONFIG.epochs
+    assert card.name == "m"

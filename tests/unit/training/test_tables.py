@@ -69,3 +69,25 @@ def test_slides_without_labels_are_taken_where_annotations_label_them(tmp_path: 
     text = "slide,annotations,split,mpp\ns.svs,s.geojson,train,0.5\n"
     (row,) = read_table(table(tmp_path, text), CLASSES, needs_label=False)
     assert (row.label, row.annotations, row.patient, row.mpp) == (None, "s.geojson", "s.svs", 0.5)
+
+
+@pytest.mark.parametrize("written", ["p1 ", "p1\u00a0", "\u200bp1"])
+def test_a_patient_is_known_however_the_spaces_are(tmp_path: Path, written: str) -> None:
+    with pytest.raises(DatasetError, match=r"p1 \(train and val\)"):
+        read_table(table(tmp_path, GOOD.replace("p4", written)), CLASSES)
+
+
+@pytest.mark.parametrize("written", ["P1", "p01", "p-1"])
+def test_a_patient_who_looks_like_another_is_refused(tmp_path: Path, written: str) -> None:
+    with pytest.raises(DatasetError, match="look like one patient"):
+        read_table(table(tmp_path, GOOD.replace("p4", written)), CLASSES)
+
+
+def test_a_missing_patient_among_named_ones_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="line 6: patient is empty"):
+        read_table(table(tmp_path, GOOD.replace("p4", "")), CLASSES)
+
+
+def test_a_semicolon_table_is_read_alike(tmp_path: Path) -> None:
+    rows = read_table(table(tmp_path, GOOD.replace(",", ";")), CLASSES)
+    assert rows == read_table(table(tmp_path, GOOD), CLASSES)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from wsi.errors import ConfigError, DatasetError
+from wsi.errors import ConfigError, DatasetError, TrainingError
 from wsi.models.bundle import load_bundle
 from wsi.pipelines.whole_slide import WholeSlidePipeline
 from wsi.testing.models import untrained_patch_bundle
@@ -141,3 +141,19 @@ def test_missing_slides_and_a_missing_split_are_refused_before_training(
 def test_settings_that_cannot_work_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         dataclasses.replace(CONFIG, **wrong)  # type: ignore[arg-type]
+
+
+def test_a_validation_of_one_class_is_refused(root: Path, rows: list[Row], tmp_path: Path) -> None:
+    one = [dataclasses.replace(r, label=0) if r.split == "val" else r for r in rows]
+    with pytest.raises(DatasetError, match="validation split holds 'benign' alone"):
+        WholeSlideTrainer(CONFIG, one, root, tmp_path / "m")
+
+
+def test_a_training_that_diverges_ends_with_a_reason(
+    root: Path, rows: list[Row], tmp_path: Path
+) -> None:
+    trainer = WholeSlideTrainer(CONFIG, rows, root, tmp_path / "m")
+    with torch.no_grad():
+        trainer.network.head.weight.fill_(float("nan"))
+    with pytest.raises(TrainingError, match="not a number in epoch 1"):
+        trainer.run()

@@ -1,0 +1,99 @@
+"""Tables that people write: CSV files with a header, every cell a string.
+
+Commas, semicolons or tabs part the cells, whichever the header has most of; spreadsheets in half
+of the world write semicolons, and a comma in their numbers.
+"""
+
+import csv
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from wsi.errors import DatasetError
+
+DELIMITERS = (",", ";", "\t")
+_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
+_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
+
+
+def delimiter_of(header: str) -> str:
+    """What parts the cells of a table with this first line."""
+    return max(DELIMITERS, key=header.count)
+
+
+def read_lines(path: Path) -> list[dict[str, str]]:
+    """The lines of a CSV file with a header; cells as written, names of columns stripped.
+
+    Raises:
+        DatasetError: it cannot be read, has no lines, names a column twice, or a line has too many
+            or too few cells.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            delimiter = delimiter_of(file.readline())
+            file.seek(0)
+            rows = [row for row in csv.reader(file, delimiter=delimiter) if row]
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path}: is not in UTF-8; save it as CSV UTF-8") from error
+    except csv.Error as error:
+        raise DatasetError(f"{path}: is not a CSV file: {error}") from error
+    header = [name.strip() for name in rows[0]] if rows else []
+    if len(rows) < 2:
+        raise DatasetError(f"{path}: the table has no rows")
+    if twice := sorted({name for name in header if header.count(name) > 1}):
+        raise DatasetError(f"{path}: column {twice[0]!r} is there twice; which one counts?")
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(header):
+            raise DatasetError(
+                f"{path}, line {number}: {len(row)} cells where the header has {len(header)}"
+            )
+    return [dict(zip(header, row, strict=True)) for row in rows[1:]]
+
+
+def need_columns(lines: Sequence[dict[str, str]], names: Sequence[str], source: str) -> None:
+    """Insist on columns.
+
+    Raises:
+        DatasetError: names those that are missing and those that are there.
+    """
+    missing = [name for name in names if name not in lines[0]]
+    if missing:
+        raise DatasetError(
+            f"{source}: column missing: {', '.join(missing)}; it has: {', '.join(lines[0])}"
+        )
+
+
+def number_of(text: str, where: str) -> float:
+    """A finite number in a table, with a decimal point or comma.
+
+    Raises:
+        DatasetError: it is not a number, not finite, or could be read in two ways (``1,234``).
+    """
+    try:
+        value = float(plain_number(text))
+    except ValueError as error:
+        raise DatasetError(f"{where}: {error}") from None
+    if not math.isfinite(value):
+        raise DatasetError(f"{where}: {text!r} is not finite")
+    return value
+
+
+def plain_number(text: str) -> str:
+    """A number as Python writes it: a decimal comma becomes a point.
+
+    Raises:
+        ValueError: it is not a number, or its comma could also part thousands.
+    """
+    text = text.strip()
+    if _THOUSANDS.fullmatch(text):
+        raise ValueError(f"{text!r} could be a fraction or thousands; write it with a point")
+    if _DECIMAL_COMMA.fullmatch(text):
+        text = text.replace(",", ".")
+    try:
+        float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a number") from None
+    return text
