@@ -230,7 +230,7 @@ def _middle(
         rows, columns = np.nonzero(full)
         nearest = int(np.hypot(rows + 0.5 - row, columns + 0.5 - column).argmin())
         row, column = rows[nearest] + 0.5, columns[nearest] + 0.5
-    x, y = _level0(column0 + column, row0 + row, grid, tissue)
+    ((x, y),) = _level0(np.array([[column0 + column, row0 + row]]), grid, tissue)
     return Point(x, y)
 
 
@@ -250,21 +250,14 @@ def _outline(
     if area.geom_type != "Polygon":
         area = shapely.union_all([area.buffer(1e-3, join_style="mitre")])
 
-    def ring(coordinates: shapely.LinearRing) -> _Ring:
-        simple = shapely.simplify(shapely.Polygon(coordinates), 0).exterior.coords
-        return tuple(_level0(column0 + x, row0 + y, grid, tissue) for x, y in simple)
+    rings = shapely.simplify(shapely.polygons(shapely.get_rings(area)), 0)
+    start = np.array([column0, row0])
+    outer, *holes = (_level0(shapely.get_coordinates(one) + start, grid, tissue) for one in rings)
+    return outer, tuple(holes)
 
-    return ring(area.exterior), tuple(ring(hole) for hole in area.interiors)
 
-
-def _level0(
-    column: float, row: float, grid: HeatmapGrid, tissue: TissueMask
-) -> tuple[float, float]:
-    """A place in cells as level-0 pixels inside the slide, to a hundredth of a pixel."""
-    width, height = grid.cell_level0
-    x = grid.origin_level0.x + column * width
-    y = grid.origin_level0.y + row * height
-    return (
-        round(min(max(x, 0.0), float(tissue.size.width)), 2),
-        round(min(max(y, 0.0), float(tissue.size.height)), 2),
-    )
+def _level0(cells_n2: NDArray[np.float64], grid: HeatmapGrid, tissue: TissueMask) -> _Ring:
+    """Places (column, row) as level-0 pixels inside the slide, to a hundredth of a pixel."""
+    origin = (grid.origin_level0.x, grid.origin_level0.y)
+    inside = (cells_n2 * grid.cell_level0 + origin).clip(0, (tissue.size.width, tissue.size.height))
+    return tuple((float(x), float(y)) for x, y in inside.round(2))
