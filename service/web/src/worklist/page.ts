@@ -3,7 +3,6 @@ import type { Batch, Slide } from "../api/types";
 import type { Place } from "../place";
 import {
   filterSlides,
-  needsPerson,
   type Order,
   pipelineNames,
   type StateFilter,
@@ -27,6 +26,7 @@ import { SlideList } from "./data";
 import { askPipelines, showWorklistKeys } from "./dialogs";
 import { SlideTable } from "./table";
 import { theUploads } from "./upload";
+import { countText, warning } from "./words";
 
 const LOOK_MS = 1500;
 
@@ -390,22 +390,4 @@ class WorklistPage {
     } else return;
     event.preventDefault();
   }
-}
-
-function countText(shown: readonly Slide[], all: readonly Slide[]): string {
-  const slides =
-    shown.length === all.length
-      ? `${all.length} slides`
-      : `${shown.length} of ${all.length} slides`;
-  const persons = shown.filter(needsPerson).length;
-  if (persons === 0) return slides;
-  return `${slides} · ${persons} ${persons === 1 ? "needs" : "need"} a person`;
-}
-
-function warning(error: ApiError): string {
-  if (isAway(error)) {
-    return "The service is away. What you see may be old; this page keeps trying.";
-  }
-  if (isPassing(error)) return "The session has ended. Sign in to go on.";
-  return `The worklist could not be read: ${error.message}`;
 }
