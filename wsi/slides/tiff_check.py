@@ -82,7 +82,7 @@ def check_tile_ends(path: Path, name: str, *, seconds: float = _SECONDS) -> floa
             ]
             total = sum(len(page.databytecounts) for page in pages)
             for page in pages:
-                for index in _spread(len(page.databytecounts)):
+                for index in _spread(min(len(page.databytecounts), len(page.dataoffsets))):
                     if monotonic() > until:
                         break
                     looked += 1

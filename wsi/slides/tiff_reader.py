@@ -66,7 +66,8 @@ def tile_table(page: tifffile.TiffPage) -> TileTable | None:
     columns, rows = -(-page.imagewidth // page.tilewidth), -(-page.imagelength // page.tilelength)
     counts = np.asarray(page.databytecounts, np.int64)
     # A tile of no bytes is left out on purpose; OpenSlide knows what each vendor means by it.
-    if len(counts) != columns * rows or (counts == 0).any():
+    whole = len(counts) == len(page.dataoffsets) == columns * rows
+    if not whole or (counts == 0).any():
         return None
     return TileTable(
         size=Size(page.imagewidth, page.imagelength),
