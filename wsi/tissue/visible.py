@@ -187,5 +187,7 @@ def _pale(looks: Looks) -> Bool:
     ]
     mean = sum(channels) / 3
     spread = np.max(channels, axis=0) - np.min(channels, axis=0)
-    seen = ((mean > _PALE_DENSITY) | (spread > _PALE_SATURATION)) & ~looks.border
+    around = np.ones((2 * _PALE_WINDOW - 1, 2 * _PALE_WINDOW - 1), np.uint8)
+    known = cv2.dilate(looks.ink.mask.astype(np.uint8), around) > 0
+    seen = ((mean > _PALE_DENSITY) | (spread > _PALE_SATURATION)) & ~looks.border & ~known
     return drop_small(np.asarray(seen, np.bool_), _SMALLEST_PALE_UM2 / looks.mpp**2)
