@@ -151,7 +151,7 @@ class Fake:
     def _refusal(self, slide_id: str) -> str | None:
         """Why a batch last refused the slide, until its resolution is given."""
         items = [item for batch in self.batches.values() for item in batch.items]
-        errors = [item["error"] for item in items if item["slide_id"] == slide_id]
+        errors = [item.get("error") for item in items if item["slide_id"] == slide_id]
         return errors[-1] if errors and self.slides[slide_id]["mpp"] is None else None
 
     def brief(self, review: ReviewOut) -> dict[str, Any]:
