@@ -14,6 +14,7 @@ from wsi.errors import DatasetError
 
 DELIMITERS = (",", ";", "\t")
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
+_OTHERS = re.compile(r"[\W\d_]+")
 _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
 
 
@@ -64,6 +65,25 @@ def need_columns(lines: Sequence[dict[str, str]], names: Sequence[str], source: 
         raise DatasetError(
             f"{source}: column missing: {', '.join(missing)}; it has: {', '.join(lines[0])}"
         )
+
+
+def require_spelling(lines: Sequence[dict[str, str]], names: Sequence[str], source: str) -> None:
+    """Insist that no column is nearly called like one that would be read (``patient_id``).
+
+    Raises:
+        DatasetError: names the column; it would be passed over without a word.
+    """
+    for column in lines[0]:
+        plain = _OTHERS.sub("", column.casefold())
+        for meant in names:
+            same = column != meant and plain == meant
+            alike = meant not in lines[0] and plain in (f"{meant}s", f"{meant}id", f"{meant}name")
+            if not same and not alike:
+                continue
+            raise DatasetError(
+                f"{source}: column {column!r} is not read, {meant!r} would be: rename it, or "
+                "leave it out"
+            )
 
 
 def number_of(text: str, where: str) -> float:

@@ -36,6 +36,18 @@ def _leak(written: Callable[[str], str]) -> Callable[[Path], str]:
     return run
 
 
+def _table(*lines: str, head: str = "path,label,patient,split") -> Callable[[Path], str]:
+    """Training on a table of which this is the text, beside files that need not be there."""
+
+    def run(folder: Path) -> str:
+        table = folder / "slides.csv"
+        table.write_text("\n".join([head, *lines]) + "\n", encoding="utf-8")
+        asked = ["--table", str(table), "--mpp", "0.5", "--classes", "benign,cancer"]
+        return _last_line(["train", "patch", *asked, "--out", str(folder / "model")])
+
+    return run
+
+
 def _shared_number(folder: Path) -> str:
     lines = ["path,label,patient,split"]
     lines += [f"{n}.png,{n % 2},GT20124{n}0,train" for n in range(6)]
@@ -66,6 +78,23 @@ CASES = (
     Case(input="a patient written `1` and `01`", run=_leak(lambda name: f"0{name}")),
     Case(input="lines without a patient among others", run=_leak(lambda name: "")),
     Case(input="one case number under two prefixes", run=_shared_number),
+    Case(
+        input="one slide in train and in val, under two patients and two paths",
+        run=_table("a.svs,0,p1,train", "./x/../a.svs,0,p2,val"),
+    ),
+    Case(input="one slide with two labels", run=_table("a.svs,0,p1,train", "a.svs,1,p1,train")),
+    Case(
+        input="a column `Patient`, where `patient` is read",
+        run=_table("a.svs,0,p1,train", head="path,label,Patient,split"),
+    ),
+    Case(
+        input="patients that a spreadsheet shortened",
+        run=_table("a.svs,0,2.01247E+11,train", "b.svs,0,p2,val"),
+    ),
+    Case(
+        input="a patient written `1,0` in a table with semicolons",
+        run=_table("a.svs;0;1;train", "b.svs;0;1,0;val", head="path;label;patient;split"),
+    ),
     Case(input="truth written `cancer` and `Cancer`", run=_truth("Cancer")),
     Case(input="truth written `NA`", run=_truth("NA")),
     Case(input="truth of a third class", run=_truth("normal")),

@@ -60,6 +60,8 @@ def test_different_patients_are_left_alone(one: str, other: str) -> None:
 def test_one_case_number_under_two_prefixes_is_named() -> None:
     with pytest.warns(DatasetWarning, match="'GT2012468' and 'GTXC2012468' share a number"):
         require_distinct(["GT2012468", "GTXC2012468", "GT2012469"], "patient", "t.csv")
+    with pytest.warns(DatasetWarning, match="'GT2012468-1' and 'GTXC2012468-2' share a number"):
+        require_distinct(["GT2012468-1", "GTXC2012468-2", "GT2012469-1"], "patient", "t.csv")
 
 
 def test_an_empty_cell_among_filled_ones_is_refused_with_its_line() -> None:

@@ -142,7 +142,7 @@ def _train_models(slides: Path, models: Path) -> None:
             learning_rate=3e-4,
             warmup=2,
         )
-        rows = read_table(table, whole.classes)
+        rows = read_table(table, whole.classes, root=slides)
         with progress_bar("whole-slide model") as tell:
             metrics = WholeSlideTrainer(whole, rows, slides, whole_bundle, progress=tell).run()
             _say(dict(metrics.metrics), "whole-slide model")

@@ -11,6 +11,7 @@ from wsi.cli.evaluate_common import (
     grade_figures,
     positive_class,
     report,
+    tell_of_seen,
     write_predictions,
 )
 from wsi.cli.options import PATH, model_option, patient_joining
@@ -99,6 +100,8 @@ def evaluate_aggregator(
     )
     if trained.get("data_digest") == table.digest():
         click.echo("wsi: these are the slides that the model was trained on", err=True)
+    else:
+        tell_of_seen(card.training, table.patients_n.tolist())
     more: dict[str, Any] = {
         "model": card.name,
         "model_digest": card.weights_sha256,

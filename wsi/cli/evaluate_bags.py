@@ -48,6 +48,7 @@ def evaluate_bags(
         grade_figures,
         positive_class,
         report,
+        tell_of_seen,
         write_predictions,
     )
     from wsi.evaluation.score_table import ScoreTable
@@ -78,6 +79,7 @@ def evaluate_bags(
     labels_n = np.array([bag.label for bag in bags])
     names = [bag.name for bag in bags]
     patients_n = np.array([bag.patient for bag in bags], np.str_)
+    tell_of_seen(card.training, patients_n.tolist())
     write_predictions(out / "predictions.csv", names, labels_n, values_nk, classes)
     scores = ScoreTable(
         source=f"{table.name}, {split}",

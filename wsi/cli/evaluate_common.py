@@ -1,6 +1,7 @@
 """What the evaluating commands share: options, the report, predictions, figures of grades."""
 
 import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,21 @@ def report(
                 f"DeLong p {pair.delong.p_value:.3g}"
             )
     click.echo(str(written))
+
+
+def tell_of_seen(training: Mapping[str, Any], patients: Iterable[str]) -> None:
+    """Say so where a model is judged on patients that it learned from."""
+    from wsi.training.seen import alike_key, learned_from, seen_keys
+
+    learned = learned_from(training) or frozenset()
+    known = sorted({p for p in patients if (seen_keys(p) | {alike_key(p)}) & learned})
+    if known:
+        few = ", ".join(known[:3]) + (", ..." if len(known) > 3 else "")
+        click.echo(
+            f"wsi: the model was trained on {len(known)} of these patients ({few}), or on some "
+            "written alike: the figures do not say how it does on others",
+            err=True,
+        )
 
 
 def positive_class(given: str | None, classes: tuple[str, ...]) -> str:

@@ -182,7 +182,7 @@ def _rows(asked: _Study) -> "list[Row]":
     classes = sorted({entry.label for entry in entries if entry.label})
     rows = [
         row
-        for row in read_table(asked.table, classes, needs_label=False)
+        for row in read_table(asked.table, classes, root=asked.root, needs_label=False)
         if row.split == asked.split
     ]
     if not rows:
@@ -282,7 +282,7 @@ def _collect(
     classes = slide_classes(card.classes)
     labelled = {
         row.path: row.label
-        for row in read_table(asked.table, classes, needs_label=False)
+        for row in read_table(asked.table, classes, root=asked.root, needs_label=False)
         if row.split == asked.split
     }
     try:

@@ -192,7 +192,7 @@ def train_patch(
     table = _reviewed(table, from_reviews, slides, out)
     with progress_bar(out.name) as tell:
         if images:
-            rows = read_table(table, names)
+            rows = read_table(table, names, root=images)
             train_set, val_set = (
                 InMemory(TablePatches([r for r in rows if r.split == split], images, patch_px))
                 for split in ("train", "val")
@@ -299,7 +299,7 @@ def train_whole_slide(
     if not given.get("mpp") and not given.get("input_px"):
         raise ConfigError("give the resolution: --mpp 2, or --fit-px 10000")
     config = WholeSlideTraining(name=out.name, classes=names, **given)
-    rows = read_table(table, names, force_mpp=force_mpp)
+    rows = read_table(table, names, root=root, force_mpp=force_mpp)
     with progress_bar(out.name) as tell, _epoch_log(tensorboard) as on_epoch:
         trainer = WholeSlideTrainer(
             config,

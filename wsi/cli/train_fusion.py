@@ -101,7 +101,7 @@ def train_fusion(
         else common_malignant(cards),
         **{k: v for k, v in options.items() if v is not None},
     )
-    rows = _rows(table, split, config.classes, force_mpp=force_mpp)
+    rows = _rows(table, root, split, config.classes, force_mpp=force_mpp)
     check_unseen(rows, cards, trust=trust_unseen)
     outcomes = _score(
         (patch, whole_slide),
@@ -138,10 +138,12 @@ def _check_members(cards: "list[ModelCard]", bundles: tuple[Path, Path], out: Pa
             raise ConfigError(f"{out}: would replace the {wanted} model that it needs")
 
 
-def _rows(table: Path, split: str, classes: tuple[str, ...], *, force_mpp: bool) -> "list[Row]":
+def _rows(
+    table: Path, root: Path | None, split: str, classes: tuple[str, ...], *, force_mpp: bool
+) -> "list[Row]":
     from wsi.training.tables import read_table
 
-    read = read_table(table, classes, needs_label=False, force_mpp=force_mpp)
+    read = read_table(table, classes, root=root, needs_label=False, force_mpp=force_mpp)
     rows = [row for row in read if row.split == split]
     if not rows:
         raise DatasetError(f"{table}: no slide is of the split {split}")

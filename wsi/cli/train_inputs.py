@@ -40,7 +40,7 @@ def train_inputs(
     pipeline = load_pipeline("patch", model, device)
     if not isinstance(pipeline, PatchPipeline):
         raise ConfigError(f"{model}: not a patch model")
-    rows = read_table(table, slide_classes(pipeline.card.classes), force_mpp=force_mpp)
+    rows = read_table(table, slide_classes(pipeline.card.classes), root=root, force_mpp=force_mpp)
 
     def tell(outcome: SlideOutcome) -> None:
         text = outcome.problem or f"{outcome.row.path}: {outcome.patches} patches"

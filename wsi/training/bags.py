@@ -110,7 +110,7 @@ def read_bags(
         DatasetError: the table is wrong, a label is missing, a patient is in two splits, or files
             are missing.
     """
-    rows = read_table(table, classes, needs_label=to_learn)
+    rows = read_table(table, classes, root=root, needs_label=to_learn)
     missing = [row.path for row in rows if not (root / row.path).exists()]
     if missing:
         raise DatasetError(

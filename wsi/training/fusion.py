@@ -1,7 +1,7 @@
 """Fitting the fusion of pipelines on slides that none of them has learned from."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from wsi.models.aggregators import slide_classes
 from wsi.models.bundle import save_bundle
 from wsi.models.card import ModelCard
 from wsi.models.stacking import Stacking, stacking_features
-from wsi.training.seen import describe_seen, learned_from, seen_keys
+from wsi.training.seen import alike_key, describe_seen, learned_from, seen_keys
 from wsi.training.tables import Row
 
 PIPELINE = "fusion"
@@ -120,15 +120,22 @@ def check_unseen(rows: Sequence[Row], cards: Sequence[ModelCard], *, trust: bool
                 f"{card.name}: its card does not say which patients it learned from, so none can "
                 "be known to be held out; train it again, or give --trust-unseen if you know it"
             )
-        known = sorted(
-            {r.patient for r in rows if (seen_keys(r.patient) | seen_keys(r.path)) & learned}
-        )
+        known = {r.patient for r in rows if (seen_keys(r.patient) | seen_keys(r.path)) & learned}
         if known:
-            few = ", ".join(known[:_MOST_NAMED]) + (", ..." if len(known) > _MOST_NAMED else "")
             raise DatasetError(
-                f"{card.name} was trained on {len(known)} of these patients ({few}): its scores "
-                "of them say nothing; fit on slides that were held out, such as --split val"
+                f"{card.name} was trained on {len(known)} of these patients ({_few(known)}): its "
+                "scores of them say nothing; fit on slides that were held out, such as --split val"
             )
+        alike = {r.patient for r in rows if r.patient != r.path and alike_key(r.patient) in learned}
+        if alike:
+            raise DatasetError(
+                f"{card.name} was trained on patients whose identifiers look like {_few(alike)}, "
+                "but for case, zeros and separators; write each patient in one way in all tables"
+            )
+
+
+def _few(names: Collection[str]) -> str:
+    return ", ".join(sorted(names)[:_MOST_NAMED]) + (", ..." if len(names) > _MOST_NAMED else "")
 
 
 def fit_stacking(

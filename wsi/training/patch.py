@@ -90,6 +90,7 @@ class PatchTrainer:
         require_two_classes(validation.labels_n.tolist(), config.classes)
         self.config = config
         self._train, self._validation = train, validation
+        self._data_digest = data_digest(train, validation)
         self._out = out
         self._checkpoint = out.with_name(f".{out.name}.checkpoint")
         self._tell, self._on_epoch = progress, on_epoch
@@ -282,11 +283,15 @@ class PatchTrainer:
             **prefixed("best", self._best),
             **pack_optimizer(self._optimizer),
         }
-        state = {"progress": asdict(self._state), "config": _identity(self.config)}
+        state = {"progress": asdict(self._state), **self._sameness()}
         save_checkpoint(self._checkpoint, tensors, state)
 
+    def _sameness(self) -> dict[str, Any]:
+        """What a checkpoint must share with the run that continues it."""
+        return {"config": _identity(self.config), "data_digest": self._data_digest}
+
     def _load(self) -> None:
-        found = load_matching(self._checkpoint, {"config": _identity(self.config)})
+        found = load_matching(self._checkpoint, self._sameness(), what="settings or patches")
         if found is None:
             return
         tensors, state = found
@@ -315,7 +320,7 @@ class PatchTrainer:
             metrics={key: value for key, value in best.items() if key.startswith("validation")},
             training={
                 "options": _identity(config),
-                "data_digest": data_digest(self._train, self._validation),
+                "data_digest": self._data_digest,
                 "patches": {
                     "train": len(self._train.labels_n),
                     "validation": len(self._validation.labels_n),

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from wsi.identifiers import normal_identifier
+from wsi.identifiers import normal_identifier, spelling_of
 from wsi.slide_names import slide_stem
 
 KEY = "seen"
@@ -37,6 +37,11 @@ def seen_keys(name: str) -> frozenset[str]:
     return frozenset({seen_key(normal_identifier(name)), *earlier})
 
 
+def alike_key(name: str) -> str:
+    """The key of all patients whose identifiers look like this one; see ``wsi.identifiers``."""
+    return _key("\t".join(("alike", *(spelling_of(normal_identifier(name)) or (name,)))))
+
+
 def _key(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -57,7 +62,9 @@ def describe_seen(
     """
     if inherited is None:
         return {}
-    learned = {seen_key(normal_identifier(name)) for name in train} | inherited
+    names = set(train)
+    learned = {seen_key(normal_identifier(name)) for name in names} | inherited
+    learned |= {alike_key(name) for name in names}
     chosen_by = {seen_key(normal_identifier(name)) for name in validation} - learned
     return {KEY: {"train": sorted(learned), "validation": sorted(chosen_by)}}
 

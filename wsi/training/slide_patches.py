@@ -165,7 +165,7 @@ def annotated_patches(
         raise ConfigError(
             f"the class map names {', '.join(sorted(unknown))}: not among the classes"
         )
-    table_rows = read_table(table, classes, needs_label=False, force_mpp=force_mpp)
+    table_rows = read_table(table, classes, root=root, needs_label=False, force_mpp=force_mpp)
     rows = [row for row in table_rows if row.split != "test"]
     rules = LabelRules(unlabelled=unlabelled)
     spec = PatchSpec(mpp=mpp, size_px=size_px)

@@ -1,5 +1,9 @@
 """Training tables: CSV files of patches or slides with label, patient and split."""
 
+import hashlib
+import os
+import warnings
+import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,8 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from wsi.errors import DatasetError
-from wsi.identifiers import identifiers_of
-from wsi.tables import number_of, read_lines
+from wsi.identifiers import DatasetWarning, identifiers_of
+from wsi.tables import number_of, read_lines, require_spelling
 
 Split = Literal["train", "val", "test"]
 SPLITS: Mapping[str, Split] = {
@@ -20,6 +24,9 @@ SPLITS: Mapping[str, Split] = {
     "test": "test",
 }
 PATH_COLUMNS = ("path", "file", "slide")
+_COLUMNS = ("label", "patient", "split", "annotations", "mpp")
+_PATIENTS = ("case", "case_id", "subject", "subject_id", "pid")
+_OF_A_FILE = ("split", "label", "patient", "annotations", "mpp")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +53,19 @@ class Row:
 
 
 def read_table(
-    path: Path, classes: Sequence[str], *, needs_label: bool = True, force_mpp: bool = False
+    path: Path,
+    classes: Sequence[str],
+    *,
+    root: Path | None = None,
+    needs_label: bool = True,
+    force_mpp: bool = False,
 ) -> list[Row]:
     """Read and check a table.
 
     Args:
         path: CSV.
         classes: that labels may name.
+        root: folder or zip that the paths are relative to; the table's folder unless given.
         needs_label: every line must have one.
         force_mpp: the column ``mpp`` counts also where a slide states another resolution.
 
@@ -60,10 +73,13 @@ def read_table(
     ``patient`` (see ``wsi.identifiers``), ``annotations``, ``mpp``. Others are ignored.
 
     Raises:
-        DatasetError: a column is missing, a label or split is unknown, a patient is in two splits,
-            is written in two ways or missing in some lines, or a class has no training example.
+        DatasetError: a column is missing or nearly called like one of these, a label or split is
+            unknown, a patient is in two splits, is written in two ways or missing in some lines,
+            two lines say different things of one file, or a class has no training example.
     """
     lines = read_lines(path)
+    require_spelling(lines, _COLUMNS, str(path))
+    _warn_without_patients(lines[0], str(path))
     column = next((name for name in PATH_COLUMNS if name in lines[0]), None)
     missing = [] if column else ["path"]
     missing += [name for name in ("split", "label") if name not in lines[0]]
@@ -86,9 +102,21 @@ def read_table(
         for number, line in enumerate(lines, start=2)
     ]
     check_leakage(rows, source=str(path))
+    check_files(rows, root or path.parent, source=str(path))
     if needs_label:
         check_classes(rows, classes, source=str(path))
     return rows
+
+
+def _warn_without_patients(header: Iterable[str], source: str) -> None:
+    named = [name for name in header if name.casefold() in _PATIENTS]
+    if named and "patient" not in header:
+        warnings.warn(
+            f"{source}: there is no column patient, so each file counts as a patient of its own; "
+            f"if {named[0]!r} says whom it comes from, call it patient",
+            DatasetWarning,
+            stacklevel=3,
+        )
 
 
 def _row(
@@ -126,9 +154,15 @@ def _label(text: str, classes: Sequence[str], where: str) -> int | None:
         return None
     if text in classes:
         return list(classes).index(text)
-    if text.isdigit() and int(text) < len(classes):
+    if text.isdecimal() and int(text) < len(classes):
         return int(text)
     raise DatasetError(f"{where}: label {text!r} is none of the classes {', '.join(classes)}")
+
+
+def rows_digest(rows: Iterable[Row]) -> str:
+    """Names the data of a training: slides with label, split, patient and resolution, in order."""
+    told = "".join(f"{r.path}\t{r.label}\t{r.split}\t{r.patient}\t{r.mpp}\n" for r in rows)
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def check_leakage(rows: Iterable[Row], *, source: str) -> None:
@@ -147,6 +181,29 @@ def check_leakage(rows: Iterable[Row], *, source: str) -> None:
             f"{source}: {len(leaking)} patient(s) in more than one split: {first}; "
             "what is learned from a patient cannot be tested on the same patient"
         )
+
+
+def check_files(rows: Sequence[Row], root: Path, *, source: str) -> None:
+    """Refuse a table in which two lines say different things of one file, however it is called.
+
+    Args:
+        rows: of a table without its first line.
+        root: folder or zip that the paths are relative to.
+        source: of the table, for messages.
+
+    Raises:
+        DatasetError: names the lines, and what differs.
+    """
+    zipped = zipfile.is_zipfile(root)
+    first: dict[str, tuple[int, Row]] = {}
+    for number, row in enumerate(rows, start=2):
+        place = os.path.normpath(row.path) if zipped else os.path.realpath(root / row.path)
+        before, known = first.setdefault(place, (number, row))
+        if differing := [name for name in _OF_A_FILE if getattr(row, name) != getattr(known, name)]:
+            raise DatasetError(
+                f"{source}: lines {before} and {number} name one file, {row.path}, with another "
+                f"{' and '.join(differing)}; keep one of them"
+            )
 
 
 def check_classes(rows: Sequence[Row], classes: Sequence[str], *, source: str) -> None:

@@ -1,6 +1,5 @@
 """Training the whole-slide network from slide labels alone."""
 
-import hashlib
 import math
 import shutil
 from collections.abc import Callable, Sequence
@@ -57,7 +56,7 @@ from wsi.training.loop import (
 )
 from wsi.training.resolutions import check_resolutions
 from wsi.training.seen import describe_seen
-from wsi.training.tables import Row
+from wsi.training.tables import Row, rows_digest
 from wsi.training.whole_slide_config import WholeSlideTraining
 from wsi.training.whole_slide_start import draw_variant, start_network
 
@@ -347,11 +346,11 @@ class WholeSlideTrainer:
         save_checkpoint(
             self._checkpoint,
             tensors,
-            {"progress": asdict(self._state), "config": self._identity()},
+            {"progress": asdict(self._state), **self._sameness()},
         )
 
     def _load(self) -> None:
-        found = load_matching(self._checkpoint, {"config": self._identity()})
+        found = load_matching(self._checkpoint, self._sameness(), what="settings or slides")
         if found is None:
             return
         tensors, state = found
@@ -365,14 +364,14 @@ class WholeSlideTrainer:
         del options["malignant"]  # It decides nothing of the weights.
         return options
 
+    def _sameness(self) -> dict[str, Any]:
+        """What a checkpoint must share with the run that continues it."""
+        digest = rows_digest((*self._train, *self._validation))
+        return {"config": self._identity(), "data_digest": digest}
+
     def _card(self) -> ModelCard:
         config = self.config
         best = self._state.history[self._state.best_epoch]
-        digest = hashlib.sha256(
-            "".join(
-                f"{r.path}\t{r.label}\t{r.split}\n" for r in (*self._train, *self._validation)
-            ).encode()
-        )
         return ModelCard(
             name=config.name,
             pipeline="whole-slide",
@@ -385,7 +384,7 @@ class WholeSlideTrainer:
             metrics={key: value for key, value in best.items() if key.startswith("validation")},
             training={
                 "options": self._identity(),
-                "data_digest": digest.hexdigest(),
+                "data_digest": rows_digest((*self._train, *self._validation)),
                 DRAWN_MPP: self._coarsest_mpp,
                 "slides": {"train": len(self._train), "validation": len(self._validation)},
                 **describe_seen(

@@ -1,5 +1,6 @@
 """Fitting a fusion: on held-out slides alone, calibrated, and better than a member by itself."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from wsi.training.fusion import (
     fit_stacking,
     train_fusion,
 )
-from wsi.training.seen import describe_seen, learned_from, seen_key
+from wsi.training.seen import alike_key, describe_seen, learned_from, seen_key
 from wsi.training.tables import Row
 
 CLASSES = ("benign", "cancer")
@@ -133,6 +134,15 @@ def test_slides_of_patients_that_a_member_learned_from_are_refused() -> None:
         check_unseen(rows, [with_trees])
 
 
+@pytest.mark.parametrize("written", ["P-001", "p1", "P 1"])
+def test_patients_who_look_like_those_that_a_member_learned_from_are_refused(written: str) -> None:
+    told = describe_seen(["P1", "q2"])
+    rows = [Row(path="a.tif", label=0, patient=written, split="val")]
+    with pytest.raises(DatasetError, match=f"identifiers look like {written}, but for case"):
+        check_unseen(rows, [card("patch", **told)])
+    check_unseen([dataclasses.replace(rows[0], patient="P11")], [card("patch", **told)])
+
+
 def test_a_member_that_does_not_say_what_it_learned_from_is_refused_unless_trusted() -> None:
     rows = [Row(path="a.tif", label=0, patient="p1", split="val")]
     for silent in (card("patch"), card("patch", **describe_seen(["p8"]), aggregator={})):
@@ -147,7 +157,11 @@ def test_a_patient_is_known_again_and_a_path_by_its_file_name() -> None:
     assert seen_key("P.12") != seen_key("P.13")
     # A start that does not say what it learned from leaves what follows without a claim.
     assert describe_seen(["p"], inherited=None) == {}
-    assert learned_from(describe_seen(["p"], inherited=frozenset({"x"}))) == {"x", seen_key("p")}
+    assert learned_from(describe_seen(["p"], inherited=frozenset({"x"}))) == {
+        "x",
+        seen_key("p"),
+        alike_key("p"),
+    }
 
 
 def test_members_must_know_the_same_slide_classes_and_be_of_different_pipelines() -> None:

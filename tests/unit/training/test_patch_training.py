@@ -1,5 +1,6 @@
 """The patch trainer: it learns, and a stopped run ends where an unbroken one does."""
 
+import copy
 import dataclasses
 import os
 import signal
@@ -135,6 +136,10 @@ def test_resuming_with_other_settings_is_refused(
     other = dataclasses.replace(CONFIG, learning_rate=0.5)
     with pytest.raises(ConfigError, match="other settings"):
         PatchTrainer(other, train, validation, tmp_path / "m").run(resume=True)
+    relabelled = copy.copy(train)
+    relabelled.labels_n = train.labels_n[::-1]
+    with pytest.raises(ConfigError, match="other settings or patches"):
+        PatchTrainer(CONFIG, relabelled, validation, tmp_path / "m").run(resume=True)
 
 
 def test_a_patient_in_both_splits_is_refused(train: Patches, tmp_path: Path) -> None:

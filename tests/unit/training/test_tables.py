@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from wsi.errors import DatasetError
+from wsi.identifiers import DatasetWarning
 from wsi.training.tables import Row, read_table
 
 CLASSES = ("benign", "cancer")
@@ -91,3 +92,57 @@ def test_a_missing_patient_among_named_ones_is_refused(tmp_path: Path) -> None:
 def test_a_semicolon_table_is_read_alike(tmp_path: Path) -> None:
     rows = read_table(table(tmp_path, GOOD.replace(",", ";")), CLASSES)
     assert rows == read_table(table(tmp_path, GOOD), CLASSES)
+
+
+@pytest.mark.parametrize("name", ["a.png", "./a.png", "x/../a.png", "../FOLDER/a.png"])
+@pytest.mark.parametrize(
+    ("line", "differs"),
+    [
+        ("0,p9,val", "split and patient"),
+        ("1,p1,train", "label"),
+        ("0,p2,train", "patient"),
+    ],
+)
+def test_one_file_of_which_two_lines_say_different_things_is_refused(
+    tmp_path: Path, name: str, line: str, differs: str
+) -> None:
+    text = GOOD + f"{name.replace('FOLDER', tmp_path.name)},{line}\n"
+    with pytest.raises(DatasetError, match=f"lines 2 and 7 name one file, .* another {differs};"):
+        read_table(table(tmp_path, text), CLASSES)
+
+
+def test_files_are_compared_where_they_lie(tmp_path: Path) -> None:
+    (tmp_path / "slides").mkdir()
+    text = GOOD + "../slides/a.png,0,p9,val\n"
+    read_table(table(tmp_path, text), CLASSES)
+    with pytest.raises(DatasetError, match="name one file"):
+        read_table(tmp_path / "table.csv", CLASSES, root=tmp_path / "slides")
+
+
+@pytest.mark.parametrize("name", ["Patient", "patient_id", "PatientID", " patients"])
+def test_a_column_that_is_nearly_called_patient_is_not_passed_over(
+    tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(DatasetError, match="is not read, 'patient' would be"):
+        read_table(table(tmp_path, GOOD.replace("patient", name)), CLASSES)
+
+
+def test_a_table_of_cases_without_patients_warns(tmp_path: Path) -> None:
+    with pytest.warns(DatasetWarning, match="if 'case' says whom"):
+        read_table(table(tmp_path, GOOD.replace("patient", "case")), CLASSES)
+
+
+def test_what_a_spreadsheet_shortened_is_no_patient(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="a spreadsheet shortened"):
+        read_table(table(tmp_path, GOOD.replace("p4", "2.01247E+11")), CLASSES)
+
+
+def test_a_patient_with_a_decimal_comma_is_the_whole_number(tmp_path: Path) -> None:
+    text = GOOD.replace("p1", "1").replace("p4", "1,0").replace(",", ";").replace("1;0", "1,0")
+    with pytest.raises(DatasetError, match=r"1 \(train and val\)"):
+        read_table(table(tmp_path, text), CLASSES)
+
+
+def test_a_label_that_only_looks_like_a_digit_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="label '²' is none"):
+        read_table(table(tmp_path, GOOD.replace("c.png,benign", "c.png,²")), CLASSES)

@@ -101,6 +101,9 @@ def test_a_training_stopped_within_an_epoch_resumes_to_the_same_weights(
     broken = tmp_path / "broken"
     with pytest.raises(TrainingStopped):
         WholeSlideTrainer(CONFIG, rows, root, broken, progress=stop).run()
+    edited = [dataclasses.replace(rows[0], patient="p9"), *rows[1:]]
+    with pytest.raises(ConfigError, match="other settings or slides"):
+        WholeSlideTrainer(CONFIG, edited, root, broken).run(resume=True)
     WholeSlideTrainer(CONFIG, rows, root, broken).run(resume=True)
     one, other = (load_bundle(tmp_path / name)[1] for name in ("unbroken", "broken"))
     assert all(torch.equal(one[key], other[key]) for key in one)
