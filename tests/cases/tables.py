@@ -43,7 +43,7 @@ def _table(*lines: str, head: str = "path,label,patient,split") -> Callable[[Pat
         table = folder / "slides.csv"
         table.write_text("\n".join([head, *lines]) + "\n", encoding="utf-8")
         asked = ["--table", str(table), "--mpp", "0.5", "--classes", "benign,cancer"]
-        return _last_line(["train", "patch", *asked, "--out", str(folder / "model")])
+        return _last_line(["train", "whole-slide", *asked, "--out", str(folder / "model")])
 
     return run
 

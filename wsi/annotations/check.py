@@ -1,6 +1,7 @@
 """Checking what a file holds against its slide, and cutting out its exclusions."""
 
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,7 @@ from wsi.annotations.frame import to_level0
 from wsi.annotations.rule import cut_out, lies_inside
 from wsi.errors import AnnotationError
 from wsi.geometry import Region, Size
+from wsi.identifiers import normal_identifier
 
 _FARTHEST_PX = 1e9
 """Geometry fails over numbers that no slide reaches."""
@@ -30,6 +32,9 @@ _MOST_CROSSINGS = 1000
 """Repairing takes time by the square of them: a minute for a scribble of 400 points."""
 _BORDER_PX = 1.0
 """A drawing program may round half a pixel over the border: that is no news."""
+_GLASS_MM, _LARGE_PX = 155.0, 5000
+"""No coordinate in mm is above the longer side of the largest glass; on a slide of so many px,
+areas in so small a corner were hardly drawn there."""
 _MOST_NOTES = 5
 """So many sentences of one kind are told in full."""
 
@@ -110,7 +115,33 @@ def checked(
     if drawing.ignored:
         counts = ", ".join(f"{kind} ({count})" for kind, count in drawing.ignored.items())
         lines.append(f"not taken: {counts}")
+    lines += _doubts(shapes, bool(drawing.ignored), slide_size, spec)
     return Annotations(source, tuple(items), tuple(lines), dict(drawing.ignored), tuple(left_out))
+
+
+def _doubts(
+    shapes: Sequence[Shape], ignored: bool, slide_size: Size | None, spec: AnnotationSpec
+) -> Iterator[str]:
+    """What makes a readable file doubtful as a whole."""
+    if not shapes and not ignored:
+        yield "nothing is annotated in it"
+    spelled: dict[str, set[str]] = defaultdict(set)
+    for name in (*(shape.class_name for shape in shapes), *spec.exclusions):
+        spelled["".join(normal_identifier(name).casefold().split())].add(name)
+    for names in spelled.values():
+        if len(names) > 1:
+            told = ", ".join(repr(name) for name in sorted(names))
+            yield f"classes {told} look like one written in several ways, and are taken apart"
+    areas = [shape.geometry for shape in shapes if shapely.get_dimensions(shape.geometry) == 2]
+    if slide_size is None or not areas or max(slide_size.width, slide_size.height) < _LARGE_PX:
+        return
+    xy = shapely.get_coordinates(areas)
+    farthest = float(np.abs(xy).max(initial=0))
+    if farthest <= _GLASS_MM and (xy % 1).any():
+        yield (
+            f"no coordinate is above {farthest:.4g}: if they are millimetres or shares of the "
+            "slide, they must be converted to level-0 px"
+        )
 
 
 def _class_of(source: str, shape: Shape, spec: AnnotationSpec, cuts: bool) -> str | None:
@@ -231,11 +262,10 @@ def _repaired(source: str, shape: Shape, spec: AnnotationSpec, notes: _Notes) ->
             f"{source}: {shape.where} crosses itself more than {_MOST_CROSSINGS} times, which "
             "cannot be repaired; draw it again"
         )
-    repaired = shapely.make_valid(shape.geometry)
     if shape.geometry.geom_type in ("Polygon", "MultiPolygon"):
-        # Spikes without area become lines: they are no annotation.
-        parts = [part for part in flat_parts(repaired) if part.area > 0]
-        repaired = shapely.union_all(parts) if parts else shapely.MultiPolygon()
+        repaired = shapely.union_all([_mended(part) for part in flat_parts(shape.geometry)])
+    else:
+        repaired = shapely.make_valid(shape.geometry)
     if repaired.is_empty:
         raise AnnotationError(f"{source}: {shape.where} has no area ({why})")
     fault = "crossed itself" if "intersection" in why.lower() else "was not valid"
@@ -245,6 +275,19 @@ def _repaired(source: str, shape: Shape, spec: AnnotationSpec, notes: _Notes) ->
         f"area {shape.geometry.area:.0f} -> {repaired.area:.0f} px",
     )
     return repaired
+
+
+def _mended(polygon: BaseGeometry) -> BaseGeometry:
+    """What the outline of a polygon encloses, without its holes, wherever these lie.
+
+    ``make_valid`` takes all rings alike: a hole that reaches over the outline would add an area.
+    """
+    outline, *holes = (
+        # Spikes without area become lines: they are no annotation.
+        polygonal(shapely.make_valid(shapely.Polygon(ring)))
+        for ring in (polygon.exterior, *polygon.interiors)
+    )
+    return polygonal(outline.difference(shapely.union_all(holes))) if holes else outline
 
 
 def _inside(

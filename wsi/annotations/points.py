@@ -71,7 +71,9 @@ def polygon(points: Sequence[XY], holes: Iterable[Sequence[XY]] = ()) -> BaseGeo
     """A polygon, closed if it is not; empty where there are too few points for one."""
     if len(points) < 3:
         return shapely.Polygon()
-    return shapely.Polygon(points, [hole for hole in holes if len(hole) >= 3])
+    # A coordinate that is no number is refused with the shape's name when it is checked.
+    with np.errstate(invalid="ignore"):
+        return shapely.Polygon(points, [hole for hole in holes if len(hole) >= 3])
 
 
 def even_odd(rings: Iterable[Sequence[XY]]) -> BaseGeometry:

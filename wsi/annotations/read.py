@@ -123,6 +123,8 @@ def _drawing(path: Path, source: str, slide_size: Size | None) -> Drawing:
         except (ValueError, RecursionError) as error:
             raise AnnotationError(f"{source}: broken JSON: {error}") from error
         return _json_drawing(source, data, slide_size)
+    if not head:
+        raise AnnotationError(f"{source}: the file is empty")
     raise AnnotationError(f"{source}: not an annotation file of a known kind; known are {_KINDS}")
 
 

@@ -5,7 +5,7 @@ import os
 import warnings
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -59,6 +59,7 @@ def read_table(
     root: Path | None = None,
     needs_label: bool = True,
     force_mpp: bool = False,
+    tell: Callable[[str], None] | None = None,
 ) -> list[Row]:
     """Read and check a table.
 
@@ -68,6 +69,8 @@ def read_table(
         root: folder or zip that the paths are relative to; the table's folder unless given.
         needs_label: every line must have one.
         force_mpp: the column ``mpp`` counts also where a slide states another resolution.
+        tell: gets what two lines say differently of one file, instead of its being refused: of an
+            annotated slide, each may name the annotations of another area.
 
     Columns: ``path`` (or ``file``, ``slide``), ``split``, ``label`` (a class name or its index),
     ``patient`` (see ``wsi.identifiers``), ``annotations``, ``mpp``. Others are ignored.
@@ -102,7 +105,12 @@ def read_table(
         for number, line in enumerate(lines, start=2)
     ]
     check_leakage(rows, source=str(path))
-    check_files(rows, root or path.parent, source=str(path))
+    differing = differing_lines(rows, root or path.parent, source=str(path))
+    if differing and tell is None:
+        raise DatasetError(differing[0])
+    if tell is not None:
+        for text in differing:
+            tell(text)
     if needs_label:
         check_classes(rows, classes, source=str(path))
     return rows
@@ -183,27 +191,28 @@ def check_leakage(rows: Iterable[Row], *, source: str) -> None:
         )
 
 
-def check_files(rows: Sequence[Row], root: Path, *, source: str) -> None:
-    """Refuse a table in which two lines say different things of one file, however it is called.
+def differing_lines(rows: Sequence[Row], root: Path, *, source: str) -> list[str]:
+    """Which lines say different things of one file, however it is called, and what differs.
 
     Args:
         rows: of a table without its first line.
         root: folder or zip that the paths are relative to.
         source: of the table, for messages.
-
-    Raises:
-        DatasetError: names the lines, and what differs.
     """
     zipped = zipfile.is_zipfile(root)
     first: dict[str, tuple[int, Row]] = {}
+    found = []
     for number, row in enumerate(rows, start=2):
         place = os.path.normpath(row.path) if zipped else os.path.realpath(root / row.path)
         before, known = first.setdefault(place, (number, row))
         if differing := [name for name in _OF_A_FILE if getattr(row, name) != getattr(known, name)]:
-            raise DatasetError(
+            leaks = "what is learned from it cannot be tested on it"
+            found.append(
                 f"{source}: lines {before} and {number} name one file, {row.path}, with another "
-                f"{' and '.join(differing)}; keep one of them"
+                f"{' and '.join(differing)}; "
+                + (leaks if row.split != known.split else "keep one of them")
             )
+    return found
 
 
 def check_classes(rows: Sequence[Row], classes: Sequence[str], *, source: str) -> None:

@@ -132,7 +132,7 @@ def test_half_a_pixel_over_the_border_is_no_news(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "known kind"),
+        ("", "the file is empty"),
         ("hello", "known kind"),
         ("{", "broken JSON"),
         ('{"a": 1}', "not GeoJSON"),
@@ -240,3 +240,63 @@ def test_what_is_no_text_and_no_number_is_an_error_that_can_be_written(tmp_path:
         read_annotations(save(tmp_path, [feature(huge)]), Size(1000, 1000))
     without = feature([SQUARE]) | {"properties": [1]}
     assert read_annotations(save(tmp_path, [without])).classes == ("unclassified",)
+
+
+RING = [[100, 100], [200, 100], [200, 200], [100, 200], [100, 100]]
+
+
+def moved(by: int, scale: float = 1.0) -> list[list[float]]:
+    return [[(x - 100) * scale + 100 + by, (y - 100) * scale + 100 + by] for x, y in RING]
+
+
+@pytest.mark.parametrize(
+    ("kind", "coordinates", "area"),
+    [
+        ("Polygon", [RING, moved(50)], 7500),  # a hole that reaches over the outline
+        ("Polygon", [RING, moved(500)], 10_000),  # a hole somewhere else
+        ("Polygon", [moved(0, 4.0), moved(50), moved(100)], 160_000 - 17_500),  # holes that overlap
+        ("MultiPolygon", [[moved(0, 3.0)], [RING]], 90_000),  # a part inside another
+        ("MultiPolygon", [[RING], [moved(50)]], 17_500),  # parts that overlap
+        ("MultiPolygon", [[moved(0, 3.0), moved(50)], [RING]], 90_000 - 7500),  # a part in a hole
+    ],
+)
+def test_holes_subtract_and_parts_add_wherever_they_lie(
+    tmp_path: Path, kind: str, coordinates: Any, area: float
+) -> None:
+    geometry = {"type": kind, "coordinates": coordinates}
+    data = {"type": "Feature", "geometry": geometry, "properties": {"classification": "a"}}
+    found = read_annotations(save(tmp_path, json.dumps(data), "a.json"))
+    assert found.area("a").area == pytest.approx(area)
+    assert "was repaired" in found.warnings[0]
+
+
+def test_a_hole_as_large_as_its_outline_leaves_no_area(tmp_path: Path) -> None:
+    data = {"type": "Polygon", "coordinates": [RING, RING]}
+    with pytest.raises(AnnotationError, match="has no area"):
+        read_annotations(save(tmp_path, json.dumps(data), "a.json"))
+
+
+def test_classes_that_look_alike_are_named(tmp_path: Path) -> None:
+    items = [{"type": "Polygon", "coordinates": [moved(200 * n)]} for n in range(4)]
+    names = ["Tumor", "tumor ", "Tu mor", "Stroma"]
+    data = [
+        {"type": "Feature", "geometry": g, "properties": {"classification": {"name": n}}}
+        for g, n in zip(items, names, strict=True)
+    ]
+    found = read_annotations(save(tmp_path, json.dumps(data), "a.json"))
+    assert found.warnings == (
+        "classes 'Tu mor', 'Tumor', 'tumor ' look like one written in several ways, and are taken "
+        "apart",
+    )
+
+
+def test_a_file_without_annotations_says_so(tmp_path: Path) -> None:
+    found = read_annotations(save(tmp_path, '{"type":"FeatureCollection","features":[]}', "a.json"))
+    assert (len(found), found.warnings) == (0, ("nothing is annotated in it",))
+
+
+def test_coordinates_in_millimetres_are_doubted_on_a_large_slide(tmp_path: Path) -> None:
+    ring = [[x / 40, y / 40] for x, y in RING]
+    path = save(tmp_path, json.dumps({"type": "Polygon", "coordinates": [ring]}), "a.json")
+    assert "if they are millimetres" in read_annotations(path, Size(20_000, 9000)).warnings[-1]
+    assert read_annotations(path, Size(400, 300)).warnings == ()

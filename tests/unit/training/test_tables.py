@@ -111,6 +111,14 @@ def test_one_file_of_which_two_lines_say_different_things_is_refused(
         read_table(table(tmp_path, text), CLASSES)
 
 
+def test_of_annotated_slides_it_is_told(tmp_path: Path) -> None:
+    told: list[str] = []
+    text = GOOD + "a.png,0,p9,val\n"
+    assert len(read_table(table(tmp_path, text), CLASSES, tell=told.append)) == 6
+    assert "lines 2 and 7 name one file" in told[0]
+    assert "cannot be tested on it" in told[0]
+
+
 def test_files_are_compared_where_they_lie(tmp_path: Path) -> None:
     (tmp_path / "slides").mkdir()
     text = GOOD + "../slides/a.png,0,p9,val\n"
