@@ -25,6 +25,7 @@ from wsi.slides import SlideReader
 from wsi.slides.identity import slide_digest
 from wsi.storage import SlideResult, SlideStore
 from wsi.tissue import QualityReport, TissueMask
+from wsi.tissue.mask import METHOD_VERSION
 
 ENTRY_POINTS = "wholeslide.pipelines"
 
@@ -128,7 +129,7 @@ def describe_quality(quality: QualityReport) -> dict[str, Any]:
 
 
 def describe_slide(slide: SlideReader) -> dict[str, Any]:
-    """At which resolution a slide was analyzed, who said so, and what else was said."""
+    """At which resolution a slide was analyzed, who said so, and how its tissue was looked for."""
     if slide.mpp is None:
         return {}
     known = slide.resolution
@@ -136,6 +137,7 @@ def describe_slide(slide: SlideReader) -> dict[str, Any]:
         "slide_mpp": [slide.mpp.x, slide.mpp.y],
         "stated_mpp": [known.stated.x, known.stated.y] if known.stated else None,
         "given_mpp": known.given,
+        "tissue_version": METHOD_VERSION,
     }
 
 

@@ -99,7 +99,8 @@ def find_result(
     """A result of this slide's content by this pipeline and model at its present resolution.
 
     Results that do not say of which content or resolution they are (``slide_digest``,
-    ``details["slide_mpp"]``), as those of earlier versions, are passed over.
+    ``details["slide_mpp"]``), as those of earlier versions, are passed over, and so are those whose
+    tissue was found by another version of the method (``details["tissue_version"]``).
 
     Args:
         store: of the slide.
@@ -107,6 +108,8 @@ def find_result(
         slide_digest: of its content.
         pipeline, model_digest: whose result.
     """
+    from wsi.tissue.mask import METHOD_VERSION  # an API that only reads results does without it
+
     wanted = [slide.mpp.x, slide.mpp.y] if slide.mpp else None
     for result_id in store.digests(KIND) if wanted and slide_digest else ():
         meta = store.get(KIND, result_id).meta
@@ -115,7 +118,9 @@ def find_result(
             model_digest,
             slide_digest,
         )
-        if same and meta["details"].get("slide_mpp") == wanted:
+        told = meta["details"]
+        same = same and told.get("tissue_version") == METHOD_VERSION
+        if same and told.get("slide_mpp") == wanted:
             return get_result(store, result_id)
     return None
 

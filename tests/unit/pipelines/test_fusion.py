@@ -124,6 +124,18 @@ def test_a_result_at_another_resolution_is_not_taken(
     assert [one["from_store"] for one in result.details["members"].values()] == [False, False]
 
 
+def test_a_result_on_tissue_found_by_another_version_is_not_taken(
+    models: Path, slide_file: Path, store: SlideStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fusion = load_pipeline("fusion", models / "both")
+    with open_slide(slide_file) as slide:
+        with monkeypatch.context() as earlier:
+            earlier.setattr("wsi.pipelines.base.METHOD_VERSION", 1)
+            fusion.analyze(slide, store, no_progress)
+        result = fusion.analyze(slide, store, no_progress)
+    assert [one["from_store"] for one in result.details["members"].values()] == [False, False]
+
+
 def test_a_stopped_analysis_goes_on_with_the_member_that_is_missing(
     models: Path, slide_file: Path, store: SlideStore
 ) -> None:
