@@ -178,6 +178,10 @@ CASES = (
             Kind(syntax="1.2.840.10008.1.2.4.90", more={"PhotometricInterpretation": "YBR_RCT"})
         ),
     ),
+    Case(
+        input="No DimensionOrganizationType and no positions of frames",
+        run=_one(Kind(more={"DimensionOrganizationType": None})),
+    ),
     Case(input="TILED_SPARSE without one tile", run=_one(Kind(sparse=True, skip={(0, 0)}))),
     Case(input="a frame fewer than tiles", run=_one(Kind(stored_frames=1))),
     Case(input="half of a concatenation", run=_one(Kind(part=(1, 2, 0, 1)))),

@@ -121,6 +121,22 @@ def _no_end(path: Path) -> None:
     cut_tile(path, _SPOILED, len(stored_tile(path, _SPOILED)) - 2)
 
 
+def _coarse_level(folder: Path) -> str:
+    path = _write(folder / "slide.tif", _tissue(), _reduced(4))
+
+    def change(data: bytearray) -> None:
+        kept = len(data) * 7 // 10
+        data[kept:] = bytes(len(data) - kept)
+
+    change_tile(path, 0, change, page=1)
+    with open_slide(path) as slide:
+        try:
+            slide.read_region(Region.whole(slide.size), Size(_SIDE // 4, _SIDE // 4))
+        except WsiError as error:
+            return f"refused where it is read: {error}"
+    return "read"
+
+
 def _with(other: Callable[[], np.ndarray], **options: Any) -> Callable[[Path], str]:
     def run(folder: Path) -> str:
         path = _write(folder / "slide.tif", _tissue(), other(), _reduced(8), **options)
@@ -167,6 +183,7 @@ CASES = (
     ),
     Case(input="A tile that was never written (zeros)", run=_spoiled(_zeros)),
     Case(input="A JPEG tile that lacks only its end marker", run=_spoiled(_no_end)),
+    Case(input="A level of one tile that ends in zeros", run=_coarse_level),
     Case(input="Orientation 3, LZW tiles", run=_turned),
     Case(input="8-bit grey", run=_kind(_grey, photometric="minisblack")),
     Case(

@@ -59,10 +59,18 @@ def decode_tile(data: bytes, head: bytes) -> RGB:
 def is_colour_tile(data: bytes, head: bytes) -> bool:
     """Whether a tile has three components and decodes."""
     try:
-        *_, colours, _ = simplejpeg.decode_jpeg_header(_stream(data, head))
-        return colours in _COLOURS and decode_tile(data, head).size > 0
+        return begins_as_colour_tile(data, head) and decode_tile(data, head).size > 0
     except ValueError:
         return False
+
+
+def begins_as_colour_tile(data: bytes, head: bytes) -> bool:
+    """Whether a tile's header states three components, whatever comes behind it."""
+    try:
+        *_, colours, _ = simplejpeg.decode_jpeg_header(_stream(data, head))
+    except ValueError:
+        return False
+    return colours in _COLOURS
 
 
 def _stream(data: bytes, head: bytes) -> bytes:

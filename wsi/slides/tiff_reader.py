@@ -8,7 +8,7 @@ one JPEG decode, and no detour over premultiplied RGBA.
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from wsi.errors import DamagedSlideError
 from wsi.geometry import Mpp, Region, Size
-from wsi.slides.jpeg_tile import decode_tile, is_colour_tile, jpeg_head
+from wsi.slides.jpeg_tile import begins_as_colour_tile, decode_tile, is_colour_tile, jpeg_head
 from wsi.slides.openslide_reader import OpenSlideReader
 from wsi.slides.reader import RGB, Level
 from wsi.slides.resample import read_resampled
@@ -81,15 +81,27 @@ def tile_table(page: tifffile.TiffPage) -> TileTable | None:
 
 
 def are_decoded_here(path: Path, tables: Sequence[TileTable]) -> bool:
-    """Whether some tile of every level decodes; JPEG has kinds that OpenSlide alone reads."""
+    """Whether the tiles of every level are of a kind that is decoded here.
+
+    JPEG has kinds that OpenSlide alone reads: there no tile decodes. Where the tiles of a level
+    only begin as those that decode on another level, they are damaged: OpenSlide would not notice.
+    """
     with path.open("rb") as file:
-        return all(any(_decodes(file, table, at) for at in (0, 0.5, 1)) for table in tables)
+        sound = [_any_tile(file, table, is_colour_tile) for table in tables]
+        return any(sound) and all(
+            fine or _any_tile(file, table, begins_as_colour_tile)
+            for fine, table in zip(sound, tables, strict=True)
+        )
 
 
-def _decodes(file: BinaryIO, table: TileTable, at: float) -> bool:
-    index = int(at * (len(table.counts) - 1))
-    file.seek(int(table.offsets[index]))
-    return is_colour_tile(file.read(int(table.counts[index])), table.head)
+def _any_tile(file: BinaryIO, table: TileTable, is_so: Callable[[bytes, bytes], bool]) -> bool:
+    """Whether the first, the middle or the last tile is so."""
+    for at in (0, 0.5, 1):
+        index = int(at * (len(table.counts) - 1))
+        file.seek(int(table.offsets[index]))
+        if is_so(file.read(int(table.counts[index])), table.head):
+            return True
+    return False
 
 
 class TiffReader:

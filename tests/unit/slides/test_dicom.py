@@ -288,6 +288,18 @@ def test_gaps_that_a_coarse_level_shares_with_the_finest_do_not_cost_it(tmp_path
         assert sizes(slide) == [(1024, 1024), (512, 512)]
 
 
+def test_frames_without_positions_fill_the_grid_in_order(tmp_path: Path) -> None:
+    silent = {"DimensionOrganizationType": None}
+    write_dicom(tmp_path / "a.dcm", PICTURE, kind=Kind(more=silent))
+    with open_slide(tmp_path / "a.dcm") as slide:
+        assert slide.warnings == ()
+        read = slide.read_region(WHOLE, Size(768, 512)).astype(int)
+        assert np.abs(read - PICTURE).mean() < 5
+    write_dicom(tmp_path / "few" / "b.dcm", PICTURE, kind=Kind(more=silent, stored_frames=5))
+    with pytest.raises(UnsupportedSlideError, match="5 frames of 6 tiles and does not say where"):
+        open_slide(tmp_path / "few")
+
+
 @pytest.mark.parametrize(
     ("column", "reason"), [(129, "do not lie on a grid"), (257, "several frames for one tile")]
 )

@@ -18,6 +18,7 @@ from wsi.slides.openslide_reader import OpenSlideReader, whole_pixel_start
 from wsi.slides.tiff_open import settle_tiff
 from wsi.slides.tiff_reader import TiffReader
 from wsi.testing.slides import corrupt_tiles, synthetic_slide, write_slide
+from wsi.testing.tiff_edits import change_tile
 
 Pair = tuple[TiffReader, OpenSlideReader]
 
@@ -231,6 +232,26 @@ def test_corrupt_tile_is_an_error_there_and_nowhere_else(tmp_path: Path) -> None
                     slide.read_region(region, Size(256, 256))
             else:
                 slide.read_region(region, Size(256, 256))
+
+
+def test_a_level_whose_only_tile_is_half_zeros_is_damaged_and_not_left_to_openslide(
+    tmp_path: Path,
+) -> None:
+    made = synthetic_slide(tmp_path / "a.tif", 1024, 1.0, seed=3)
+
+    def spoil(data: bytearray) -> None:
+        half = len(data) * 7 // 10
+        data[half:] = bytes(len(data) - half)
+
+    with tifffile.TiffFile(made.path) as tiff:
+        coarsest = next(n for n, page in enumerate(tiff.pages) if len(page.dataoffsets) == 1)
+    change_tile(made.path, 0, spoil, page=coarsest)
+    with open_slide(made.path) as slide:
+        assert isinstance(slide, TiffReader)
+        side = slide.levels[-1].size.width
+        with pytest.raises(DamagedSlideError):
+            slide.read_region(Region.whole(slide.size), Size(side, side))
+        slide.read_region(Region(0, 0, 512, 512), Size(512, 512))
 
 
 def test_openslide_reader_goes_on_after_a_corrupt_tile_with_threads(tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ def stored_tiles(level: Sequence[Instance], name: str) -> NDArray[np.bool_] | No
         name: how messages call the slide.
 
     Raises:
-        UnsupportedSlideError: frames do not lie on the grid of tiles, or several on one tile.
+        UnsupportedSlideError: frames do not lie on the grid of tiles, or several on one tile, or
+            some are missing and it is not said where.
     """
     one = level[0]
     if one.is_full:
@@ -48,7 +49,19 @@ def stored_tiles(level: Sequence[Instance], name: str) -> NDArray[np.bool_] | No
                     name, "it stores several frames for one tile, as with several focal planes"
                 )
             stored[down, across] = True
+    if not stored.any():
+        _require_all_in_order(level, name)
+        return None
     return None if stored.all() else stored
+
+
+def _require_all_in_order(level: Sequence[Instance], name: str) -> None:
+    """Frames without positions fill the grid, as where DimensionOrganizationType was left out."""
+    frames, tiles = sum(part.frames for part in level), level[0].tiles
+    if frames != tiles:
+        raise UnsupportedSlideError(
+            name, f"it stores {frames} frames of {tiles} tiles and does not say where they lie"
+        )
 
 
 def _positions(file: Path, frames: int) -> Iterator[tuple[int, int]]:
