@@ -36,6 +36,10 @@ def _stroke() -> Pixels:
     return np.asarray(cv2.line(_glass(), (20, 60), (280, 110), (30, 140, 80), 20))
 
 
+def _violet() -> Pixels:
+    return np.asarray(cv2.line(_glass(), (20, 60), (280, 110), (120, 40, 160), 20))
+
+
 def _specks() -> Pixels:
     pixels = _glass()
     for place in ((50, 50), (50, 150), (150, 50)):
@@ -74,6 +78,7 @@ CASES = (
     ),
     Case(input="blank glass with a tint", run=_said(_glass)),
     Case(input="a pen mark and nothing else", run=_said(_stroke)),
+    Case(input="a stroke of violet ink, the colour of haematoxylin", run=_said(_violet)),
     Case(input="three specks of 2,000 um2 and nothing else", run=_said(_specks)),
     Case(input="a fluorescence picture stored as RGB", run=_said(_dark)),
     Case(input="one even colour, green, all over", run=_said(lambda: _glass((90, 180, 120)))),

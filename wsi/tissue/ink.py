@@ -11,7 +11,8 @@ from wsi.tissue.optics import OpticalDensity, drop_small
 
 _MIN_ELONGATION = 2.5
 _MIN_EVEN_SHARE = 0.2
-_MAX_RIPPLE = 0.04
+MAX_RIPPLE = 0.04
+"""Most roughness over density of ink: it has no cells."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,6 @@ def _drawn(parts: Bool, ripple: Float) -> Bool:
         depth = np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, 3))[1:-1, 1:-1]
         widest = 2 * float(depth.max())
         inside = depth > min(3.0, widest / 4)
-        even = float((ripple[y : y + h, x : x + w][inside] < _MAX_RIPPLE).mean())
+        even = float((ripple[y : y + h, x : x + w][inside] < MAX_RIPPLE).mean())
         keep[label] = area >= _MIN_ELONGATION * widest**2 and even >= _MIN_EVEN_SHARE
     return np.asarray(keep[labels], np.bool_)

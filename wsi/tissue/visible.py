@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from wsi.tissue.glass import EVEN, Bool
+from wsi.tissue.ink import MAX_RIPPLE
 from wsi.tissue.looks import Looks
 from wsi.tissue.optics import drop_small
 
@@ -24,6 +25,8 @@ _SMALLEST_PALE_UM2 = 20_000.0
 _MANY_SPECKS = 0.01
 _MUCH_LEFT_OUT = 0.01
 _MUCH_DOUBTFUL = 0.05
+_MUCH_EVEN = 0.05
+_MIN_INK_DENSITY = 0.1
 _LOOK = "a person must look"
 
 
@@ -140,7 +143,26 @@ def _of_a_found_mask(looks: Looks, mask: Bool) -> list[str]:
         told.append(
             f"{doubtful / tissue:.0%} of the tissue has a colour that ink has, too, and was kept"
         )
+    even = float(_evenly_coloured(looks, mask).sum())
+    if even > _MUCH_EVEN * tissue:
+        told.append(
+            f"{even / tissue:.0%} of the tissue has one even colour, as ink and dye have and "
+            "sections have not: look whether it is tissue"
+        )
     return told
+
+
+def _evenly_coloured(looks: Looks, mask: Bool) -> Bool:
+    """Connected parts that are mostly even inside, as strokes of a pen are in whatever colour."""
+    inside = cv2.erode(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    darkness = looks.density.mean
+    even = inside & (darkness > _MIN_INK_DENSITY)
+    even &= looks.rough < MAX_RIPPLE * darkness
+    count, labels = cv2.connectedComponents(mask.astype(np.uint8))
+    known = np.bincount(labels[inside], minlength=count)
+    keep = np.bincount(labels[even], minlength=count) > 0.5 * known
+    keep[0] = False
+    return np.asarray(keep[labels], np.bool_)
 
 
 def _specks(looks: Looks, mask: Bool, found: Bool, min_tissue_um2: float) -> list[str]:

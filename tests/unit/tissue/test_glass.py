@@ -6,10 +6,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 
 from tests.unit.tissue.conftest import iou
-from wsi.geometry import Size
+from wsi.geometry import Region, Size
 from wsi.slides import RGB, open_slide
 from wsi.testing.slides import synthetic_slide
 from wsi.tissue import TissueMask, TissueSpec, find_tissue
@@ -205,6 +206,17 @@ def test_large_piece_in_the_colour_of_ink_is_kept_and_said() -> None:
     assert "has a colour that ink has, too, and was kept" in found.warnings[0]
 
 
+def test_even_stroke_in_a_colour_that_stains_have_is_said(drawn: Drawn) -> None:
+    overview, _ = drawn("he")
+    assert look(overview).warnings == ()
+    beside = np.concatenate([overview, np.full((80, overview.shape[1], 3), overview[0, 0])])
+    for pixels in (glass(), beside):
+        stroked = pixels.astype(float)
+        bottom = len(stroked) - 40
+        cv2.line(stroked, (30, bottom), (280, bottom), (120, 40, 160), 24)
+        assert "has one even colour" in look(stroked).warnings[0]
+
+
 def test_noisy_glass_is_glass() -> None:
     assert look(glass((240, 236, 224), noise=4)).is_empty
 
@@ -219,3 +231,20 @@ def test_mask_of_a_tinted_file_is_as_of_a_clear_one(tmp_path: Path) -> None:
     made = synthetic_slide(tmp_path / "a.tif", 1024, 1.0, seed=3, mask_px=8)
     with open_slide(made.path) as slide:
         assert iou(find_tissue(slide).mask, made.tissue_mask) > 0.95
+
+
+@pytest.mark.parametrize("fill", [0, 128, 255])
+def test_padded_levels_do_not_move_the_mask(tmp_path: Path, fill: int) -> None:
+    made = synthetic_slide(tmp_path / "whole.tif", 1480, 1.0, seed=3, mask_px=8)
+    with open_slide(made.path) as slide:
+        whole = slide.read_region(Region.whole(slide.size), slide.size)
+    plain = {"tile": (256, 256), "photometric": "rgb", "metadata": None, "compression": "jpeg"}
+    with tifffile.TiffWriter(tmp_path / "padded.tif") as tiff:
+        tiff.write(whole, resolution=(10000, 10000), resolutionunit="CENTIMETER", **plain)
+        for side in (740, 370, 185):
+            padded = np.full((-(-side // 256) * 256,) * 2 + (3,), fill, np.uint8)
+            padded[:side, :side] = cv2.resize(whole, (side, side), interpolation=cv2.INTER_AREA)
+            tiff.write(padded, subfiletype=1, **plain)
+    with open_slide(tmp_path / "padded.tif") as slide:
+        assert len(slide.levels) == 4
+        assert iou(find_tissue(slide).mask, made.tissue_mask) > 0.97
