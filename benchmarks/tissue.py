@@ -1,9 +1,10 @@
 """Seconds for the tissue mask and the patch list of a 20,000 x 20,000 px slide, and their IoU.
 
 The synthetic slide's tissue is known. Opening the file is counted. Each stage is timed alone too,
-so that the figure explains itself.
+so that the figure explains itself. Then the IoU of every stain on glass of every tint, a sweep of
+tints for each channel and for all, and how much a real slide's mask changes over the sweep.
 
-    python -m benchmarks.tissue [--size 20000] [--repeats 15]
+    python -m benchmarks.tissue [--size 20000] [--repeats 15] [--real ../shared/data]
 """
 
 import argparse
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import benchmark_slide, middle, seconds, write_result
+from benchmarks.tissue_sets import agreement, as_table
 from wsi.patches import PatchSpec, resolve_grid
 from wsi.slides import open_slide
 from wsi.testing.slides import SyntheticSlide
@@ -73,6 +75,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=20_000)
     parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--real", type=Path, default=Path("../shared/data"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         made = benchmark_slide(Path(folder), options.size)
@@ -86,6 +89,8 @@ def main() -> None:
         f"{'; '.join(each)}; {found[0]['patches']} patches."
     )
     write_result("tissue", line, {"slide_px": options.size, "methods": found})
+    sets = agreement(options.real)
+    write_result("tissue_sets", as_table(sets), {"sets": sets})
 
 
 if __name__ == "__main__":
