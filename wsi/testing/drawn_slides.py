@@ -247,6 +247,11 @@ def _dark_field(draft: _Draft) -> _Pages:
     return _Pages(base=255 - draft.pixels, alone=True)
 
 
+def _broken_tile(draft: _Draft) -> _Pages:
+    draft.compression = "jpeg"
+    return _Pages(breaks_off=True)
+
+
 _ODDITIES = {
     "no resolution": _no_resolution,
     "a printer's resolution": _printers_resolution,
@@ -262,7 +267,7 @@ _ODDITIES = {
         after=(np.full_like(draft.pixels, 250),)
     ),
     "padded levels": lambda draft: _Pages(padded=True),
-    "a tile that breaks off": lambda draft: _Pages(breaks_off=draft.compression == "jpeg"),
+    "a tile that breaks off": _broken_tile,
 }
 
 
