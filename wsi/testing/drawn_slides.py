@@ -121,7 +121,7 @@ def _picture(
     image[tissue] = _TISSUE
     cells = rng.random((height // 6 + 1, width // 6 + 1)) > 0.8
     image[np.kron(cells, np.ones((6, 6), bool))[:height, :width] & tissue] = _NUCLEI
-    dots = []
+    dots: list[tuple[float, float]] = []
     for x, y in centres:
         if all(np.hypot(x - a, y - b) * mpp > 5 * DOT_UM for a, b in dots):
             image[np.hypot(xx + 0.5 - x, yy + 0.5 - y) * mpp < DOT_UM / 2] = _DOT

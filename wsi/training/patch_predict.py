@@ -16,6 +16,9 @@ from wsi.training.sources import PatchSource
 _BATCH = 128
 
 
+_LOOKED_AT = 256
+
+
 def normalize(images: torch.Tensor) -> torch.Tensor:
     """(N, 3, H, W) in [0, 1] with ImageNet's mean and deviation."""
     mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(1, 3, 1, 1)
@@ -45,9 +48,14 @@ def predict(
 
 
 def data_digest(*sources: PatchSource) -> str:
-    """Names the training data: the patches' descriptions and labels, in order."""
+    """Names the training data: the patches' descriptions and labels, in order, and the pixels of
+    up to 256 of each source, evenly over it."""
     digest = hashlib.sha256()
     for source in sources:
+        count = len(source.labels_n)
         for index, label in enumerate(source.labels_n):
             digest.update(f"{source.describe(index)}\t{label}\n".encode())
+        looked_at = np.unique(np.linspace(0, count - 1, min(count, _LOOKED_AT)).astype(np.int64))
+        for index in looked_at:
+            digest.update(np.ascontiguousarray(source.read(np.array([index]))).tobytes())
     return digest.hexdigest()

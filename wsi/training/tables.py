@@ -12,6 +12,7 @@ from typing import Literal
 
 from wsi.errors import DatasetError
 from wsi.identifiers import DatasetWarning, identifiers_of
+from wsi.slides.identity import slide_digest
 from wsi.tables import number_of, read_lines, require_spelling
 
 Split = Literal["train", "val", "test"]
@@ -167,10 +168,18 @@ def _label(text: str, classes: Sequence[str], where: str) -> int | None:
     raise DatasetError(f"{where}: label {text!r} is none of the classes {', '.join(classes)}")
 
 
-def rows_digest(rows: Iterable[Row]) -> str:
-    """Names the data of a training: slides with label, split, patient and resolution, in order."""
-    told = "".join(f"{r.path}\t{r.label}\t{r.split}\t{r.patient}\t{r.mpp}\n" for r in rows)
-    return hashlib.sha256(told.encode()).hexdigest()
+def rows_digest(rows: Iterable[Row], root: Path) -> str:
+    """Names the data of a training, in order: slides by their content, with label, split, patient
+    and resolution.
+
+    Raises:
+        SlideError: one cannot be read.
+    """
+    digest = hashlib.sha256()
+    for r in rows:
+        told = (r.path, r.label, r.split, r.patient, r.mpp, slide_digest(root / r.path))
+        digest.update(("\t".join(str(part) for part in told) + "\n").encode())
+    return digest.hexdigest()
 
 
 def check_leakage(rows: Iterable[Row], *, source: str) -> None:

@@ -4,6 +4,7 @@ import math
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -366,8 +367,11 @@ class WholeSlideTrainer:
 
     def _sameness(self) -> dict[str, Any]:
         """What a checkpoint must share with the run that continues it."""
-        digest = rows_digest((*self._train, *self._validation))
-        return {"config": self._identity(), "data_digest": digest}
+        return {"config": self._identity(), "data_digest": self._data_digest}
+
+    @cached_property
+    def _data_digest(self) -> str:
+        return rows_digest((*self._train, *self._validation), self._root)
 
     def _card(self) -> ModelCard:
         config = self.config
@@ -384,7 +388,7 @@ class WholeSlideTrainer:
             metrics={key: value for key, value in best.items() if key.startswith("validation")},
             training={
                 "options": self._identity(),
-                "data_digest": rows_digest((*self._train, *self._validation)),
+                "data_digest": self._data_digest,
                 DRAWN_MPP: self._coarsest_mpp,
                 "slides": {"train": len(self._train), "validation": len(self._validation)},
                 **describe_seen(

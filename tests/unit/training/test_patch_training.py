@@ -142,6 +142,22 @@ def test_resuming_with_other_settings_is_refused(
         PatchTrainer(CONFIG, relabelled, validation, tmp_path / "m").run(resume=True)
 
 
+def test_resuming_with_other_patches_is_refused(
+    train: Patches, validation: Patches, tmp_path: Path
+) -> None:
+    def stop(stage: str, share: float) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(TrainingStopped):
+        PatchTrainer(CONFIG, train, validation, tmp_path / "m", progress=stop).run()
+    for changed in ("labels_n", "pixels"):
+        other = Patches(96, 1)
+        values = getattr(other, changed)
+        values[:] = values[::-1].copy()
+        with pytest.raises(ConfigError, match="other settings or patches"):
+            PatchTrainer(CONFIG, other, validation, tmp_path / "m").run(resume=True)
+
+
 def test_a_patient_in_both_splits_is_refused(train: Patches, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="split by patient"):
         PatchTrainer(CONFIG, train, train, tmp_path / "m")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -107,6 +108,22 @@ def test_a_training_stopped_within_an_epoch_resumes_to_the_same_weights(
     WholeSlideTrainer(CONFIG, rows, root, broken).run(resume=True)
     one, other = (load_bundle(tmp_path / name)[1] for name in ("unbroken", "broken"))
     assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_resuming_over_a_replaced_slide_is_refused(
+    rows: list[Row], root: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(root, tmp_path / "slides")
+
+    def stop(stage: str, share: float) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    place = tmp_path / "slides"
+    with pytest.raises(TrainingStopped):
+        WholeSlideTrainer(CONFIG, rows, place, tmp_path / "m", progress=stop).run()
+    shutil.copy(place / "1.tif", place / "0.tif")
+    with pytest.raises(ConfigError, match="other settings or slides"):
+        WholeSlideTrainer(CONFIG, rows, place, tmp_path / "m").run(resume=True)
 
 
 def test_it_starts_from_a_patch_classifier(root: Path, rows: list[Row], tmp_path: Path) -> None:
