@@ -46,7 +46,7 @@ def request_for(context: Context, slide: StoredSlide, wish: JobIn) -> JobRequest
         ChangedSlideError: the slide was replaced where it lies.
     """
     card = context.models.choose(wish.pipeline, wish.model)
-    context.intake.require_same(slide)
+    context.intake.require_same(slide, at_once=True)
     resolution = resolution_with(slide, wish.mpp, force=wish.force_mpp)
     used = resolution.require(slide.name)
     for one in (card, *context.models.members(card)):

@@ -20,7 +20,7 @@ from wsi.errors import ChangedSlideError, SlideError, UnreadableSlideError
 from wsi.geometry import Size
 from wsi.slides.folder import name_of
 from wsi.slides.identity import slide_digest, slide_stamp
-from wsi.slides.registered import Registered, content_sha256, require_registered
+from wsi.slides.registered import Registered, changed_at, content_sha256, require_registered
 from wsi.slides.resolution import settle
 from wsi.storage.slide_cache import SCHEME, SlideCache, is_object
 from wsi.storage.store import remove_store
@@ -230,8 +230,15 @@ class Intake:
         an object, whose address names its content."""
         return None if is_object(slide.path) or self.owns(slide) else slide.registered
 
-    def require_same(self, slide: StoredSlide) -> None:
+    def require_same(self, slide: StoredSlide, *, at_once: bool = False) -> None:
         """Refuse a slide that was replaced where it lies, as far as that is told in a moment.
+
+        Of slides that an earlier version registered only the SHA-256 is known: one whose files were
+        written to or moved since is read whole, once a process.
+
+        Args:
+            slide: of the service.
+            at_once: read none whole; a worker does so before the job.
 
         Raises:
             ChangedSlideError: it is not what was registered.
@@ -240,6 +247,8 @@ class Intake:
         known = self.identity_of(slide)
         if known is not None and known.stamp:
             require_registered(slide.file, known, slide.name, whole=False)
+        elif known is not None and not at_once and changed_at(slide.file) > slide.created_at:
+            require_registered(slide.file, known, slide.name)
 
     def owns(self, slide: StoredSlide) -> bool:
         """Whether the slide is a copy that this service made."""

@@ -4,6 +4,7 @@ import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from wsi.errors import ChangedSlideError, UnreadableSlideError
@@ -87,6 +88,22 @@ def require_registered(
         if len(_verified) >= _REMEMBERED:
             _verified.clear()
         _verified.add(seen)
+
+
+def changed_at(path: Path) -> datetime:
+    """When a file of a slide was last written to, or put in its place, whichever is later.
+
+    Raises:
+        UnreadableSlideError: a file is missing.
+        SlideError: a folder that holds no slide, or several.
+    """
+    try:
+        found = [file.stat() for _, file in slide_files(path)]
+    except OSError as error:
+        raise UnreadableSlideError(
+            path.name, f"the file cannot be read: {error.strerror or error}"
+        ) from error
+    return datetime.fromtimestamp(max(max(one.st_mtime, one.st_ctime) for one in found), UTC)
 
 
 def content_sha256(path: Path, tell: Tell = lambda share: None) -> tuple[str, int]:

@@ -114,6 +114,23 @@ def test_pictures_of_a_replaced_slide_are_refused(
     assert client.get(tile).status_code == 422
 
 
+def test_pictures_of_a_slide_that_an_earlier_version_registered_are_refused_too(
+    client: TestClient, context: Context, mounted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_slides_module, "_TRUSTED_S", 0.0)
+    slide = register(client, mounted)
+    with context.engine.execution_options(wsi_write=True).begin() as connection:
+        connection.execute(sa.update(slides_table).values(digest=None, stamp=None))
+    tile = f"slides/{slide['id']}/slide_files/9/0_0.jpeg"
+    shutil.copyfile(mounted, mounted.with_name("copy.tif"))
+    mounted.with_name("copy.tif").replace(mounted)
+    assert client.get(tile).status_code == 200  # read whole: it is the same
+    replace(mounted)
+    for path in (tile, f"slides/{slide['id']}/thumbnail.jpg"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.json()["kind"]) == (409, "changed"), path
+
+
 def test_results_are_shown_without_the_file(
     client: TestClient, context: Context, mounted: Path
 ) -> None:
