@@ -1,6 +1,7 @@
 """Result sets: what ``wsi analyze`` left of many slides, with the slides' labels."""
 
 import json
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,7 +136,8 @@ def match_results(
     places = list(enumerate(lines, start=2))
     if split is not None:
         need_columns(lines, ["split"], str(labels))
-        places = [(n, line) for n, line in places if line["split"].strip().lower() == split]
+        wanted = _split(split)
+        places = [(n, line) for n, line in places if _split(line["split"]) == wanted]
     said = {line[label].strip() for line in lines}
     by_name = not {text.lower() for text in said} <= YES_OR_NO | {""}
     classes = {name for one in sets for r in one.results.values() for name in r.data["classes"]}
@@ -181,8 +183,15 @@ def match_results(
     return Matched(names=tuple(names), table=table, left_out=left_out)
 
 
+def _split(text: str) -> str:
+    """A split by the name that it has here; see ``wsi.training.tables``."""
+    name = text.strip().lower()
+    return {"training": "train", "valid": "val", "validation": "val"}.get(name, name)
+
+
 def _name_in(text: str, sets: tuple[ResultSet, ...]) -> str:
     """A slide's name in the sets: as written, or without its ending."""
+    text = text.strip()
     if any(text in one.results for one in sets):
         return text
     return slide_stem(text)
@@ -203,4 +212,9 @@ def _score(one: ResultSet, name: str, positive: str) -> float:
         raise DatasetError(
             f"{one.title}: no class {positive!r}; there are: {', '.join(probabilities)}"
         )
-    return float(probabilities[positive])
+    value = float(probabilities[positive])
+    if not math.isfinite(value):
+        raise DatasetError(
+            f"{one.title}: the probability of {name} is {value}: analyze the slide again"
+        )
+    return value

@@ -215,3 +215,20 @@ def test_a_label_that_is_no_class_of_the_models_is_refused(made: Path) -> None:
         labels.write_text(text.replace("s3.svs,cancer", f"s3.svs,{wrong}"))
         with pytest.raises(DatasetError, match=message):
             match_results(sets, labels, positive="cancer")
+
+
+def test_a_probability_that_is_no_number_is_refused(made: Path) -> None:
+    path = made / "results" / "s1" / "patch.json"
+    data = json.loads(path.read_text())
+    path.write_text(json.dumps(data | {"probabilities": {"benign": 0.5, "cancer": float("nan")}}))
+    sets = tuple(read_results(made / "results", name) for name in ("patch", "whole-slide"))
+    with pytest.raises(DatasetError, match="the probability of s1 is nan"):
+        match_results(sets, labels_of(made), positive="cancer")
+
+
+def test_spaces_and_other_names_of_a_split_make_no_difference(made: Path) -> None:
+    path = made / "splits.csv"
+    path.write_text("slide,label,split\ns0 ,0,Validation \ns1,1,val\ns2,0,train\n")
+    sets = tuple(read_results(made / "results", name) for name in ("patch", "whole-slide"))
+    matched = match_results(sets, path, positive="cancer", split="valid")
+    assert matched.names == ("s0", "s1")
