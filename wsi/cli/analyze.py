@@ -26,7 +26,7 @@ from wsi.cli.options import (
 from wsi.errors import ConfigError, DatasetError, WsiError
 from wsi.malignancy import probability_text
 from wsi.slide_names import slide_stem
-from wsi.slides import SlideReader, open_slide, thumbnail
+from wsi.slides import RGB, SlideReader, open_slide, thumbnail
 from wsi.slides.folder import each_slide
 from wsi.slides.identity import require_unchanged, slide_digest
 from wsi.storage import (
@@ -38,6 +38,7 @@ from wsi.storage import (
     render_overlay,
     result_to_json,
 )
+from wsi.tissue.overview import read_overview
 
 if TYPE_CHECKING:
     from wsi.pipelines.base import Pipeline
@@ -226,7 +227,7 @@ def write_result(slide: SlideReader, store: SlideStore, result: SlideResult, fol
     report.write_text(json.dumps(data, indent=2) + "\n")
     Path(f"{stem}.geojson").write_text(json.dumps(hotspots_to_geojson(result, bounds)) + "\n")
     if result.grid is not None:
-        picture = thumbnail(slide, _OVERLAY_PX)
+        picture = _picture(slide)
         Image.fromarray(picture).save(folder / "thumbnail.jpg", quality=90)
         for layer in result.layers:
             for name in result.map_names(layer.kind):
@@ -235,3 +236,11 @@ def write_result(slide: SlideReader, store: SlideStore, result: SlideResult, fol
                 overlay = render_overlay(picture, slide.size, result.grid, values_hw)
                 Image.fromarray(overlay).save(f"{stem}-{layer.kind}-{name}.png")
     return report
+
+
+def _picture(slide: SlideReader) -> RGB:
+    """The whole slide, white where nothing decodes: what is damaged costs no result."""
+    if slide.mpp is None:
+        return thumbnail(slide, _OVERLAY_PX)
+    longer_um = max(slide.size.width * slide.mpp.x, slide.size.height * slide.mpp.y)
+    return read_overview(slide, max(slide.mpp.mean, longer_um / _OVERLAY_PX)).pixels
