@@ -246,7 +246,8 @@ def _brief(one: Standing, results: ResultReader, slide_mpp: float | None) -> Res
         warnings=list(summary.warnings) if summary else [],
         newer_run=_run(one.newer) if one.newer else None,
         mpp=mpp,
-        other_mpp=mpp is not None and (slide_mpp is None or differ(mpp, slide_mpp) > SAME_MPP),
+        # A slide whose resolution nobody gave but for the job has no other one now.
+        other_mpp=mpp is not None and slide_mpp is not None and differ(mpp, slide_mpp) > SAME_MPP,
     )
 
 

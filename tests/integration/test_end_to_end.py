@@ -83,7 +83,7 @@ def test_every_edge_file_is_read_or_refused_with_a_reason_and_the_worker_lives(
             "boxes.png": "not_a_slide",
             "boxes.tiff": "SUCCEEDED",
             "broken.svs": "not_a_slide",
-            "hs2p-test-mask.tif": "SUCCEEDED",
+            "hs2p-test-mask.tif": "unsupported",
             "small.svs": "SUCCEEDED",
             "unopenable.tiff": "unsupported",
             "unreadable.svs": "damaged",

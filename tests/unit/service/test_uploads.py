@@ -51,7 +51,7 @@ def test_a_slide_sent_in_parts_is_taken_in(
     client: TestClient, settings: Settings, slide_file: Path
 ) -> None:
     content = slide_file.read_bytes()
-    url = create(client, len(content), mpp="0.25")
+    url = create(client, len(content), mpp="0.25", force_mpp="true")
     half = len(content) // 2
     first = send(client, url, 0, content[:half])
     assert (first.status_code, first.headers["upload-offset"]) == (204, str(half))
