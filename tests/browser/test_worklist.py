@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import Tab
 from tests.browser.fake_service import Fake
@@ -17,6 +17,11 @@ def names(tab: Tab) -> list[str]:
     rows = tab.page.locator(".slide-row").all()
     placed = [(row.bounding_box(), row.locator(".name-text a").inner_text()) for row in rows]
     return [name for box, name in sorted(placed, key=lambda row: row[0]["y"] if row[0] else 0)]
+
+
+def boxes(parts: Locator) -> list[dict[str, float]]:
+    """Where the parts lie on the page."""
+    return [part.evaluate("part => part.getBoundingClientRect().toJSON()") for part in parts.all()]
 
 
 def fill_list(fake: Fake) -> None:
@@ -191,3 +196,24 @@ def test_ended_session_asks_for_the_key_and_goes_on(tab: Tab, fake: Fake) -> Non
     dialog.get_by_label("Access key").fill("wsk_right")
     tab.page.keyboard.press("Enter")
     expect(tab.page.locator(".slide-row")).to_have_count(4)
+
+
+@pytest.mark.parametrize(
+    "tab", [{"viewport": {"width": width, "height": 800}} for width in (1280, 1100, 850)],
+    indirect=True,
+)  # fmt: skip
+def test_list_without_any_result_keeps_its_columns(tab: Tab, fake: Fake) -> None:
+    fake.models.clear()
+    fake.add_slide("first.svs", mpp=None)
+    tab.open()
+    row = tab.page.locator(".slide-row")
+    expect(row).to_have_count(1)
+    heads = boxes(tab.page.locator(".row-head > *"))
+    middles = [box["y"] + box["height"] / 2 for box in heads]
+    assert max(middles) - min(middles) < 2
+    assert [(box["x"], box["width"]) for box in heads] == [
+        (box["x"], box["width"]) for box in boxes(row.locator("> *"))
+    ]
+    assert heads[-1]["width"] >= 34
+    row.get_by_role("button", name="Enter resolution").click()
+    expect(tab.page.get_by_role("dialog", name="Resolution of first.svs")).to_be_visible()

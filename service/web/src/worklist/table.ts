@@ -68,7 +68,9 @@ export class SlideTable {
     this.#pipelines = pipelines;
     this.#refusals = refusals;
     this.element.setAttribute("aria-rowcount", String(slides.length + 1));
-    this.element.style.setProperty("--pipelines", String(pipelines.length));
+    // Not repeat(): it takes no 0, and without models and results there is no pipeline.
+    const scores = pipelines.map(() => "var(--score-column)").join(" ");
+    this.element.style.setProperty("--score-columns", scores);
     this.#space.style.height = `${slides.length * ROW}px`;
     this.#showHead(order);
     this.#tellSelected();
