@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from service.context import Context
 from service.results.reader import Summary
-from service.slides.schemas import Standing, standing
+from service.slides.schemas import Standing, is_other_mpp, standing
 from wsi.errors import StoreError
 from wsi.jobs import JobStatus
 
@@ -22,7 +22,8 @@ def rank(summaries: Sequence[Summary]) -> _Rank:
     its hotspots, then their highest score. A slide without a suspicion comes last.
 
     Args:
-        summaries: of the results that stand; the highest counts.
+        summaries: of the results that stand and were made at the slide's resolution; the highest
+            counts.
     """
     known = [(s.suspicion, s) for s in summaries if s.suspicion is not None]
     if not known:
@@ -45,8 +46,16 @@ def by_suspicion(context: Context, names: Mapping[str, str]) -> list[str]:
     ids = list(names)
     ranks: dict[str, _Rank] = {}
     for at in range(0, len(ids), _CHUNK):
-        for slide_id, standings in standing(context.jobs, ids[at : at + _CHUNK]).items():
-            ranks[slide_id] = rank(_summaries(context, standings))
+        some = ids[at : at + _CHUNK]
+        mpp_of = {slide.id: slide.mpp for slide in context.slides.some(some)}
+        for slide_id, standings in standing(context.jobs, some).items():
+            ranks[slide_id] = rank(
+                [
+                    summary
+                    for summary in _summaries(context, standings)
+                    if not is_other_mpp(summary.mpp, mpp_of.get(slide_id))
+                ]
+            )
 
     def place(slide_id: str) -> tuple[float | str, ...]:
         descending = (-value for value in ranks.get(slide_id, _UNKNOWN))

@@ -216,6 +216,14 @@ def _quality(jobs: list[Job], results: ResultReader) -> QualityOut | None:
     return None
 
 
+def is_other_mpp(made_at: float | None, slide_mpp: float | None) -> bool:
+    """Whether a result was made at another resolution than its slide has now.
+
+    A slide that has none, as one that was given for a job alone, has no other one.
+    """
+    return made_at is not None and slide_mpp is not None and differ(made_at, slide_mpp) > SAME_MPP
+
+
 def _brief(one: Standing, results: ResultReader, slide_mpp: float | None) -> ResultBrief:
     job = one.job
     summary, error = None, job.error
@@ -246,8 +254,7 @@ def _brief(one: Standing, results: ResultReader, slide_mpp: float | None) -> Res
         warnings=list(summary.warnings) if summary else [],
         newer_run=_run(one.newer) if one.newer else None,
         mpp=mpp,
-        # A slide whose resolution nobody gave but for the job has no other one now.
-        other_mpp=mpp is not None and slide_mpp is not None and differ(mpp, slide_mpp) > SAME_MPP,
+        other_mpp=is_other_mpp(mpp, slide_mpp),
     )
 
 

@@ -207,6 +207,22 @@ def test_a_result_of_another_resolution_says_so(
     assert brief["other_mpp"] is False
 
 
+def test_a_resolution_given_for_a_job_alone_is_no_other_one(
+    client: TestClient, context: Context, tmp_path: Path
+) -> None:
+    bare = upload(client, write_slide(tmp_path / "bare.tif", mpp=None, seed=1))
+    stated = upload(client, write_slide(tmp_path / "stated.tif", seed=2))
+    for slide, mpp in ((bare, 0.5), (stated, None)):
+        assert queued(client, slide, **({"mpp": mpp} if mpp else {}))[0] == 202
+    work_off(context)
+    (brief,) = client.get(f"slides/{bare['id']}").json()["results"]
+    assert (brief["mpp"], brief["other_mpp"]) == (pytest.approx(0.5), False)
+    # A result of another resolution counts for nothing in the order.
+    client.patch(f"slides/{stated['id']}", json={"mpp": 0.25, "force_mpp": True})
+    order = client.get("slides", params={"sort": "suspicion"}).json()["items"]
+    assert [slide["id"] for slide in order] == [bare["id"], stated["id"]]
+
+
 def test_objects_are_judged_by_what_was_read_when_they_were_registered() -> None:
     stored = StoredSlide(
         id="1", name="a.tif", sha256="", size_bytes=1, path="s3://b/a.tif", store_url="",
