@@ -21,6 +21,8 @@ from wsi.testing.dicom import Kind, tissue_picture, write_dicom, write_other, wr
 _SEG, _SR = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.88.34"
 _MAP, _PDF = "1.2.840.10008.5.1.4.1.1.30", "1.2.840.10008.5.1.4.1.1.104.1"
 _SMALL = tissue_picture(384, 256)
+_AS_RGB = Kind(jpeg={"subsampling": 2}, more={"PhotometricInterpretation": "RGB"})
+_RGB = {"keep_rgb": True}
 
 
 def _told(path: Path) -> str:
@@ -171,6 +173,8 @@ CASES = (
     Case(input="RLE", run=_one(Kind(syntax="1.2.840.10008.1.2.5"))),
     Case(input="HTJ2K", run=_one(Kind(syntax="1.2.840.10008.1.2.4.201"))),
     Case(input="Deflated Explicit VR", run=_one(Kind(syntax="1.2.840.10008.1.2.1.99"))),
+    Case(input="JPEG frames in YCbCr under a header of RGB", run=_one(_AS_RGB)),
+    Case(input="JPEG frames in RGB under a header of YCbCr", run=_one(Kind(jpeg=_RGB))),
     Case(input="uncompressed DICOM", run=_one(Kind(syntax=ExplicitVRLittleEndian))),
     Case(
         input="JPEG 2000",

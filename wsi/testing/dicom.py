@@ -34,6 +34,7 @@ class Kind:
         stored_frames: how many of the frames are stored.
         syntax: transfer syntax to state; uncompressed pixels where it is not JPEG.
         part: number, how many, first frame and end of a concatenation's part.
+        jpeg: options of Pillow's JPEG writer; ``keep_rgb`` stores RGB.
         more: attributes to set, or to leave out where ``None``.
     """
 
@@ -47,6 +48,7 @@ class Kind:
     stored_frames: int | None = None
     syntax: str = JPEGBaseline8Bit
     part: tuple[int, int, int, int] | None = None
+    jpeg: dict[str, Any] = field(default_factory=lambda: {"subsampling": 0})
     more: dict[str, Any] = field(default_factory=dict)
 
 
@@ -200,12 +202,13 @@ def _frames(
                 part = pixels[row : row + tile, column : column + tile]
                 room = ((0, tile - part.shape[0]), (0, tile - part.shape[1]), (0, 0))
                 part = np.pad(part, room[: part.ndim], mode="edge")
-                frames.append(_stored(part, kind.syntax))
+                frames.append(_stored(part, kind))
                 places.append((row, column))
     return frames, places
 
 
-def _stored(part: NDArray[Any], syntax: str) -> bytes:
+def _stored(part: NDArray[Any], kind: Kind) -> bytes:
+    syntax = kind.syntax
     if syntax == ExplicitVRLittleEndian or part.dtype != np.uint8:
         return part.tobytes()
     if syntax.startswith("1.2.840.10008.1.2.4.9"):
@@ -213,7 +216,7 @@ def _stored(part: NDArray[Any], syntax: str) -> bytes:
         Image.fromarray(part).save(sink, "JPEG2000", no_jp2=True, irreversible=False, mct=1)
         return _even(sink.getvalue())
     sink = io.BytesIO()
-    Image.fromarray(part).save(sink, "JPEG", quality=92, subsampling=0)
+    Image.fromarray(part).save(sink, "JPEG", quality=92, **kind.jpeg)
     return _even(sink.getvalue())
 
 

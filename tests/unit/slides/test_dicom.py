@@ -345,6 +345,19 @@ def test_each_real_file_gives_the_slide_or_the_real_reason(real_data: Path) -> N
     for name in ("sm_image.dcm", "sm_image_control.dcm", "sm_image_dots.dcm"):
         check_slide(folder / name)
     assert "holds 6 slides" in str(refusal(folder))
-    with open_slide(real_data / "wsi" / "dicom_cmu1_pyramid") as slide:
+
+
+def test_a_real_pyramid_with_a_false_header_is_refused_and_read_when_corrected(
+    tmp_path: Path, real_data: Path
+) -> None:
+    folder = real_data / "wsi" / "dicom_cmu1_pyramid"
+    assert "but they are YCbCr (their chroma is subsampled)" in str(refusal(folder))
+    for file in folder.rglob("*.dcm"):
+        instance = pydicom.dcmread(file)
+        instance.PhotometricInterpretation = "YBR_FULL_422"
+        instance.save_as(tmp_path / file.name)
+    with open_slide(tmp_path) as slide:
         assert len(slide.levels) == 12
         assert slide.warnings == ()
+        glass = slide.read_region(Region(0, 0, 64, 64), Size(64, 64))
+        assert np.median(glass, (0, 1)).min() > 235, "white, not pink"

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from wsi.errors import DamagedSlideError, SlideError, UnsupportedSlideError
+from wsi.slides.dicom.colours import require_stated_colours
 from wsi.slides.dicom.headers import Instance
 
 VOLUME = "VOLUME"
@@ -131,6 +132,7 @@ def choose(picture: Picture, name: str) -> Chosen:
             _require_frames(level, name)
             if levels and not has_aspect(levels[0][0], level[0]):
                 raise UnsupportedSlideError(name, "it does not have the aspect of the slide")
+            require_stated_colours(level, name)
         except SlideError as error:
             if not levels:
                 raise
