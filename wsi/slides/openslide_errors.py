@@ -1,26 +1,27 @@
 """What OpenSlide's messages mean, and what of them people may see."""
 
-import re
 from pathlib import Path
 
 import openslide
 
+# OpenSlide names the first dimension that it does not know, also where its size is 1.
+_CZI_DIMENSION = "Unrecognized subblock dimension"
+_CZI = (
+    "a Zeiss CZI of a kind that OpenSlide does not read (such as those with several channels, "
+    "scenes, time points or focal planes)"
+)
 # A sound file of a kind that OpenSlide, libtiff or OpenJPEG does not decode. Their errors are text
 # alone; these are the words of openslide-vendor-*.c, tif_getimage.c and tif_compress.c.
 _UNSUPPORTED = (
     "nsupported",
     "not supported",
     "not configured",
-    "Unrecognized subblock dimension",
+    _CZI_DIMENSION,
     "Cannot handle",
     "can not handle",
     "Can't handle",
     "TIFFRGBAImageOK",
 )
-
-
-_DIMENSION = re.compile(r'Unrecognized subblock dimension "(\w)"')
-_DIMENSIONS = {"T": "time points", "Z": "focal planes", "H": "phases", "R": "rotations"}
 
 
 def is_unsupported(error: openslide.OpenSlideError) -> bool:
@@ -31,10 +32,8 @@ def is_unsupported(error: openslide.OpenSlideError) -> bool:
 def without_path(error: Exception, path: Path, name: str) -> str:
     """A message without the place of the file on this machine."""
     text = str(error)
-    found = _DIMENSION.search(text)
-    if found:
-        several = _DIMENSIONS.get(found[1], f"a dimension {found[1]}")
-        return f"a Zeiss CZI with {several}, which is not read"
+    if _CZI_DIMENSION in text:
+        return _CZI
     for place in (path, path.absolute(), path.resolve()):
         text = text.replace(str(place), name).replace(str(place.parent) + "/", "")
     return text

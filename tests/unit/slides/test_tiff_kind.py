@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openslide
 import pytest
 import tifffile
 
 from wsi.errors import UnsupportedSlideError
 from wsi.geometry import Region, Size
 from wsi.slides import check_slide, open_slide
+from wsi.slides.openslide_errors import is_unsupported, without_path
 
 _Y, _X = np.mgrid[0:300, 0:400]
 RGB = np.stack([_X % 256, _Y % 256, (_X + _Y) % 256], -1).astype(np.uint8)
@@ -168,10 +170,20 @@ def test_a_compression_that_is_not_read_is_no_damage(tmp_path: Path) -> None:
     assert "compression: 50001" in refused(path)
 
 
-def test_a_czi_of_several_planes_is_no_damage(real_data: Path) -> None:
-    folder = real_data / "wsi" / "zeiss_czi"
-    assert "CZI with time points" in refused(folder / "DAPI_GFP.czi")
-    assert "CZI with focal planes" in refused(folder / "S3_1Pos_2Mosaic_T1_Z1_CH1.czi")
+@pytest.mark.parametrize("dimension", ["T", "Z", "H"])
+def test_a_czi_is_refused_without_a_guess_at_its_planes(dimension: str) -> None:
+    error = openslide.OpenSlideError(f'Unrecognized subblock dimension "{dimension}"')
+    assert is_unsupported(error)
+    assert without_path(error, Path("a.czi"), "a.czi") == (
+        "a Zeiss CZI of a kind that OpenSlide does not read (such as those with several channels, "
+        "scenes, time points or focal planes)"
+    )
+
+
+@pytest.mark.parametrize("name", ["DAPI_GFP.czi", "S3_1Pos_2Mosaic_T1_Z1_CH1.czi"])
+def test_a_real_czi_that_is_not_read_is_no_damage(real_data: Path, name: str) -> None:
+    told = refused(real_data / "wsi" / "zeiss_czi" / name)
+    assert "a Zeiss CZI of a kind that OpenSlide does not read" in told
 
 
 def test_real_ome_tiffs_of_channels_and_planes_are_refused_by_what_they_are(
