@@ -28,6 +28,7 @@ from wsi.tracing import note_failure, span
 
 _log = logging.getLogger(__name__)
 
+_FOLDERS = re.compile(r"(?<![\w/])/(?:[^\s/:'\"]+/)+")
 _STORE_TRIES = 60
 _STORE_WAIT_S = 5.0
 
@@ -233,7 +234,13 @@ def _failure(store: JobStore, job: Job, error: Exception) -> Callable[[], object
         kind = "internal"
         reason = f"{job.request.slide_name}: {type(error).__name__}: {error}"
     note_failure(kind)
-    return lambda: store.fail(job.id, job.attempt, kind=kind, reason=reason)
+    told = without_folders(reason)
+    return lambda: store.fail(job.id, job.attempt, kind=kind, reason=told)
+
+
+def without_folders(text: str) -> str:
+    """A reason without the folders of this machine: readers see it; the log has them."""
+    return _FOLDERS.sub("", text)
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -17,7 +17,7 @@ from tests.unit.service.conftest import write_slide
 from workers import run_job as module
 from workers.heart import Heart
 from workers.loaded import LoadedPipelines, loader_by_name
-from workers.run_job import Patience, error_kind, run_job
+from workers.run_job import Patience, error_kind, run_job, without_folders
 from wsi.errors import ConfigError, JobStoreUnavailableError, ModelError, StoreError
 from wsi.jobs import Job, JobRequest, JobStatus
 from wsi.storage import SlideStore, get_result
@@ -351,3 +351,19 @@ def test_a_heart_stops_with_its_job(tmp_path: Path) -> None:
     Bench(tmp_path).run()
     time.sleep(0.05)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("heart-")]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "/srv/models/patch-1/weights.safetensors: not the file that model.json describes",
+            "weights.safetensors: not the file that model.json describes",
+        ),
+        ("cannot open '/mnt/share/a b.svs'", "cannot open 'a b.svs'"),
+        ("s3://bucket/stores/x: cannot be opened", "s3://bucket/stores/x: cannot be opened"),
+        ("a.svs: 0.25 um/px and 3/4 of it", "a.svs: 0.25 um/px and 3/4 of it"),
+    ],
+)
+def test_a_reason_names_no_folder_of_the_worker(text: str, told: str) -> None:
+    assert without_folders(text) == told
