@@ -162,3 +162,18 @@ def test_keep_mine_overwrites_nothing_that_its_notice_did_not_name(tab: Tab, fak
     expect(tab.page.locator(".save-state")).to_have_text("Saved")
     review = fake.review(SLIDE)
     assert (review.diagnosis, review.comment) == ("cancer", "mine")
+
+
+def test_error_of_a_slide_goes_away_when_another_slide_is_opened(tab: Tab, fake: Fake) -> None:
+    slide = fake.scored_slide("case.svs", 0.98, 0.91)
+    other = fake.scored_slide("other.svs", 0.2, 0.1)
+    fake.results.pop("job-1")
+    tab.open(f"#/slides/{slide}")
+    said = tab.page.locator(".toast.error")
+    expect(said).to_contain_text("The patch result did not come")
+    tab.page.evaluate("location.hash = '#/'")
+    expect(tab.page.locator(".slide-row")).to_have_count(2)
+    expect(said).to_have_count(1)
+    tab.page.evaluate(f"location.hash = '#/slides/{other}'")
+    expect(tab.page.locator(".viewer-page:not(.loading)")).to_be_visible()
+    expect(said).to_have_count(0)

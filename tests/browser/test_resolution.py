@@ -64,6 +64,22 @@ def test_an_implausible_resolution_offers_setting_one(tab: Tab, fake: Fake) -> N
     expect(tab.page.get_by_role("button", name="0.5 \u00b5m/px")).to_be_visible()
 
 
+def test_a_file_that_states_nothing_is_not_called_wrong(tab: Tab, fake: Fake) -> None:
+    slide = fake.add_slide("bare.svs", mpp=None)
+    tab.open()
+    tab.page.get_by_role("button", name="Enter resolution").click()
+    dialog = tab.page.get_by_role("dialog", name="Resolution of bare.svs")
+    field = dialog.get_by_label("Micrometres per pixel")
+    field.fill("50")
+    expect(dialog.get_by_label("This unusual value is right")).to_be_visible()
+    expect(dialog.get_by_text("The file is wrong")).to_have_count(0)
+    field.fill("5.5")
+    expect(dialog.get_by_role("checkbox")).to_be_hidden()
+    dialog.get_by_role("button", name="Save resolution").click()
+    expect(tab.page.get_by_role("button", name="5.5 \u00b5m/px")).to_be_visible()
+    assert fake.slides[slide]["mpp"] == 5.5
+
+
 def test_powers_are_grey_without_resolution_and_marked_beyond_the_files_own(
     tab: Tab, fake: Fake
 ) -> None:

@@ -233,3 +233,20 @@ def test_decisions_that_are_not_signed_move_to_a_newer_run_by_their_outlines(
     expect(earlier).to_contain_text("1 decision belongs to an earlier run")
     earlier.get_by_role("button", name="Show that run").click()
     expect(tab.page.locator(".hotspot-count")).to_have_text("2 of 2 seen · 2 decided")
+
+
+def test_amending_does_not_widen_the_panel_and_the_keys_are_those_of_the_dialog(
+    tab: Tab, fake: Fake
+) -> None:
+    slide = fake.scored_slide("case.svs", 0.98, 0.91)
+    fake.save_review(slide, ReviewIn(reviewer="A", diagnosis="cancer", status="signed"), 0)
+    tab.open(f"#/slides/{slide}")
+    tab.page.get_by_role("button", name="Amend", exact=True).click()
+    expect(tab.page.get_by_role("button", name="Keep as it is")).to_be_visible()
+    tab.picture("amending")
+    panel = tab.page.locator(".panel")
+    assert panel.evaluate("panel => panel.scrollWidth - panel.clientWidth") <= 0
+    parts = panel.locator(".review-actions button").all()
+    assert all(part.evaluate("b => b.scrollWidth - b.clientWidth") <= 0 for part in parts)
+    tab.page.keyboard.press("?")
+    expect(tab.page.get_by_role("dialog")).to_contain_text("Ctrl Enter signs")

@@ -3,6 +3,7 @@ import { SIGNED_OUT } from "./api/client";
 import type { Place } from "./place";
 import { showReport } from "./report/page";
 import { fill } from "./ui/dom";
+import { dropToastsOfOthers } from "./ui/notice";
 import { askKey } from "./ui/signin";
 import { showViewer } from "./viewer/open";
 import { showWorklist } from "./worklist/page";
@@ -17,6 +18,7 @@ function route(): void {
   for (const dialog of document.querySelectorAll<HTMLDialogElement>("dialog[open]")) {
     if (!dialog.querySelector(".sign-in")) dialog.close();
   }
+  dropToastsOfOthers();
   const root = document.querySelector("#app");
   if (!root) return;
   fill(root);

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import {
-  contradicts,
   digitalZoom,
   otherResolution,
   statedText,
+  toConfirm,
   warnings,
 } from "../src/pure/resolution";
 import { basePower } from "../src/pure/scale";
@@ -23,11 +23,18 @@ describe("what a file states", () => {
   });
 
   it("is contradicted by another value only where it can be true", () => {
-    expect(contradicts(plain, 0.5)).toBe(true);
-    expect(contradicts(plain, 0.251)).toBe(false);
-    expect(contradicts(printer, 0.5)).toBe(false);
-    expect(contradicts(bare, 0.5)).toBe(false);
-    expect(contradicts(bare, 50)).toBe(true);
+    const wrong = "The file is wrong, use this";
+    expect(toConfirm(plain, 0.5)).toBe(wrong);
+    expect(toConfirm(plain, 50)).toBe(wrong);
+    expect(toConfirm(plain, 0.251)).toBeNull();
+    expect(toConfirm(printer, 0.5)).toBeNull();
+    expect(toConfirm(bare, 0.5)).toBeNull();
+  });
+
+  it("is not called wrong where there is none: only an implausible value is confirmed", () => {
+    expect(toConfirm(bare, 50)).toBe("This unusual value is right");
+    expect(toConfirm(printer, 0.01)).toBe("This unusual value is right");
+    expect(toConfirm(bare, 40)).toBeNull();
   });
 });
 

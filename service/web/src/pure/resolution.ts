@@ -27,11 +27,13 @@ export function statedText(slide: Known): string {
   return `The file states ${short(slide.stated_mpp)}.`;
 }
 
-/** Whether the reader must say that the file is wrong. */
-export function contradicts(slide: Known, mpp: number): boolean {
+/** What the reader must confirm before the service takes the value; null: nothing. */
+export function toConfirm(slide: Known, mpp: number): string | null {
   const trusted = slide.mpp_problem === "" ? slide.stated_mpp : null;
+  if (trusted !== null && differ(trusted, mpp)) return "The file is wrong, use this";
   const odd = mpp < PLAUSIBLE[0] || mpp > PLAUSIBLE[1];
-  return odd || (trusted !== null && differ(trusted, mpp));
+  // A file that states the same, or nothing, is not wrong; a slip of the keyboard may be.
+  return odd && trusted === null ? "This unusual value is right" : null;
 }
 
 /** Sentences about a value that is about to be saved; `results`: how many there are. */

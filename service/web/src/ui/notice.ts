@@ -5,6 +5,19 @@ import { icon } from "./icons";
 
 let tray: HTMLElement | null = null;
 
+/** The slide that is open; the worklist has none. */
+const openSlide = (): string => /^#\/slides\/([\w-]+)/.exec(location.hash)?.[1] ?? "";
+
+/** Take away what was said of other slides than the one that has just been opened. */
+export function dropToastsOfOthers(): void {
+  const now = openSlide();
+  if (now === "") return;
+  for (const note of tray?.querySelectorAll<HTMLElement>(".toast") ?? []) {
+    const of = note.dataset["slide"] ?? "";
+    if (of !== "" && of !== now) note.remove();
+  }
+}
+
 export function toast(text: string, tone: "info" | "error" = "info"): void {
   if (!tray) {
     tray = h("div", { class: "toasts", role: "status", "aria-live": "polite" });
@@ -12,7 +25,7 @@ export function toast(text: string, tone: "info" | "error" = "info"): void {
   }
   const note = h(
     "div",
-    { class: `toast ${tone}` },
+    { class: `toast ${tone}`, "data-slide": openSlide() },
     h("span", {}, text),
     h(
       "button",

@@ -1,8 +1,8 @@
 import { ApiError, setMpp } from "../api/client";
 import type { Slide } from "../api/types";
-import { contradicts, statedText, warnings } from "../pure/resolution";
+import { statedText, toConfirm, warnings } from "../pure/resolution";
 import { openDialog } from "./dialog";
-import { fill, h } from "./dom";
+import { fill, h, setText } from "./dom";
 import { toast } from "./notice";
 
 const PRESETS: readonly (readonly [number, string])[] = [
@@ -103,12 +103,8 @@ function entry(slide: Slide, index: number, several: boolean): Entry {
   const id = index === 0 ? "mpp-field" : `mpp-field-${index}`;
   const told = h("div", { class: "resolution-told", role: "status" });
   const insist = h("input", { type: "checkbox", required: true });
-  const insisting = h(
-    "label",
-    { class: "check", hidden: true },
-    insist,
-    "The file is wrong, use this",
-  );
+  const insistText = h("span", {}, "");
+  const insisting = h("label", { class: "check", hidden: true }, insist, insistText);
   const results = slide.results.filter(({ status }) => status === "SUCCEEDED").length;
   const field = h("input", {
     type: "number",
@@ -122,11 +118,13 @@ function entry(slide: Slide, index: number, several: boolean): Entry {
   if (slide.mpp !== null) field.value = String(Number(slide.mpp.toPrecision(6)));
   const look = () => {
     const mpp = Number(field.value);
-    const must = mpp > 0 && contradicts(slide, mpp);
-    insisting.hidden = !must;
+    const confirm = mpp > 0 ? toConfirm(slide, mpp) : null;
+    insisting.hidden = confirm === null;
     // A hidden field that is required would stop the form without a word.
-    insist.required = must;
-    if (!must) insist.checked = false;
+    insist.required = confirm !== null;
+    // What was confirmed was another sentence.
+    if (confirm !== insistText.textContent) insist.checked = false;
+    setText(insistText, confirm ?? "");
     const texts = mpp > 0 ? warnings(slide, mpp, results) : [];
     fill(
       told,

@@ -127,6 +127,11 @@ export class SlideJobs {
     return true;
   }
 
+  /** What could not be read of the slide; not over another one that was opened meanwhile. */
+  tell(problem: string): void {
+    if (!this.#signal.aborted) toast(problem, "error");
+  }
+
   #follow(job: Job): void {
     const onChange = (now: Job) => {
       const before = this.#state.jobs.get(job.pipeline);
@@ -141,7 +146,7 @@ export class SlideJobs {
       }
     };
     followJob(job.id, onChange, this.#signal).catch((error: unknown) =>
-      toast(`The job's progress did not come: ${messageOf(error)}`, "error"),
+      this.tell(`The job's progress did not come: ${messageOf(error)}`),
     );
   }
 
@@ -151,7 +156,7 @@ export class SlideJobs {
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       const name = pipelineTitle(job.pipeline).toLowerCase();
-      toast(`The ${name} result did not come: ${error.message}`, "error");
+      this.tell(`The ${name} result did not come: ${error.message}`);
     }
     if (!this.#signal.aborted) await this.#events.result();
   }

@@ -34,7 +34,7 @@ const SHEET: KeySheet = [
   [["y", "x", "u"], "agree, disagree, unsure on the current hotspot; again takes it back"],
   [["Shift y", "Shift x", "Shift u"], "the same, then on to the next undecided hotspot"],
   [["m"], "comment on the current hotspot; Enter goes back"],
-  [["e"], "sign off: a digit chooses the diagnosis, Enter signs"],
+  [["e"], "sign off: a digit chooses the diagnosis, Ctrl Enter signs"],
   [["Shift n", "Shift p"], "next slide, previous slide of the worklist"],
   [["o"], "heatmap on or off"],
   [["h"], "hide the heatmap while held"],
