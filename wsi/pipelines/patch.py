@@ -1,7 +1,7 @@
 """The patch pipeline: tissue, patches, patch classifier, slide-level aggregator."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -15,7 +15,6 @@ from wsi.errors import DamagedSlideError, ModelError
 from wsi.explanations import HeatmapCanvas, find_hotspots, grad_cam, scale_over_slide
 from wsi.heap import trim_heap
 from wsi.memory.meter import Meter
-from wsi.memory.mode import Measured
 from wsi.models.aggregators import SlideAggregator, SlideCall, SlideEvidence
 from wsi.models.aggregators.stored import aggregator_of, split_state
 from wsi.models.backbones import build_backbone
@@ -27,6 +26,7 @@ from wsi.models.runtime import resolve_device, to_input
 from wsi.models.split import SplitClassifier, split_classifier
 from wsi.models.stain import change_density, macenko_matrix
 from wsi.patches import PatchBatch, PatchGrid, PatchSpec, PatchStream, resolve_grid
+from wsi.pipelines._scored_patches import ScoredPatches
 from wsi.pipelines.base import (
     describe_memory,
     describe_quality,
@@ -55,26 +55,6 @@ _CHECKED = 8  # images on which an engine must agree with torch
 _TRIM_EVERY = 40  # batches
 _CELLS = 4  # heatmap cells along a patch
 _READ_THREADS = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Scored:
-    """What the classifier says of a slide's patches, those that do not decode left out.
-
-    Attributes:
-        cells_n2: (N, 2) row and column of each patch.
-        embeddings_nd: (N, D); ``None`` where nobody asked for them.
-        probability, cam: heatmaps, being laid; ``cam`` stays empty where it was not asked for.
-        measured: time and memory.
-    """
-
-    cells_n2: NDArray[np.int32]
-    probabilities_nc: NDArray[np.float32]
-    embeddings_nd: NDArray[np.float32] | None
-    probability: HeatmapCanvas
-    cam: HeatmapCanvas
-    stream: PatchStream
-    measured: Measured
 
 
 class PatchPipeline:
@@ -231,7 +211,7 @@ class PatchPipeline:
             return None
         return partial(change_density, matrix_33=macenko_matrix(slide, tissue))
 
-    def _evidence(self, scored: _Scored) -> SlideEvidence:
+    def _evidence(self, scored: ScoredPatches) -> SlideEvidence:
         return SlideEvidence(
             classes=self.card.classes,
             probabilities_nc=scored.probabilities_nc,
@@ -249,7 +229,7 @@ class PatchPipeline:
         *,
         embeddings: bool,
         cam: bool,
-    ) -> _Scored:
+    ) -> ScoredPatches:
         classes = len(self.card.classes)
         laid, of_cam = (HeatmapCanvas(grid, classes, _CELLS) for _ in range(2))
         stream = PatchStream(slide, grid, batch_size=_BATCH, threads=_READ_THREADS, change=change)
@@ -272,7 +252,7 @@ class PatchPipeline:
                 slide.name, f"none of its {len(grid)} tissue patches decodes; scan or copy it again"
             )
         cells_n2, values_nc, seen_nd = (np.concatenate(one) for one in zip(*parts, strict=True))
-        return _Scored(
+        return ScoredPatches(
             cells_n2=cells_n2,
             probabilities_nc=values_nc,
             embeddings_nd=seen_nd if embeddings else None,
@@ -296,7 +276,9 @@ class PatchPipeline:
         rows, columns = (axis.resampling(extent, cells) for axis in (grid.y, grid.x))
         return np.asarray(rows @ maps @ columns.T)
 
-    def _attention(self, scored: _Scored, grid: PatchGrid, call: SlideCall) -> list[HeatmapLayer]:
+    def _attention(
+        self, scored: ScoredPatches, grid: PatchGrid, call: SlideCall
+    ) -> list[HeatmapLayer]:
         """The aggregator's attention as a layer, where it has any; a class that no slide can have
         gets none of it."""
         if call.attention_nk is None:
@@ -314,7 +296,7 @@ class PatchPipeline:
         tissue: TissueMask,
         quality: QualityReport,
         grid: PatchGrid,
-        scored: _Scored,
+        scored: ScoredPatches,
         timings: dict[str, float],
     ) -> SlideResult:
         evidence = self._evidence(scored)

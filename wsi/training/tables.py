@@ -168,6 +168,17 @@ def _label(text: str, classes: Sequence[str], where: str) -> int | None:
     raise DatasetError(f"{where}: label {text!r} is none of the classes {', '.join(classes)}")
 
 
+def require_files(rows: Iterable[Row], root: Path) -> None:
+    """Refuse a table whose slides are not all there.
+
+    Raises:
+        DatasetError: says how many are missing, and the first.
+    """
+    missing = [row.path for row in rows if not (root / row.path).exists()]
+    if missing:
+        raise DatasetError(f"{len(missing)} slide(s) of the table are missing, first {missing[0]}")
+
+
 def rows_digest(rows: Iterable[Row], root: Path) -> str:
     """Names the data of a training, in order: slides by their content, with label, split, patient
     and resolution.

@@ -57,7 +57,7 @@ from wsi.training.loop import (
 )
 from wsi.training.resolutions import check_resolutions
 from wsi.training.seen import describe_seen
-from wsi.training.tables import Row, rows_digest
+from wsi.training.tables import Row, require_files, rows_digest
 from wsi.training.whole_slide_config import WholeSlideTraining
 from wsi.training.whole_slide_start import draw_variant, start_network
 
@@ -113,7 +113,10 @@ class WholeSlideTrainer:
         self._checkpoint = out.with_name(f".{out.name}.checkpoint")
         self._tell, self._on_epoch, self._on_plan = progress, on_epoch, on_plan
         self._on_warning, self._coarsest_mpp = on_warning, config.mpp
-        self._check_rows()
+        require_files((*self._train, *self._validation), root)
+        if not self._validation:
+            raise DatasetError("the table has no slide of split val to choose the best epoch by")
+        require_two_classes((row.label or 0 for row in self._validation), config.classes)
         tune_heap()
         self._device = resolve_device(config.device)
         self._cost, self._device_bytes = CostMeter(self._device), 0
@@ -140,18 +143,6 @@ class WholeSlideTrainer:
         self._tissue: dict[str, TissueMask] = {}
         self._best: dict[str, torch.Tensor] = {}
         self._state = _Progress()
-
-    def _check_rows(self) -> None:
-        missing = [
-            row.path for row in (*self._train, *self._validation) if not self._file(row).exists()
-        ]
-        if missing:
-            raise DatasetError(
-                f"{len(missing)} slide(s) of the table are missing, first {missing[0]}"
-            )
-        if not self._validation:
-            raise DatasetError("the table has no slide of split val to choose the best epoch by")
-        require_two_classes((row.label or 0 for row in self._validation), self.config.classes)
 
     def _file(self, row: Row) -> Path:
         return self._root / row.path
