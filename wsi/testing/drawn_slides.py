@@ -69,7 +69,7 @@ def drawn_slides(folder: Path, count: int, seed: int) -> Iterator[DrawnSlide]:
 def draw_slide(path: Path, rng: np.random.Generator) -> DrawnSlide:
     """Draw one slide; a Leica-like one gets the ending ``.scn``."""
     width, height = (int(v) for v in rng.integers(1000, 1700, 2))
-    mpp = float(np.exp(rng.uniform(np.log(1.2), np.log(3.5))))
+    mpp = float(np.exp(rng.uniform(np.log(1.8), np.log(3.5))))
     scanned = rng.random() < 0.1
     if scanned:
         mpp = round(mpp * 1000) / 1000
@@ -107,14 +107,18 @@ def draw_slide(path: Path, rng: np.random.Generator) -> DrawnSlide:
 def _picture(
     width: int, height: int, mpp: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], list[tuple[float, float]], list[str]]:
-    """Pieces of tissue on glass of some tint, with dark dots in them."""
+    """Pieces of tissue on glass of some tint, with dark dots in them.
+
+    Pieces measure 0.7 mm and more: a mask takes in the cells that hold a little tissue, and one of
+    8 um all around a smaller piece is more than a twentieth of it.
+    """
     yy, xx = np.mgrid[0:height, 0:width].astype(np.float32)
     tissue = np.zeros((height, width), bool)
     short = min(width, height)
     centres = []
     for _ in range(int(rng.integers(1, 4))):
         cx, cy = rng.uniform(0.3, 0.7) * width, rng.uniform(0.3, 0.7) * height
-        rx, ry = rng.uniform(0.16, 0.26, 2) * short
+        rx, ry = rng.uniform(0.2, 0.28, 2) * short
         tissue |= ((xx - cx) / rx) ** 2 + ((yy - cy) / ry) ** 2 < 1
         centres.append((float(round(cx)), float(round(cy))))
     image = np.full((height, width, 3), _LIGHT, np.float32)
