@@ -154,7 +154,7 @@ def implausible(mpp: Mpp, size: Size, *, tags_alone: bool = False) -> str:
             f"the slide would measure {_mm(sides[0])} x {_mm(sides[1])} mm, and glass slides "
             "measure 25 x 75 mm, the largest 100 x 150 mm"
         )
-    return ", ".join(reasons)
+    return "; ".join(reasons)
 
 
 def require_detail(slide: str, mpp: Mpp, wanted: float, wanted_by: str) -> tuple[str, ...]:

@@ -96,7 +96,8 @@ def check_tile_ends(path: Path, name: str, *, seconds: float = _SECONDS) -> floa
     if spoiled:
         raise DamagedSlideError(
             name,
-            f"{spoiled} of {looked} stored tiles are not whole, as the one at {first}; {_AGAIN}",
+            f"{spoiled} of {looked} stored tiles {'is' if spoiled == 1 else 'are'} not whole, "
+            f"as the one at {first}; {_AGAIN}",
         )
     return looked / total if total else 1.0
 
