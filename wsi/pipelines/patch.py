@@ -31,6 +31,7 @@ from wsi.pipelines.base import (
     describe_memory,
     describe_quality,
     describe_slide,
+    malignancy_warnings,
     quality_warnings,
     unscored,
 )
@@ -338,6 +339,7 @@ class PatchPipeline:
                 *tissue.warnings,
                 *detail_warnings(self.card, slide),
                 *quality_warnings(quality),
+                *malignancy_warnings(self.card),
                 *((lost,) if damaged else ()),
             ),
         )

@@ -34,6 +34,7 @@ from wsi.pipelines.base import (
     describe_memory,
     describe_quality,
     describe_slide,
+    malignancy_warnings,
     quality_warnings,
     unscored,
 )
@@ -166,6 +167,7 @@ class WholeSlidePipeline:
                 *detail_warnings(self.card, slide),
                 *tissue.warnings,
                 *quality_warnings(quality),
+                *malignancy_warnings(self.card),
             ),
         )
 

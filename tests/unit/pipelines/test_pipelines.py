@@ -139,6 +139,18 @@ def test_a_black_slide_is_unclear(pipeline: Pipeline, store: SlideStore) -> None
     assert "dark, as in fluorescence" in result.warnings[0]
 
 
+def test_a_result_says_where_the_model_cannot_tell_what_is_malignant(
+    pipeline: Pipeline, slide_file: Path, store: SlideStore
+) -> None:
+    names = ("background", "one", "two") if pipeline.name == "patch" else ("one", "two")
+    card = dataclasses.replace(pipeline.card, classes=names, malignant=None)  # type: ignore[attr-defined]
+    pipeline.card = card  # type: ignore[attr-defined]
+    with open_slide(slide_file) as slide:
+        result = pipeline.analyze(slide, store, no_progress)
+    assert result.suspicion is None
+    assert [one for one in result.warnings if "one, two are malignant" in one]
+
+
 def test_tissue_too_small_for_a_patch_is_unclear_and_says_how_much_there_is(
     bundles: dict[str, Path], store: SlideStore
 ) -> None:
