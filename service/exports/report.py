@@ -257,7 +257,8 @@ def choose_spots(
     decided = [at for at in range(len(hotspots)) if at in said and _is_said(said[at])]
     if decided or only_decided:
         rest = total - len(decided)
-        note = f"{rest} of {total} hotspots were not decided on and are not listed."
+        were, are = ("was", "is") if rest == 1 else ("were", "are")
+        note = f"{rest} of {total} hotspots {were} not decided on and {are} not listed."
         return decided, note if rest else ""
     note = f"None of the {total} hotspots was decided on."
     if total > UNDECIDED:

@@ -31,7 +31,8 @@ def test_a_region_drawn_at_any_mpp_maps_back_to_the_same_level0_rectangle(
 def test_a_grid_covers_every_pixel_of_the_slide(
     width: int, height: int, size_px: int, overlap: float, mpp: float
 ) -> None:
-    slide = ArraySlide(np.zeros((height, width, 3), np.uint8), mpp=1.0)
+    # As fine as the patches or finer: a slide that is too coarse for them is refused.
+    slide = ArraySlide(np.zeros((height, width, 3), np.uint8), mpp=min(1.0, mpp))
     spec = PatchSpec(mpp=mpp, size_px=size_px, overlap_px=int(overlap * size_px))
     grid = resolve_grid(slide, spec, None)
     last = grid.region(grid.shape[0] - 1, grid.shape[1] - 1)

@@ -125,7 +125,7 @@ def test_only_normal_patches_can_be_false_alarms(
     assert trainer._noted_n[2] == 0
 
 
-def test_resuming_with_other_settings_is_refused(
+def test_resuming_with_other_settings_or_patches_is_refused(
     train: Patches, validation: Patches, tmp_path: Path
 ) -> None:
     def stop(stage: str, share: float) -> None:
@@ -133,29 +133,16 @@ def test_resuming_with_other_settings_is_refused(
 
     with pytest.raises(TrainingStopped):
         PatchTrainer(CONFIG, train, validation, tmp_path / "m", progress=stop).run()
-    other = dataclasses.replace(CONFIG, learning_rate=0.5)
-    with pytest.raises(ConfigError, match="other settings"):
-        PatchTrainer(other, train, validation, tmp_path / "m").run(resume=True)
-    relabelled = copy.copy(train)
+    relabelled, repainted = copy.copy(train), copy.copy(train)
     relabelled.labels_n = train.labels_n[::-1]
-    with pytest.raises(ConfigError, match="other settings or patches"):
-        PatchTrainer(CONFIG, relabelled, validation, tmp_path / "m").run(resume=True)
-
-
-def test_resuming_with_other_patches_is_refused(
-    train: Patches, validation: Patches, tmp_path: Path
-) -> None:
-    def stop(stage: str, share: float) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    with pytest.raises(TrainingStopped):
-        PatchTrainer(CONFIG, train, validation, tmp_path / "m", progress=stop).run()
-    for changed in ("labels_n", "pixels"):
-        other = Patches(96, 1)
-        values = getattr(other, changed)
-        values[:] = values[::-1].copy()
+    repainted.pixels = train.pixels[::-1].copy()
+    for config, patches in (
+        (dataclasses.replace(CONFIG, learning_rate=0.5), train),
+        (CONFIG, relabelled),
+        (CONFIG, repainted),
+    ):
         with pytest.raises(ConfigError, match="other settings or patches"):
-            PatchTrainer(CONFIG, other, validation, tmp_path / "m").run(resume=True)
+            PatchTrainer(config, patches, validation, tmp_path / "m").run(resume=True)
 
 
 def test_a_patient_in_both_splits_is_refused(train: Patches, tmp_path: Path) -> None:
