@@ -44,6 +44,7 @@ test: $(INSTALLED) lint types imports docs page unit ## lint, types, import rule
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	cd $(WEB) && export PATH="$(NODE_PATH_PREFIX)$$PATH" && { [ -d node_modules ] || npm ci --no-audit --no-fund; } && npm run check
 
 types: $(INSTALLED)

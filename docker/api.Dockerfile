@@ -10,7 +10,7 @@ RUN npm run build
 
 FROM python:3.11-slim AS build
 WORKDIR /src
-COPY constraints.txt pyproject.toml README.md ./
+COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY docker/api-requirements.txt docker/
 RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir -c constraints.txt -r docker/api-requirements.txt
 COPY wsi/ wsi/

@@ -5,7 +5,7 @@
 FROM python:3.11-slim AS build
 ARG PIP_EXTRA_INDEX_URL=""
 WORKDIR /src
-COPY constraints.txt pyproject.toml README.md ./
+COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY wsi/ wsi/
 COPY service/__init__.py service/
 COPY workers/ workers/
