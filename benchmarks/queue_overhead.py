@@ -171,7 +171,7 @@ def measure(folder: Path, queue: str, processes: int, count: int) -> dict[str, f
     install(folder / "models")
     environment = {
         "WSI_PIPELINE_LOADER": "benchmarks.queue_overhead:load",
-        "WSI_SWEEP_S": "0.5",
+        "WSI_RECONCILE_INTERVAL_S": "0.5",
         "OMP_NUM_THREADS": "1",
         "WSI_WORKER_PROCESSES": str(processes),
     }

@@ -1,5 +1,7 @@
 """``python -m service``: the API on uvicorn, set up by ``WSI_...`` variables."""
 
+import logging
+import os
 import sys
 
 import uvicorn
@@ -11,12 +13,16 @@ from wsi.errors import ConfigError
 from wsi.logs import set_up_logging
 from wsi.tracing import set_up_tracing
 
+_log = logging.getLogger(__name__)
+
 
 def main() -> None:
     """Serve until told to stop."""
     try:
         settings = Settings()
         set_up_logging("INFO", settings.log_format)
+        for text in Settings.deprecations(os.environ):
+            _log.warning("%s", text)
         set_up_tracing("wholeslide-api")
         app = create_app(settings)
     except (ConfigError, ValidationError) as error:

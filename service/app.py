@@ -167,11 +167,11 @@ def _start(settings: Settings) -> Context:
         job_store,
         CeleryBells(settings.broker_url, settings.queue) if settings.broker_url else None,
         max_attempts=settings.max_attempts,
-        sweep_s=settings.sweep_s,
+        sweep_s=settings.reconcile_interval_s,
         workers=workers,
     )
     reconciler.start()
-    uploads = PartialUploads(settings.uploads, timedelta(hours=settings.upload_lasts_h))
+    uploads = PartialUploads(settings.uploads, timedelta(hours=settings.upload_expiry_h))
     uploads.remove_expired()
     keys, audit = KeyRepository(engine), AuditLog(engine)
     slide_cache = SlideCache(settings.slide_cache, settings.slide_cache_bytes)
@@ -201,8 +201,8 @@ def _start(settings: Settings) -> Context:
         slide_cache=slide_cache,
         open_slides=OpenSlides(settings.open_slides, slide_cache, intake.require_same),
         reconciler=reconciler,
-        arrivals=Loop("arrivals", settings.sweep_s),
-        webhooks=Loop("webhooks", settings.sweep_s),
+        arrivals=Loop("arrivals", settings.reconcile_interval_s),
+        webhooks=Loop("webhooks", settings.reconcile_interval_s),
         idle_slides=Loop("idle slides", IDLE_S / 2),
     )
 

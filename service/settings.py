@@ -3,49 +3,40 @@
 import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import limits
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode
 
 from service.auth.oidc import Provider, require_safe_url
 from service.auth.rules import Role
-from wsi.jobs import default_url
+from wsi.settings import SharedSettings
 from wsi.storage.slide_cache import SCHEME
 
 GIB = 1024**3
 
 
-class Settings(BaseSettings):
-    """Settings of the service; each is the environment variable ``WSI_`` + its name.
+class Settings(SharedSettings):
+    """Settings of the service, beside the shared ones.
 
     Attributes:
-        data_dir: slides, derived data and the embedded database live below it.
         stores_url: where results and heatmaps go: a folder, or ``s3://bucket/prefix``; empty:
             below ``data_dir``. Workers are told with each job.
-        database_url: ``sqlite:///file`` or ``postgresql+psycopg://user:password@host/name``.
-        broker_url: RabbitMQ or Redis; empty: workers claim jobs from the database by themselves.
-        queue: name of the queue on the broker; two installations on one broker need two.
         host, port: where the API listens.
-        models_dir: folder of model bundles.
         slide_roots: folders (separated by ``:``) below which slides may be registered by path.
         slide_prefixes: ``s3://bucket/prefix`` (separated by commas) below which slides in object
             storage may be registered; they are read through the slide cache.
-        slide_cache_dir: where copies of those slides are kept, on a disk of this machine; empty:
-            below ``data_dir``.
-        slide_cache_bytes: what these copies may take; the least recently used ones are removed.
         strip_labels: take label and macro images out of every slide that is uploaded; formats
             that they cannot be taken out of are refused.
         strip_uid_key: a secret that the UIDs of such DICOM copies are made with.
         max_upload_bytes: larger uploads are refused.
-        upload_lasts_h: hours after which a resumable upload that nobody goes on with is removed.
+        upload_expiry_h: hours after which an abandoned resumable upload is removed.
         max_unpacked_bytes, max_unpacked_files: limits for an uploaded zip.
         check_timeout_s, check_memory_bytes: limits for the process that checks a new slide.
         open_slides: how many slides are kept open for tiles.
         gpu_jobs: names of pipelines and models (separated by commas) whose jobs go to the queue
             of GPU workers; all others go to the queue of CPU workers.
-        max_attempts: a job that loses its worker this often fails.
         auth: ``on``: every request needs a key (the first one is printed at the first start);
             ``off`` is possible on loopback alone.
         blind_first_read: the page hides what models say of a slide until its reader has chosen a
@@ -64,42 +55,29 @@ class Settings(BaseSettings):
             separated by commas; empty: nobody.
         webhook_secret: what those calls are signed with.
         webhook_retry_s: seconds after a call that failed; doubled with each further one.
-        log_format: ``text``, or ``json``: an object a line.
         max_body_bytes: limit for bodies that are no slides.
-        sweep_s: seconds between two looks for lost and forgotten jobs.
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix="WSI_",
-        extra="ignore",
-        frozen=True,
-        # Messages would show all settings, and with them passwords.
-        hide_input_in_errors=True,
-    )
+    RENAMED: ClassVar[Mapping[str, str]] = {
+        **SharedSettings.RENAMED,
+        "WSI_UPLOAD_LASTS_H": "WSI_UPLOAD_EXPIRY_H",
+    }
 
-    data_dir: Path = Path("data")
     stores_url: str = ""
-    database_url: str = ""
-    broker_url: str = ""
-    queue: str = "wsi.jobs"
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
-    models_dir: Path | None = None
     slide_roots: Annotated[tuple[Path, ...], NoDecode] = ()
     slide_prefixes: Annotated[tuple[str, ...], NoDecode] = ()
-    slide_cache_dir: Path | None = None
-    slide_cache_bytes: int = Field(default=50 * GIB, gt=0)
     strip_labels: bool = False
     strip_uid_key: SecretStr = SecretStr("")
     max_upload_bytes: int = Field(default=64 * GIB, gt=0)
-    upload_lasts_h: float = Field(default=48.0, gt=0)
+    upload_expiry_h: float = Field(default=48.0, gt=0)
     max_unpacked_bytes: int = Field(default=128 * GIB, gt=0)
     max_unpacked_files: int = Field(default=20_000, gt=0)
     check_timeout_s: float = Field(default=120.0, gt=0)
     check_memory_bytes: int = Field(default=4 * GIB, gt=0)
     open_slides: int = Field(default=16, gt=0)
     gpu_jobs: Annotated[tuple[str, ...], NoDecode] = ()
-    max_attempts: int = Field(default=3, gt=0)
     auth: Literal["on", "off"] = "off"
     blind_first_read: bool = False
     oidc_issuer: str = ""
@@ -115,9 +93,7 @@ class Settings(BaseSettings):
     webhook_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     webhook_secret: SecretStr = SecretStr("")
     webhook_retry_s: float = Field(default=10.0, gt=0)
-    log_format: Literal["text", "json"] = "text"
     max_body_bytes: int = Field(default=16 << 20, gt=0)
-    sweep_s: float = Field(default=5.0, gt=0)
 
     @field_validator("slide_roots", mode="before")
     @classmethod
@@ -204,16 +180,6 @@ class Settings(BaseSettings):
             return True
 
     @property
-    def database(self) -> str:
-        """The database URL, the embedded default filled in."""
-        return self.database_url or default_url(self.data_dir)
-
-    @property
-    def models(self) -> Path:
-        """The folder of model bundles, the default filled in."""
-        return self.models_dir or self.data_dir / "models"
-
-    @property
     def incoming(self) -> Path:
         """Where uploads grow; only whole, checked slides leave it."""
         return self.data_dir / "incoming"
@@ -227,11 +193,6 @@ class Settings(BaseSettings):
     def slides(self) -> Path:
         """One folder a stored slide."""
         return self.data_dir / "slides"
-
-    @property
-    def slide_cache(self) -> Path:
-        """Copies of slides in object storage, the default filled in."""
-        return self.slide_cache_dir or self.data_dir / "slide-cache"
 
     def store_url(self, slide_id: str) -> str:
         """Where a slide's SlideStore is."""

@@ -24,8 +24,8 @@ def patience_of(settings: Settings) -> Patience:
     """The time limits of a job."""
     return Patience(
         lease_s=settings.lease_s,
-        beat_s=settings.beat_s,
-        obey_s=settings.obey_s,
+        beat_s=settings.heartbeat_interval_s,
+        obey_s=settings.shutdown_timeout_s,
         stall_s=settings.stall_s,
     )
 

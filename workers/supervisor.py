@@ -122,7 +122,7 @@ class Supervisor:
         now = time.monotonic()
         if now < self._next_sweep:
             return
-        self._next_sweep = now + self._settings.sweep_s
+        self._next_sweep = now + self._settings.reconcile_interval_s
         try:
             for job in self._store.sweep(max_attempts=self._settings.max_attempts):
                 _log.info("job %s waits for a worker (lost %d times)", job.id, job.losses)
@@ -133,8 +133,8 @@ class Supervisor:
         running = [slot.process for slot in self._slots if slot.process is not None]
         for process in running:
             process.terminate()
-        # A worker ends a pipeline that does not listen by itself after obey_s.
-        deadline = time.monotonic() + self._settings.obey_s + _KILL_AFTER_S
+        # A worker ends a pipeline that does not listen by itself after shutdown_timeout_s.
+        deadline = time.monotonic() + self._settings.shutdown_timeout_s + _KILL_AFTER_S
         for process in running:
             process.join(max(0.0, deadline - time.monotonic()))
             if process.is_alive():

@@ -48,7 +48,9 @@ def service(dist: Path, tmp_path: Path) -> Iterator[Service]:
     data = tmp_path / "data"
     write_bundle(data / "models")
     app: Any = create_app(
-        Settings(data_dir=data, auth="on", slide_roots=(tmp_path / "share",), sweep_s=60)
+        Settings(
+            data_dir=data, auth="on", slide_roots=(tmp_path / "share",), reconcile_interval_s=60
+        )
     )
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

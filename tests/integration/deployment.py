@@ -136,8 +136,8 @@ def deployment(
         "WSI_DATA_DIR": str(folder),
         "WSI_PIPELINE_LOADER": "tests.integration.toy_pipeline:load",
         "WSI_DEVICE": "cpu",
-        "WSI_SWEEP_S": "0.5",
-        "WSI_BEAT_S": "0.2",
+        "WSI_RECONCILE_INTERVAL_S": "0.5",
+        "WSI_HEARTBEAT_INTERVAL_S": "0.2",
         "WSI_POLL_S": "0.05",
         "OMP_NUM_THREADS": "1",
     }

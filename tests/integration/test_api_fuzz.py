@@ -63,7 +63,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             auth="on",
             rate_limit="",
             sign_in_limit="",
-            sweep_s=600,
+            reconcile_interval_s=600,
         )
     )
     port = free_port()

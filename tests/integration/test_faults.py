@@ -171,7 +171,7 @@ def test_a_slide_that_kills_its_worker_fails_after_three_tries_and_blocks_nobody
 
 
 def test_a_job_that_hangs_is_ended_and_the_next_one_runs(tmp_path: Path, slide_file: Path) -> None:
-    limits = {"WSI_STALL_S": "1", "WSI_OBEY_S": "0.5"}
+    limits = {"WSI_STALL_S": "1", "WSI_SHUTDOWN_TIMEOUT_S": "0.5"}
     with deployment(tmp_path / "d", **limits) as place:
         add_toy(place, deaf_s=1000)
         add_toy(place, "well", pipeline="whole-slide")

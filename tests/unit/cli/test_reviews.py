@@ -26,7 +26,7 @@ from wsi.testing.slides import SyntheticSlide, synthetic_slide
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
     """A service of this process on a free port of loopback."""
-    app = create_app(Settings(data_dir=tmp_path / "data", sweep_s=60))
+    app = create_app(Settings(data_dir=tmp_path / "data", reconcile_interval_s=60))
     with socket.socket() as place:
         place.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))

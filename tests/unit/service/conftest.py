@@ -45,7 +45,7 @@ def write_slide(
 def settings(tmp_path: Path) -> Settings:
     data = tmp_path / "data"
     write_bundle(data / "models")
-    return Settings(data_dir=data, slide_roots=(tmp_path / "share",), sweep_s=60)
+    return Settings(data_dir=data, slide_roots=(tmp_path / "share",), reconcile_interval_s=60)
 
 
 @pytest.fixture

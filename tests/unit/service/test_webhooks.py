@@ -76,7 +76,7 @@ def settings(settings: Settings, receiver: Receiver) -> Settings:
         "webhook_hosts": (host,),
         "webhook_secret": SecretStr(SECRET),
         "webhook_retry_s": 0.05,
-        "sweep_s": 0.05,
+        "reconcile_interval_s": 0.05,
     }
     return settings.model_copy(update=more)
 
