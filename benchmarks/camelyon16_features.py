@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import write_result
+from wsi.data.heatmap_features import FeatureTable, read_features
 from wsi.evaluation.bootstrap import Bootstrap, Estimate, interval, resample
 from wsi.evaluation.ranking import cumulate
 from wsi.evaluation.report import to_json
 from wsi.models.aggregators.trees import KINDS
 from wsi.training.aggregator import TreeTraining, cross_validate
-from wsi.training.features import FeatureTable, read_features
 
 CLASSES = ("normal", "tumor")
 _TABLES = ("normal", "tumor")

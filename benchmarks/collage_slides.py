@@ -8,9 +8,9 @@ import numpy as np
 import shapely
 
 from benchmarks.idc_patches import CLASSES, STATED_MPP, STATED_PX
+from wsi.data.patches import TablePatches
+from wsi.data.tables import Row, read_table
 from wsi.testing.slides import collage_slide, write_geojson
-from wsi.training.sources import TablePatches
-from wsi.training.tables import Row, read_table
 
 MOST_PATCHES = 14
 LEAST_PATCHES = 4

@@ -42,6 +42,9 @@ from benchmarks.collage_slides import OWN, Scale, draw_only, draw_slides
 from benchmarks.common import RESULTS, write_result
 from benchmarks.idc_patches import CLASSES, STATED_MPP
 from benchmarks.idc_patches import train as train_patches
+from wsi.data.augment import AugmentSpec
+from wsi.data.bags import read_bags
+from wsi.data.tables import Row
 from wsi.models.aggregators.stored import join_bundles
 from wsi.models.bundle import load_bundle
 from wsi.pipelines._aggregator_inputs import write_inputs
@@ -50,9 +53,6 @@ from wsi.progress import no_progress
 from wsi.slides import open_slide
 from wsi.storage import SlideStore
 from wsi.training.attention import AttentionTrainer, AttentionTraining
-from wsi.training.augment import AugmentSpec
-from wsi.training.bags import read_bags
-from wsi.training.tables import Row
 from wsi.training.whole_slide import WholeSlideTrainer
 from wsi.training.whole_slide_config import WholeSlideTraining
 

@@ -16,14 +16,15 @@ from torchvision.models import ResNet
 
 from benchmarks.common import write_result
 from wsi.heap import tune_heap
-from wsi.memory import RunOptions, TensorSource, make_mode, stage_network
 from wsi.models.backbones import build_backbone
 from wsi.models.card import ModelCard
 from wsi.models.engines import Engine, Forward, check_images, feature_error
 from wsi.models.openvino import quantize, run_model
 from wsi.models.runtime import fast_dtype, to_input
 from wsi.models.split import split_classifier
+from wsi.networks import stage_network
 from wsi.pipelines._staged_engine import engine_of_stages
+from wsi.streaming import RunOptions, TensorSource, make_mode
 
 BATCH, PATCH_PX, TILE_PX = 32, 224, 1024
 CPU = torch.device("cpu")

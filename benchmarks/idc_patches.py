@@ -19,15 +19,15 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.common import RESULTS, write_result
+from wsi.data.augment import AugmentSpec
+from wsi.data.patches import InMemory, TablePatches
+from wsi.data.tables import read_table
 from wsi.pipelines.patch import PatchPipeline
 from wsi.progress import no_progress
 from wsi.slides import open_slide
 from wsi.storage import SlideStore
-from wsi.training.augment import AugmentSpec
 from wsi.training.patch import PatchTrainer
 from wsi.training.patch_config import PatchTraining
-from wsi.training.sources import InMemory, TablePatches
-from wsi.training.tables import read_table
 
 CLASSES = ("benign", "cancer")
 INPUT_PX = 100  # the patches' 50 px, drawn twice as large: more cells in the last feature map

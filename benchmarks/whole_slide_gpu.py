@@ -27,16 +27,10 @@ import torchvision
 from torch import Tensor
 
 from wsi.errors import WsiError
-from wsi.memory import (
-    NormKind,
-    RunOptions,
-    StagedNetwork,
-    calibrate,
-    make_mode,
-    plan,
-    stage_network,
-)
-from wsi.memory.mode import MemoryMode
+from wsi.networks import NormKind, StagedNetwork, stage_network
+from wsi.planning import calibrate, plan
+from wsi.streaming import RunOptions, make_mode
+from wsi.streaming.api import MemoryMode
 
 HOST_BYTES = 110 * 10**9
 

@@ -34,7 +34,8 @@ from typing import TYPE_CHECKING
 from wsi.heap import ENVIRONMENT
 
 if TYPE_CHECKING:
-    from wsi.memory import Inference, MemoryMode, MemoryPlan, StepResult
+    from wsi.planning import MemoryPlan
+    from wsi.streaming import Inference, MemoryMode, StepResult
 
 
 def restart_with_tuned_malloc() -> None:
@@ -120,9 +121,11 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
     import torch
     import torchvision
 
-    from wsi.memory import RunOptions, make_mode, plan, stage_network
-    from wsi.memory.meter import peak_host_bytes
     from wsi.models.runtime import fast_dtype
+    from wsi.networks import stage_network
+    from wsi.planning import plan
+    from wsi.streaming import RunOptions, make_mode
+    from wsi.streaming.meter import peak_host_bytes
 
     torch.manual_seed(0)
     if arguments.threads:

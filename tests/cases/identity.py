@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from tests.cases import Case
 from wsi.cli import main
+from wsi.data.tables import Row
 from wsi.errors import WsiError
 from wsi.pipelines._aggregator_inputs import write_inputs
 from wsi.pipelines.base import load_pipeline
@@ -20,7 +21,6 @@ from wsi.slides.identity import require_unchanged, slide_digest, slide_stamp
 from wsi.slides.registered import Registered, content_sha256, require_registered
 from wsi.storage import SlideStore, find_result, get_result
 from wsi.testing.models import untrained_patch_bundle
-from wsi.training.tables import Row
 
 _OLD = Path(__file__).parents[1] / "unit" / "storage" / "data" / "store_without_owner.zip"
 

@@ -8,8 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.unit.memory.networks import image, network, relative_error
-from wsi.memory import Group, RunOptions, StagedNetwork, TensorSource, choose, fused, make_mode
+from tests.unit.streaming.networks import image, network, relative_error
+from wsi.networks import StagedNetwork
+from wsi.networks import fused_conv as fused
+from wsi.streaming import Group, RunOptions, TensorSource, make_mode
+from wsi.streaming.tiles import checkpoint_policy as choose
 
 pytestmark = [
     pytest.mark.gpu,
@@ -198,7 +201,7 @@ def test_bf16_on_cuda_stays_near_double() -> None:
 
 
 def test_unified_gradients_are_those_of_in_core() -> None:
-    from wsi.memory.managed import why_unavailable
+    from wsi.streaming.storage.managed import why_unavailable
 
     reason = why_unavailable(torch.device("cuda"))
     if reason is not None:

@@ -31,7 +31,7 @@ def test_what_the_operator_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc is Linux's")
 def test_a_tuned_heap_keeps_freed_blocks_until_it_is_trimmed() -> None:
-    imports = "import sys\nfrom wsi.memory.meter import resident_host_bytes\n"
+    imports = "import sys\nfrom wsi.streaming.meter import resident_host_bytes\n"
     ran = subprocess.run(
         [sys.executable, "-c", imports + _TUNE], capture_output=True, text=True, check=True
     )

@@ -15,7 +15,8 @@ from packaging.requirements import Requirement
 from wsi.errors import MemoryPlanError, WsiError
 
 if TYPE_CHECKING:
-    from wsi.memory import MemoryPlan, Speed, StagedNetwork
+    from wsi.networks import StagedNetwork
+    from wsi.planning import MemoryPlan, Speed
 
 SLIDE_PX = 10_000
 PATCH_PX = 224
@@ -29,7 +30,7 @@ _LIBRARIES = ("torch", "torchvision", "openslide-python", "openslide-bin", "tiff
 
 def machine() -> dict[str, Any]:
     """Cores, memory, disk and GPU of this machine, as this process may use them."""
-    from wsi.memory.machine import cgroup_cores, cgroup_memory, free_memory
+    from wsi.planning.budgets import cgroup_cores, cgroup_memory, free_memory
 
     allowed = len(os.sched_getaffinity(0))
     limit = cgroup_cores()
@@ -181,8 +182,8 @@ def memory_modes(network: "StagedNetwork", device: str) -> dict[str, dict[str, A
     """
     import torch
 
-    from wsi.memory import MODES
-    from wsi.memory.managed import why_unavailable
+    from wsi.streaming import MODES
+    from wsi.streaming.storage.managed import why_unavailable
 
     where = torch.device(device)
     found: dict[str, dict[str, Any]] = {}
@@ -204,9 +205,9 @@ def memory_modes(network: "StagedNetwork", device: str) -> dict[str, dict[str, A
 
 def _plan(network: "StagedNetwork", where: Any, **asked: Any) -> "MemoryPlan":
     """Of the slide that all figures are of, with what this machine has."""
-    from wsi.memory import plan
-    from wsi.memory.machine import memory_budgets, scratch_budget
     from wsi.models.runtime import fast_dtype
+    from wsi.planning import plan
+    from wsi.planning.budgets import memory_budgets, scratch_budget
 
     return plan(
         network,
@@ -228,8 +229,9 @@ def measured_speed(network: "StagedNetwork", device: str) -> "Speed":
     """Floating-point operations a second, measured for a few seconds."""
     import torch
 
-    from wsi.memory import RunOptions, calibrate
     from wsi.models.runtime import fast_dtype
+    from wsi.planning import calibrate
+    from wsi.streaming import RunOptions
 
     dtype = fast_dtype(torch.device(device))
     autocast = None if dtype == torch.float32 else dtype

@@ -50,13 +50,13 @@ def dataset_report(
     strict: bool,
 ) -> None:
     """Balance, leakage, missing and doubled files, annotation coverage, label noise."""
+    from wsi.data.raters import read_ratings
     from wsi.datasets.counts import check_counts, count
     from wsi.datasets.coverage import measure_coverage
     from wsi.datasets.files import check_files
     from wsi.datasets.noise import noise_by_ratings, noise_by_scores
     from wsi.datasets.report import DatasetReport, write_report
     from wsi.datasets.table import read_entries
-    from wsi.training.raters import read_ratings
 
     if images and root:
         raise ConfigError("give --root for slides or --images for ready patches, not both")

@@ -100,12 +100,12 @@ def _make_slides(folder: Path) -> list[Path]:
 
 def _train_models(slides: Path, models: Path) -> None:
     """One small model for each pipeline, unless an earlier run has made them."""
+    from wsi.data.annotated_patches import annotated_patches
+    from wsi.data.patches import InMemory
+    from wsi.data.tables import read_table
     from wsi.models.card import CARD_FILE
     from wsi.training.patch import PatchTrainer
     from wsi.training.patch_config import PatchTraining
-    from wsi.training.slide_patches import annotated_patches
-    from wsi.training.sources import InMemory
-    from wsi.training.tables import read_table
     from wsi.training.whole_slide import WholeSlideTrainer
     from wsi.training.whole_slide_config import WholeSlideTraining
 

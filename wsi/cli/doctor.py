@@ -48,9 +48,9 @@ def _examine(architecture: str, device: str, fast: bool) -> dict[str, Any]:
     from torchvision.models import ResNet
 
     from wsi.heap import tune_heap
-    from wsi.memory import stage_network
     from wsi.models.backbones import build_backbone
     from wsi.models.runtime import resolve_device
+    from wsi.networks import stage_network
 
     tune_heap()
     where = str(resolve_device(device))

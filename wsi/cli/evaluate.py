@@ -71,7 +71,7 @@ def evaluate_raters(ratings: Path, classes: str, ordinal: bool, out: Path) -> No
 
     OUT gets raters.json and soft_labels.csv (Dawid-Skene).
     """
-    from wsi.training.raters import read_ratings, write_raters
+    from wsi.data.raters import read_ratings, write_raters
 
     names = class_names(classes)
     told = write_raters(read_ratings(ratings, names), out, ordinal=ordinal)

@@ -57,10 +57,10 @@ def evaluate_aggregator(
     OUT gets predictions.csv and, where the table has labels, the report. A model of ordinal grades
     is judged by its grades too: mean absolute error, quadratic kappa.
     """
+    from wsi.data.heatmap_features import pool_patients, read_features
     from wsi.evaluation.score_table import ScoreTable
     from wsi.models.aggregators.stored import load_aggregator
     from wsi.models.aggregators.trees import HeatmapTrees
-    from wsi.training.features import pool_patients, read_features
 
     if (worst or pooling) and not per_patient:
         raise ConfigError("--worst and --pooling say how slides are joined: give --per-patient too")

@@ -51,11 +51,11 @@ def evaluate_bags(
         tell_of_seen,
         write_predictions,
     )
+    from wsi.data.bags import Bag, read_bags
+    from wsi.data.patient_bags import join_patients
     from wsi.evaluation.score_table import ScoreTable
     from wsi.models.aggregators.attention import AttentionAggregator
     from wsi.models.aggregators.stored import load_aggregator
-    from wsi.training.bags import Bag, read_bags
-    from wsi.training.patients import join_patients
 
     if worst and not per_patient:
         raise ConfigError("--worst says which slide of a patient counts: give --per-patient too")

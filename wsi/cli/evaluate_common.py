@@ -102,7 +102,7 @@ def report(
 
 def tell_of_seen(training: Mapping[str, Any], patients: Iterable[str]) -> None:
     """Say so where a model is judged on patients that it learned from."""
-    from wsi.training.seen import alike_key, learned_from, seen_keys
+    from wsi.training.provenance import alike_key, learned_from, seen_keys
 
     learned = learned_from(training) or frozenset()
     known = sorted({p for p in patients if (seen_keys(p) | {alike_key(p)}) & learned})

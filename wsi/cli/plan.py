@@ -65,10 +65,11 @@ def plan(
     import torch
     from torchvision.models import ResNet
 
-    from wsi.memory import OPTIMIZER_STATE, stage_network
-    from wsi.memory import plan as make_plan
-    from wsi.memory.machine import memory_budgets, parse_bytes
     from wsi.models.backbones import build_backbone
+    from wsi.networks import stage_network
+    from wsi.planning import OPTIMIZER_STATE
+    from wsi.planning import plan as make_plan
+    from wsi.planning.budgets import memory_budgets, parse_bytes
 
     host = parse_bytes(host_memory) if host_memory else memory_budgets(torch.device("cpu"))[1]
     # Shapes are all a plan needs: no weights are made on the meta device.

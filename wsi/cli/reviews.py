@@ -13,7 +13,7 @@ from wsi.cli.remote import Given, service_of
 
 if TYPE_CHECKING:
     from wsi.annotations import Annotations
-    from wsi.training.reviews import DecidedHotspot
+    from wsi.data.reviews import DecidedHotspot
 
 _FOLDER_FORMATS = (".mrxs", ".vms", ".vmu", ".dcm")
 """Slides of several files: the service knows the size of their archive, not of this file."""
@@ -70,7 +70,7 @@ def export_reviews(
         ServiceError: the service refused, or is not there.
         DatasetError: nothing is left to train from.
     """
-    from wsi.training.reviews import ReviewedSlide, write_training_set
+    from wsi.data.reviews import ReviewedSlide, write_training_set
 
     files = _files(slides_folder)
     found = []
@@ -116,7 +116,7 @@ def _regions(
     client: ServiceClient, slide: dict[str, Any], negative: str, tell: Tell
 ) -> "Annotations":
     from wsi.annotations import annotations_of_geojson
-    from wsi.training.reviews import training_regions
+    from wsi.data.reviews import training_regions
 
     name, path = slide["name"], f"/slides/{slide['id']}"
     drawn = annotations_of_geojson(name, client.json("GET", f"{path}/annotations.geojson"))
@@ -131,7 +131,7 @@ def _decided(
     """The hotspots that a reader agreed or disagreed with."""
     import shapely
 
-    from wsi.training.reviews import DecidedHotspot
+    from wsi.data.reviews import DecidedHotspot
 
     plain = [item for item in decisions if item["decision"] in ("agree", "disagree")]
     for job_id in dict.fromkeys(item["job_id"] for item in plain):

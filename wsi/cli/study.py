@@ -24,7 +24,7 @@ from wsi.cli.options import (
 from wsi.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
-    from wsi.training.tables import Row
+    from wsi.data.tables import Row
 
 _ASKED = "asked.json"
 _STOPPED = (143, -15, -2)
@@ -175,8 +175,8 @@ def _numbers(text: str) -> list[float]:
 
 def _rows(asked: _Study) -> "list[Row]":
     """The slides to judge by; checked before hours of training."""
+    from wsi.data.tables import read_table
     from wsi.datasets.table import read_entries
-    from wsi.training.tables import read_table
 
     entries = read_entries(asked.table)
     classes = sorted({entry.label for entry in entries if entry.label})
@@ -270,13 +270,13 @@ def _collect(
     all_scored: bool,
 ) -> str:
     """Write the finished cell; what went wrong, or nothing."""
+    from wsi.data.tables import read_table
     from wsi.evaluation.costs import scoring_cost
     from wsi.evaluation.result_set import read_results
     from wsi.evaluation.study import Cell, write_cell
     from wsi.models.aggregators import slide_classes
     from wsi.models.card import read_card
     from wsi.slide_names import slide_stem
-    from wsi.training.tables import read_table
 
     card = read_card(model)
     classes = slide_classes(card.classes)

@@ -174,12 +174,12 @@ def train_patch(
     **options: Any,
 ) -> None:
     """Train the patch classifier from ready patches, annotated slides or reviews."""
+    from wsi.data.patches import InMemory, TablePatches
+    from wsi.data.tables import read_table
     from wsi.training.distributed import leave_world
     from wsi.training.patch import PatchTrainer
     from wsi.training.patch_config import PatchTraining
     from wsi.training.report import write_training_report
-    from wsi.training.sources import InMemory, TablePatches
-    from wsi.training.tables import read_table
 
     names = class_names(classes)
     options["malignant"] = malignant_of(options["malignant"], names)
@@ -199,7 +199,7 @@ def train_patch(
             )
         else:
             from wsi.annotations import AnnotationSpec
-            from wsi.training.slide_patches import annotated_patches
+            from wsi.data.annotated_patches import annotated_patches
 
             train_set, val_set = (
                 InMemory(source)
@@ -283,10 +283,10 @@ def train_whole_slide(
     **options: Any,
 ) -> None:
     """Train the whole-slide network from slide labels alone."""
-    from wsi.memory.machine import parse_bytes
+    from wsi.data.tables import read_table
     from wsi.models.card import read_card
+    from wsi.planning.budgets import parse_bytes
     from wsi.training.distributed import leave_world
-    from wsi.training.tables import read_table
     from wsi.training.whole_slide import WholeSlideTrainer
     from wsi.training.whole_slide_config import WholeSlideTraining
 

@@ -135,8 +135,8 @@ def _train_trees(
     patient: str | None,
     given: dict[str, Any],
 ) -> dict[str, float]:
+    from wsi.data.heatmap_features import columns_of, pool_patients, read_features
     from wsi.training.aggregator import TreeTraining, train_trees
-    from wsi.training.features import columns_of, pool_patients, read_features
 
     per_patient, worst = _of_patients(given)
     pooling = given.pop("pooling", None)
@@ -170,10 +170,10 @@ def _train_attention(
     resume: bool,
     given: dict[str, Any],
 ) -> dict[str, float]:
+    from wsi.data.bags import read_bags, soft_labels
+    from wsi.data.patient_bags import join_patients
     from wsi.training.attention import AttentionTrainer, AttentionTraining
-    from wsi.training.bags import read_bags, soft_labels
     from wsi.training.loop import TrainingStopped
-    from wsi.training.patients import join_patients
 
     per_patient, worst = _of_patients(given)
     config = AttentionTraining(name=out.name, kind=kind, classes=names, **given)  # type: ignore[arg-type]

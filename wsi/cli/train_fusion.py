@@ -21,9 +21,9 @@ from wsi.cli.options import (
 from wsi.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
+    from wsi.data.tables import Row
     from wsi.models.card import ModelCard
     from wsi.training.fusion import FusionOutcome, HeldOut
-    from wsi.training.tables import Row
 
 _option = of_config("wsi.training.fusion:FusionTraining")
 
@@ -141,7 +141,7 @@ def _check_members(cards: "list[ModelCard]", bundles: tuple[Path, Path], out: Pa
 def _rows(
     table: Path, root: Path | None, split: str, classes: tuple[str, ...], *, force_mpp: bool
 ) -> "list[Row]":
-    from wsi.training.tables import read_table
+    from wsi.data.tables import read_table
 
     read = read_table(table, classes, root=root, needs_label=False, force_mpp=force_mpp)
     rows = [row for row in read if row.split == split]

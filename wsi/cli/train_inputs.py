@@ -31,11 +31,11 @@ def train_inputs(
 
     Labels are slide classes of the model. A slide that fails is reported and left out.
     """
+    from wsi.data.tables import read_table
     from wsi.models.aggregators import slide_classes
     from wsi.pipelines._aggregator_inputs import SlideOutcome, write_inputs
     from wsi.pipelines.base import load_pipeline
     from wsi.pipelines.patch import PatchPipeline
-    from wsi.training.tables import read_table
 
     pipeline = load_pipeline("patch", model, device)
     if not isinstance(pipeline, PatchPipeline):

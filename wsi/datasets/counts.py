@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats.contingency import association
 
+from wsi.data.tables import SPLITS
 from wsi.datasets.table import NO_LABEL, NO_SPLIT, Entry, Problem, few
 from wsi.errors import DatasetError
 from wsi.identifiers import DatasetWarning, require_distinct
-from wsi.training.tables import SPLITS
 
 _RARE = 0.1
 _CONFOUNDED = 0.5

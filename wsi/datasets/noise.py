@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from wsi.data.raters import Ratings, dawid_skene
 from wsi.datasets.table import Entry
 from wsi.errors import DatasetError
 from wsi.slide_names import slide_stem
 from wsi.tables import need_columns, number_of, read_lines
-from wsi.training.raters import Ratings, dawid_skene
 
 _NAME_COLUMNS = ("name", "slide", "path", "file")
 

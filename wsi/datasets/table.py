@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from wsi.data.tables import PATH_COLUMNS, SPLITS
 from wsi.errors import DatasetError
 from wsi.identifiers import normal_identifier
 from wsi.slide_names import slide_stem
 from wsi.tables import plain_number, read_lines
-from wsi.training.tables import PATH_COLUMNS, SPLITS
 
 Severity = Literal["error", "warning"]
 NO_LABEL = "(no label)"

@@ -184,7 +184,7 @@ def match_results(
 
 
 def _split(text: str) -> str:
-    """A split by the name that it has here; see ``wsi.training.tables``."""
+    """A split by the name that it has here; see ``wsi.data.tables``."""
     name = text.strip().lower()
     return {"training": "train", "valid": "val", "validation": "val"}.get(name, name)
 

@@ -5,6 +5,8 @@ tissue; a patch has too few nuclei for that. Changing every pixel to the referen
 the same linear map of optical densities everywhere on the slide.
 """
 
+from typing import Literal
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,6 +15,8 @@ from wsi.errors import ConfigError, SlideError
 from wsi.geometry import Region, Size
 from wsi.slides import SlideReader
 from wsi.tissue import TissueMask
+
+StainNormalization = Literal["none", "macenko"]
 
 _WHITE = 240.0  # torchstain's intensity of glass
 _OVERVIEW_PX = 2048

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from wsi.data.tables import Row
 from wsi.errors import DatasetError, WsiError
 from wsi.evaluation.write import write_text
 from wsi.models.aggregators import (
@@ -21,7 +22,6 @@ from wsi.slide_names import slide_stem
 from wsi.slides import open_slide
 from wsi.slides.identity import slide_digest
 from wsi.storage import SlideStore
-from wsi.training.tables import Row
 
 BAGS_TABLE = "bags.csv"
 _DIGITS = 12

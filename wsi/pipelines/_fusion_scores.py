@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from wsi.data.tables import Row
 from wsi.errors import DatasetError, WsiError
 from wsi.pipelines._members import Member
 from wsi.progress import Progress, no_progress
@@ -14,7 +15,6 @@ from wsi.slides import open_slide
 from wsi.slides.identity import slide_digest
 from wsi.storage import SlideResult, SlideStore
 from wsi.training.fusion import HeldOut
-from wsi.training.tables import Row
 
 
 @dataclass(frozen=True, kw_only=True)

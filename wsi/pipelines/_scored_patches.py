@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi.explanations import HeatmapCanvas
-from wsi.memory.mode import Measured
 from wsi.patches import PatchStream
+from wsi.streaming.api import Measured
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 from wsi.errors import ConfigError
-from wsi.memory.mode import Forward
-from wsi.memory.network import Stage
 from wsi.models.card import ModelCard
 from wsi.models.engines import Engine, check_images, require_features
 from wsi.models.runtime import to_input
+from wsi.networks.staged import Stage
+from wsi.streaming.api import Forward
 
 _CHECK_PX = 256
 _CHECK_CELLS = 24

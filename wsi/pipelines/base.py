@@ -17,13 +17,13 @@ import wsi.pipelines
 from wsi.errors import ConfigError
 from wsi.heap import tune_heap
 from wsi.malignancy import why_no_suspicion
-from wsi.memory.mode import Measured
 from wsi.models.aggregators import slide_classes
 from wsi.models.card import ModelCard
 from wsi.progress import Progress
 from wsi.slides import SlideReader
 from wsi.slides.identity import slide_digest
 from wsi.storage import SlideResult, SlideStore
+from wsi.streaming.api import Measured
 from wsi.tissue import QualityReport, TissueMask
 from wsi.tissue.mask import METHOD_VERSION
 

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 
 from wsi.errors import ModelError
-from wsi.memory.meter import peak_host_bytes
 from wsi.models.bundle import load_bundle
 from wsi.models.card import ModelCard
 from wsi.models.stacking import Stacking
@@ -20,6 +19,7 @@ from wsi.progress import Progress, no_progress
 from wsi.slides import SlideReader
 from wsi.slides.identity import slide_digest
 from wsi.storage import HeatmapGrid, HeatmapLayer, SlideResult, SlideStore
+from wsi.streaming.meter import peak_host_bytes
 
 _NAMED = ("pipeline", "model", "digest")
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from wsi.errors import DamagedSlideError, ModelError
 from wsi.explanations import HeatmapCanvas, find_hotspots, grad_cam, scale_over_slide
 from wsi.heap import trim_heap
-from wsi.memory.meter import Meter
 from wsi.models.aggregators import SlideAggregator, SlideCall, SlideEvidence
 from wsi.models.aggregators.stored import aggregator_of, split_state
 from wsi.models.backbones import build_backbone
@@ -46,6 +45,7 @@ from wsi.storage import (
     spec_digest,
 )
 from wsi.storage.tissue_store import quality_of, tissue_of
+from wsi.streaming.meter import Meter
 from wsi.tissue import QualityReport, QualitySpec, TissueMask, TissueSpec
 
 EMBEDDINGS = "embeddings"

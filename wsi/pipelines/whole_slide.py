@@ -10,25 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torchvision.models import ResNet
 
+from wsi.data.slide_image import SlideSource, fitted_mpp
 from wsi.errors import ModelError
 from wsi.explanations import find_hotspots, grad_cam, scale_over_slide
 from wsi.geometry import Point
-from wsi.memory import (
-    EmbeddingHead,
-    Inference,
-    RunOptions,
-    StagedNetwork,
-    plan,
-    stage_network,
-)
-from wsi.memory.machine import memory_budgets, scratch_budget
-from wsi.memory.slide_source import SlideSource, fitted_mpp
 from wsi.models.backbones import build_backbone
 from wsi.models.bundle import load_bundle
 from wsi.models.card import ModelCard
 from wsi.models.detail import detail_warnings
 from wsi.models.engines import Engine
 from wsi.models.runtime import fast_dtype, resolve_device
+from wsi.networks import EmbeddingHead, StagedNetwork, stage_network
 from wsi.pipelines._staged_engine import engine_of_stages
 from wsi.pipelines.base import (
     describe_memory,
@@ -38,11 +30,14 @@ from wsi.pipelines.base import (
     quality_warnings,
     unscored,
 )
+from wsi.planning import plan
+from wsi.planning.budgets import memory_budgets, scratch_budget
 from wsi.progress import Progress, no_progress
 from wsi.slides import SlideReader
 from wsi.slides.identity import slide_digest
 from wsi.storage import HeatmapGrid, HeatmapLayer, SlideResult, SlideStore
 from wsi.storage.tissue_store import quality_of, tissue_of
+from wsi.streaming import Inference, RunOptions
 from wsi.tissue import QualityReport, QualitySpec, TissueMask, TissueSpec
 
 

@@ -6,10 +6,10 @@ from typing import cast
 import torch
 from torchvision.models import ResNet
 
-from wsi.memory import stage_network
 from wsi.models.backbones import build_backbone
 from wsi.models.bundle import save_bundle
 from wsi.models.card import ModelCard
+from wsi.networks import stage_network
 
 PATCH_CLASSES = ("background", "benign", "cancer")
 SLIDE_CLASSES = ("benign", "cancer")

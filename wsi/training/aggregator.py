@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.model_selection import StratifiedGroupKFold
 
+from wsi.data.heatmap_features import FeatureTable
 from wsi.errors import ConfigError, DatasetError
 from wsi.evaluation.bootstrap import Bootstrap, Estimate
 from wsi.evaluation.grades import grade_agreement
@@ -19,8 +20,7 @@ from wsi.models.aggregators.stored import PIPELINE, pack_trees
 from wsi.models.aggregators.trees import KINDS, HeatmapTrees, TreeModel, Trees
 from wsi.models.bundle import save_bundle
 from wsi.models.card import ModelCard
-from wsi.training.features import FeatureTable
-from wsi.training.seen import describe_seen
+from wsi.training.provenance import describe_seen
 
 Kind = Literal["random-forest", "gradient-boosting"]
 

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from wsi.data.bags import Bag, bags_digest
+from wsi.data.patient_bags import PatientBag
 from wsi.errors import ConfigError, DatasetError
 from wsi.evaluation.grades import median_grade
 from wsi.evaluation.metrics import classification_metrics
@@ -24,7 +26,7 @@ from wsi.models.aggregators.stored import PIPELINE, pack_attention
 from wsi.models.bundle import save_bundle
 from wsi.models.card import ModelCard
 from wsi.progress import Progress, no_progress
-from wsi.training.bags import Bag, bags_digest
+from wsi.seeding import mix_seed, seeded
 from wsi.training.checkpoints import (
     load_matching,
     pack_optimizer,
@@ -37,17 +39,14 @@ from wsi.training.distributed import World
 from wsi.training.loop import (
     TrainingStopped,
     has_stalled,
-    mix_seed,
     read_ahead,
     require_finite,
     require_two_classes,
-    seeded,
     set_learning_rate,
     stop_on_signal,
     warmup_cosine,
 )
-from wsi.training.patients import PatientBag
-from wsi.training.seen import describe_seen
+from wsi.training.provenance import describe_seen
 
 
 @dataclass(frozen=True, kw_only=True)

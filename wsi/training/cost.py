@@ -6,7 +6,7 @@ from time import perf_counter
 
 import torch
 
-from wsi.memory.meter import peak_host_bytes
+from wsi.streaming.meter import peak_host_bytes
 
 
 class CostMeter:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 
+from wsi.data.tables import Row
 from wsi.errors import ConfigError, DatasetError, ModelError
 from wsi.evaluation.metrics import classification_metrics
 from wsi.malignancy import check_malignant, malignant_classes
@@ -19,8 +20,7 @@ from wsi.models.aggregators import slide_classes
 from wsi.models.bundle import save_bundle
 from wsi.models.card import ModelCard
 from wsi.models.stacking import Stacking, stacking_features
-from wsi.training.seen import alike_key, describe_seen, learned_from, seen_keys
-from wsi.training.tables import Row
+from wsi.training.provenance import alike_key, describe_seen, learned_from, seen_keys
 
 PIPELINE = "fusion"
 _MOST_NAMED = 3

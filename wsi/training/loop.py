@@ -1,4 +1,4 @@
-"""What both trainers share: seeds, learning rates, stopping on a signal, batches read ahead."""
+"""What trainers share: learning rates, stopping on a signal, batches read ahead."""
 
 import math
 import signal
@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TypeVar
 
-import numpy as np
 import torch
 
 from wsi.errors import DatasetError, TrainingError
-from wsi.memory.threads import lone_thread
+from wsi.streaming.threads import lone_thread
 from wsi.training.distributed import World
 
 T = TypeVar("T")
@@ -20,22 +19,6 @@ U = TypeVar("U")
 
 class TrainingStopped(Exception):  # noqa: N818 - not an error: the run was asked to stop
     """The run was asked to stop (SIGTERM, SIGINT) and has written its checkpoint."""
-
-
-def mix_seed(*parts: int) -> int:
-    """One seed out of several numbers.
-
-    Every random draw of a training is a function of (seed, epoch, step) alone: a resumed run
-    repeats an uninterrupted one without saving the state of any generator.
-    """
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
-
-
-def seeded(*parts: int) -> torch.Generator:
-    """A CPU generator for this place in the training; seeds torch's own as well (dropout)."""
-    seed = mix_seed(*parts)
-    torch.manual_seed(seed)
-    return torch.Generator().manual_seed(seed)
 
 
 def warmup_cosine(step: int, steps: int, warmup: int) -> float:

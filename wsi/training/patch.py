@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from wsi.data.augment import augment
+from wsi.data.patches import PatchSource
 from wsi.errors import DatasetError
 from wsi.evaluation.metrics import classification_metrics
 from wsi.heap import tune_heap
@@ -22,7 +24,7 @@ from wsi.models.card import ModelCard
 from wsi.models.runtime import autocast, resolve_device, resolve_dtype, to_input
 from wsi.models.split import split_classifier
 from wsi.progress import Progress, no_progress
-from wsi.training.augment import augment
+from wsi.seeding import mix_seed, seeded
 from wsi.training.checkpoints import (
     load_matching,
     pack_optimizer,
@@ -36,19 +38,16 @@ from wsi.training.distributed import join_world
 from wsi.training.loop import (
     TrainingStopped,
     has_stalled,
-    mix_seed,
     read_ahead,
     require_finite,
     require_two_classes,
-    seeded,
     set_learning_rate,
     stop_on_signal,
     warmup_cosine,
 )
 from wsi.training.patch_config import PatchTraining
 from wsi.training.patch_predict import data_digest, normalize, predict
-from wsi.training.seen import describe_seen
-from wsi.training.sources import PatchSource
+from wsi.training.provenance import describe_seen
 
 
 @dataclass

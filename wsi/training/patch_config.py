@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from wsi.data.augment import AugmentSpec
 from wsi.errors import ConfigError
 from wsi.malignancy import check_malignant
-from wsi.training.augment import AugmentSpec
+from wsi.models.stain import StainNormalization
 
 Balance = Literal["none", "loss", "sampler"]
-StainNormalization = Literal["none", "macenko"]
 
 
 @dataclass(frozen=True, kw_only=True)

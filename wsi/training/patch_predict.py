@@ -7,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from wsi.data.patches import PatchSource
 from wsi.models.card import IMAGENET_MEAN, IMAGENET_STD
 from wsi.models.runtime import autocast, to_input
 from wsi.training.distributed import World
 from wsi.training.loop import read_ahead
-from wsi.training.sources import PatchSource
 
 _BATCH = 128
 

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from sklearn.metrics import confusion_matrix
 
+from wsi.data.patches import PatchSource
 from wsi.evaluation.page import heading, page, paragraph, picture, plot, plots, table
 from wsi.evaluation.plots import draw
 from wsi.evaluation.report import evaluate_table
 from wsi.evaluation.score_table import ScoreTable
 from wsi.evaluation.write import draw_all, tables, write_text
-from wsi.training.sources import PatchSource
 
 _WORST = 24
 _TILE_PX = 96

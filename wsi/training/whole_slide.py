@@ -13,26 +13,23 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from wsi.data.resolutions import check_resolutions
+from wsi.data.slide_image import SlideSource, SlideVariant, fitted_mpp
+from wsi.data.tables import Row, require_files, rows_digest
 from wsi.errors import ConfigError, DatasetError
 from wsi.evaluation.metrics import classification_metrics
 from wsi.heap import tune_heap
 from wsi.malignancy import malignant_classes
-from wsi.memory import (
-    OPTIMIZER_STATE,
-    MemoryMode,
-    MemoryPlan,
-    RunOptions,
-    make_mode,
-    plan,
-)
-from wsi.memory.machine import memory_budgets, scratch_budget
-from wsi.memory.slide_source import SlideSource, SlideVariant, fitted_mpp
 from wsi.models.bundle import save_bundle
 from wsi.models.card import IMAGENET_MEAN, IMAGENET_STD, ModelCard
 from wsi.models.detail import DRAWN_MPP
 from wsi.models.runtime import resolve_device, resolve_dtype
+from wsi.planning import OPTIMIZER_STATE, MemoryPlan, plan
+from wsi.planning.budgets import memory_budgets, scratch_budget
 from wsi.progress import Progress, no_progress
+from wsi.seeding import mix_seed, seeded
 from wsi.slides import SlideReader, open_slide
+from wsi.streaming import MemoryMode, RunOptions, make_mode
 from wsi.tissue import TissueMask, TissueSpec, find_tissue
 from wsi.training.checkpoints import (
     load_matching,
@@ -47,17 +44,13 @@ from wsi.training.distributed import join_world
 from wsi.training.loop import (
     TrainingStopped,
     has_stalled,
-    mix_seed,
     require_finite,
     require_two_classes,
-    seeded,
     set_learning_rate,
     stop_on_signal,
     warmup_cosine,
 )
-from wsi.training.resolutions import check_resolutions
-from wsi.training.seen import describe_seen
-from wsi.training.tables import Row, require_files, rows_digest
+from wsi.training.provenance import describe_seen
 from wsi.training.whole_slide_config import WholeSlideTraining
 from wsi.training.whole_slide_start import draw_variant, start_network
 

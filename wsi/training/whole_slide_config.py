@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from wsi.data.augment import AugmentSpec
 from wsi.errors import ConfigError
 from wsi.malignancy import check_malignant
-from wsi.memory import NormKind, PoolingKind
-from wsi.training.augment import AugmentSpec
+from wsi.networks import NormKind, PoolingKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class WholeSlideTraining:
         input_px: longer side of a fitted slide.
         architecture, weights: see ``wsi.models.backbones.build_backbone``.
         start: bundle of a patch classifier of the same architecture to start from.
-        norm, pooling: see ``wsi.memory.stage_network``.
+        norm, pooling: see ``wsi.networks.stage_network``.
         memory: a memory mode's name, or ``auto``: the fastest that fits, planned for each size.
         memory_options: options of a named mode, such as ``tile_px``.
         device_memory, host_memory: bytes that ``auto`` may use; 0 asks the machine.

@@ -6,14 +6,14 @@ from typing import cast
 import torch
 from torchvision.models import ResNet
 
+from wsi.data.augment import AugmentSpec, stain_matrices
+from wsi.data.slide_image import SlideVariant
 from wsi.errors import ConfigError
-from wsi.memory import StagedNetwork, stage_network
-from wsi.memory.slide_source import SlideVariant
 from wsi.models.backbones import build_backbone, start_from
 from wsi.models.bundle import load_bundle
-from wsi.training.augment import AugmentSpec, stain_matrices
-from wsi.training.loop import mix_seed
-from wsi.training.seen import learned_from
+from wsi.networks import StagedNetwork, stage_network
+from wsi.seeding import mix_seed
+from wsi.training.provenance import learned_from
 from wsi.training.whole_slide_config import WholeSlideTraining
 
 

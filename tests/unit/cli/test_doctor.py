@@ -9,8 +9,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from wsi.cli import checkup, main
-from wsi.memory import Speed, machine, stage_network
 from wsi.models.backbones import build_backbone
+from wsi.networks import stage_network
+from wsi.planning import Speed
+from wsi.planning import budgets as machine
 
 
 def _doctor(*arguments: str) -> Result:

@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from wsi.cli import main, options
-from wsi.memory.mode import MODES
-from wsi.memory.norms import NormKind
-from wsi.memory.pooling import PoolingKind
 from wsi.models.engines import ENGINES
+from wsi.networks.norms import NormKind
+from wsi.networks.pooling import PoolingKind
+from wsi.streaming import MODES
 from wsi.training.aggregator import TreeTraining
 from wsi.training.attention import AttentionTraining
 from wsi.training.patch_config import PatchTraining

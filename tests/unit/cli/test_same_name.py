@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 
 from tests.cases.identity import slide_with_disc
 from wsi.cli.main import main
+from wsi.data.tables import Row
 from wsi.pipelines._fusion_scores import score_slides
 from wsi.pipelines._members import Member
 from wsi.pipelines.base import load_pipeline
@@ -17,7 +18,6 @@ from wsi.slides import open_slide
 from wsi.slides.identity import slide_digest
 from wsi.storage import SlideStore, get_result
 from wsi.testing.fusions import fusion_bundle
-from wsi.training.tables import Row
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,13 @@ import pytest
 from click.testing import CliRunner
 
 from wsi.cli.main import main
+from wsi.data.bags import read_bags
+from wsi.data.heatmap_features import read_features
 from wsi.models.aggregators import FEATURES
 from wsi.models.aggregators.stored import load_aggregator
 from wsi.pipelines.base import load_pipeline, pipeline_names
 from wsi.testing.models import untrained_patch_bundle
 from wsi.testing.slides import synthetic_slide
-from wsi.training.bags import read_bags
-from wsi.training.features import read_features
 
 CLASSES = ("benign", "cancer")
 

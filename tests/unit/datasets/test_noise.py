@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from wsi.data.raters import read_ratings
 from wsi.datasets.noise import confident_joint, noise_by_ratings, noise_by_scores
 from wsi.datasets.table import Entry
 from wsi.errors import DatasetError
-from wsi.training.raters import read_ratings
 
 CLASSES = ("benign", "cancer")
 

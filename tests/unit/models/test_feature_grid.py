@@ -7,10 +7,10 @@ from torch import nn
 from torchvision.models import ResNet
 
 from wsi.errors import ConfigError
-from wsi.memory import stage_network
 from wsi.models.backbones import build_backbone
 from wsi.models.feature_grid import AxisGrid, feature_grid
 from wsi.models.split import split_classifier
+from wsi.networks import stage_network
 
 PX = 320
 

@@ -12,18 +12,19 @@ from click.testing import CliRunner
 
 from wsi.cli import main
 from wsi.errors import ConfigError, DatasetError, ModelError
-from wsi.memory import RunOptions, Stage, TensorSource, make_mode
-from wsi.memory.mode import Forward
 from wsi.models.bundle import load_bundle
 from wsi.models.card import read_card
 from wsi.models.engines import Engine, feature_error
 from wsi.models.openvino import conversion_folder
+from wsi.networks import Stage
 from wsi.pipelines._staged_engine import engine_of_stages
 from wsi.pipelines.base import load_pipeline
 from wsi.pipelines.whole_slide import build_network
 from wsi.progress import no_progress
 from wsi.slides import open_slide
 from wsi.storage import SlideResult, SlideStore
+from wsi.streaming import RunOptions, TensorSource, make_mode
+from wsi.streaming.api import Forward
 from wsi.testing.models import untrained_patch_bundle, untrained_whole_slide_bundle
 from wsi.testing.slides import synthetic_slide
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from wsi.data.heatmap_features import FeatureTable
 from wsi.errors import ModelError
 from wsi.models.aggregators import FEATURES, TopK
 from wsi.models.aggregators.attention import AttentionNetwork, AttentionSpec
@@ -20,7 +21,6 @@ from wsi.storage import SlideStore, get_result, put_result
 from wsi.testing.models import untrained_patch_bundle
 from wsi.testing.slides import synthetic_slide
 from wsi.training.aggregator import TreeTraining, train_trees
-from wsi.training.features import FeatureTable
 
 SLIDE_CLASSES = ("benign", "cancer")
 WIDTH = 512  # of resnet10's last feature map

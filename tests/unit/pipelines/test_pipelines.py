@@ -223,7 +223,7 @@ def test_the_whole_slide_network_sees_the_slide_with_white_glass(
     pipeline._run = type(pipeline._run)(autocast=None)
     with open_slide(slide_file) as slide:
         result = pipeline.analyze(slide, store, no_progress)
-        from wsi.memory.slide_source import SlideSource
+        from wsi.data.slide_image import SlideSource
         from wsi.storage.tissue_store import tissue_of
         from wsi.tissue import TissueSpec
 

@@ -6,6 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from wsi.data.annotated_patches import annotated_patches
+from wsi.data.resolutions import check_resolutions
+from wsi.data.tables import Row
 from wsi.errors import MppError
 from wsi.models.bundle import load_bundle, save_bundle
 from wsi.models.detail import DRAWN_MPP
@@ -22,9 +25,6 @@ from wsi.testing.fakes import ArraySlide
 from wsi.testing.fusions import fusion_bundle
 from wsi.testing.models import untrained_patch_bundle, untrained_whole_slide_bundle
 from wsi.testing.slides import synthetic_slide
-from wsi.training.resolutions import check_resolutions
-from wsi.training.slide_patches import annotated_patches
-from wsi.training.tables import Row
 
 PIPELINES = ("patch", "whole-slide", "fusion", "fitted")
 BOTH = r"the slide has {} um/px, and the model '.*' wants {} um/px"

@@ -10,13 +10,13 @@ from click.testing import CliRunner
 from safetensors.numpy import save_file
 
 from wsi.cli.main import main
+from wsi.data.bags import Bag, read_bags, read_embeddings, soft_labels
 from wsi.errors import ConfigError, DatasetError
 from wsi.models.aggregators.attention import KINDS, AttentionAggregator
 from wsi.models.aggregators.stored import load_aggregator
 from wsi.models.bundle import load_bundle
 from wsi.storage import SlideStore
 from wsi.training.attention import AttentionTrainer, AttentionTraining
-from wsi.training.bags import Bag, read_bags, read_embeddings, soft_labels
 from wsi.training.loop import TrainingStopped
 
 CLASSES = ("normal", "tumor")

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from sklearn.linear_model import LogisticRegression
 
 from wsi.cli.main import main
+from wsi.data.tables import Row
 from wsi.errors import ConfigError, DatasetError, ModelError
 from wsi.models.card import ModelCard, read_card
 from wsi.models.stacking import Stacking, stacking_features
@@ -24,8 +25,7 @@ from wsi.training.fusion import (
     fit_stacking,
     train_fusion,
 )
-from wsi.training.seen import alike_key, describe_seen, learned_from, seen_key
-from wsi.training.tables import Row
+from wsi.training.provenance import alike_key, describe_seen, learned_from, seen_key
 
 CLASSES = ("benign", "cancer")
 

@@ -11,12 +11,12 @@ from click.testing import CliRunner
 from safetensors.numpy import save_file
 
 from wsi.cli.main import main
+from wsi.data.bags import Bag, read_bags
 from wsi.evaluation.grades import median_grade
 from wsi.models.aggregators.attention import KINDS, AttentionAggregator
 from wsi.models.aggregators.stored import load_aggregator
 from wsi.models.bundle import load_bundle
 from wsi.training.attention import AttentionTrainer, AttentionTraining
-from wsi.training.bags import Bag, read_bags
 from wsi.training.loop import TrainingStopped
 
 GRADES = ("benign", "low", "middle", "high")

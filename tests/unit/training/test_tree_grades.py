@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from wsi.cli.main import main
+from wsi.data.heatmap_features import FeatureTable, pool_patients
 from wsi.errors import DatasetError, ModelError
 from wsi.evaluation.bootstrap import Bootstrap
 from wsi.evaluation.grades import median_grade
@@ -16,7 +17,6 @@ from wsi.models.aggregators.ordinal_trees import OrdinalTrees
 from wsi.models.aggregators.stored import load_aggregator
 from wsi.models.aggregators.trees import KINDS, HeatmapTrees, Trees
 from wsi.training.aggregator import TreeTraining, cross_validate, fit_trees, train_trees
-from wsi.training.features import FeatureTable, pool_patients
 
 GRADES = ("none", "low", "middle", "high")
 

@@ -9,6 +9,7 @@ import torch
 from click.testing import CliRunner
 
 from wsi.cli.main import main
+from wsi.data.heatmap_features import FeatureTable, read_features
 from wsi.errors import ConfigError, DatasetError, ModelError
 from wsi.evaluation.bootstrap import Bootstrap
 from wsi.models.aggregators import FEATURES, SlideEvidence, TopK, heatmap_features
@@ -23,7 +24,6 @@ from wsi.training.aggregator import (
     fit_classifier,
     train_trees,
 )
-from wsi.training.features import FeatureTable, read_features
 
 CLASSES = ("benign", "cancer")
 

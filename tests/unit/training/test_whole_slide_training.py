@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from wsi.data.tables import Row
 from wsi.errors import ConfigError, DatasetError, TrainingError
 from wsi.models.bundle import load_bundle
 from wsi.pipelines.whole_slide import WholeSlidePipeline
 from wsi.testing.models import untrained_patch_bundle
 from wsi.testing.slides import synthetic_slide
 from wsi.training.loop import TrainingStopped
-from wsi.training.tables import Row
 from wsi.training.whole_slide import WholeSlideTrainer
 from wsi.training.whole_slide_config import WholeSlideTraining
 

@@ -1,0 +1,1 @@
+"""What is learned from: tables, patches of slides and of archives, bags, reviews."""

@@ -1,0 +1,1 @@
+"""What a step holds at each point in time, measured and predicted."""

@@ -1,0 +1,1 @@
+"""Where activations are kept: blocks of memory, the host, disk, managed memory."""

@@ -1,0 +1,1 @@
+"""Cutting an image into tiles and running them exactly."""

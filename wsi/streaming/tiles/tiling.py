@@ -1,0 +1,264 @@
+"""How a group of stages is cut into tiles, and how one tile runs."""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+from torch import Tensor
+
+from wsi.errors import ConfigError, MemoryPlanError
+from wsi.networks.activation_cache import NarrowCells
+from wsi.networks.receptive_field import chain
+from wsi.networks.staged import Stage, StagedNetwork
+from wsi.networks.valid_forward import Axes
+from wsi.streaming.accounting.profile import StageProfile
+from wsi.streaming.api import MAX_ELEMENTS, Forward
+from wsi.streaming.image_source import ImageSource, Rect
+
+FIRST_CUT_STRIDE = 16
+"""Stages up to this stride form the first group: the boundaries inside it are the largest."""
+
+LONGEST_RUN = 3
+"""Stages of a group after the first: the halo that they reach over piles up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Stages [first, stop) that run tile by tile between two stored boundaries.
+
+    Attributes:
+        tile_px: side of a tile in pixels of the image, halo left out; ``None`` for the whole.
+    """
+
+    first: int
+    stop: int
+    tile_px: int | None
+
+
+def cut_stages(network: StagedNetwork, longest: int = LONGEST_RUN) -> list[tuple[int, int]]:
+    """Stage ranges [first, stop) between the boundaries worth keeping.
+
+    A boundary is kept after a stage that makes the stride grow, from FIRST_CUT_STRIDE on:
+    activations are half there of what they were before it. Runs of more than ``longest`` stages
+    after the first such boundary are cut into equal parts.
+    """
+    strides = [stage.reach.stride for stage in network.stage_list]
+    stops = [
+        index + 1
+        for index, stride in enumerate(strides)
+        if stride > 1 and math.prod(strides[: index + 1]) >= FIRST_CUT_STRIDE
+    ]
+    ends = sorted({*stops, len(strides)})
+    cuts = [0, ends[0]]
+    for first, stop in pairwise(ends):
+        parts = -(-(stop - first) // longest)
+        cuts += [first + (stop - first) * part // parts for part in range(1, parts + 1)]
+    return list(pairwise(cuts))
+
+
+def default_groups(
+    network: StagedNetwork, profiles: list[StageProfile], tile_px: int
+) -> tuple[Group, ...]:
+    """Groups whose tiles all keep about as many bytes as the first group's do at ``tile_px``."""
+    ranges = cut_stages(network)
+    saved = [sum(p.saved_bytes for p in profiles[first:stop]) for first, stop in ranges]
+    groups = []
+    for (first, stop), group_bytes in zip(ranges, saved, strict=True):
+        side = tile_px * math.sqrt(saved[0] / max(group_bytes, 1))
+        stride = chain([s.reach for s in network.stage_list[:stop]]).stride
+        groups.append(Group(first, stop, max(stride, round(side))))
+    return tuple(groups)
+
+
+def check_groups(network: StagedNetwork, groups: tuple[Group, ...]) -> None:
+    """Raises ConfigError unless the groups follow each other from the first stage on."""
+    if not groups:
+        raise ConfigError("no tiled group is the in_core mode: choose that")
+    at = 0
+    for group in groups:
+        if group.first != at or group.stop <= group.first:
+            raise ConfigError(f"group {group} does not start at stage {at} or is empty")
+        if group.tile_px is not None and group.tile_px < 1:
+            raise ConfigError(f"a tile of {group.tile_px} px is no tile")
+        at = group.stop
+    if at > len(network.stages):
+        raise ConfigError(f"there are {len(network.stages)} stages; the groups name {at}")
+
+
+def refuse_huge_tiles(
+    network: StagedNetwork,
+    groups: tuple[Group, ...],
+    source: ImageSource,
+    profiles: list[StageProfile],
+) -> None:
+    """Refuse tiles, or an in-core rest, with a tensor of 2^31 elements or more.
+
+    Raises:
+        MemoryPlanError: with the stage, the number and what to change.
+    """
+    pixels = source.size[0] * source.size[1]
+    for group in groups:
+        reach = chain([s.reach for s in network.stage_list[: group.stop]])
+        share = 1.0
+        if group.tile_px is not None:
+            sides = (min(s, group.tile_px + reach.before + reach.after) for s in source.size)
+            share = math.prod(sides) / pixels
+        for profile in profiles[group.first : group.stop]:
+            if profile.largest_elements * share > MAX_ELEMENTS:
+                raise MemoryPlanError(
+                    f"tiled: a tile of {group.tile_px} px makes a tensor of about "
+                    f"{int(profile.largest_elements * share):,} elements in {profile.label}; "
+                    f"kernels count at most {MAX_ELEMENTS:,}. Use a smaller tile_px."
+                )
+    for profile in profiles[groups[-1].stop :]:
+        if profile.largest_elements > MAX_ELEMENTS:
+            raise MemoryPlanError(
+                f"tiled: {profile.label} runs in-core and makes a tensor of "
+                f"{profile.largest_elements:,} elements; kernels count at most "
+                f"{MAX_ELEMENTS:,}. Put it into a tiled group."
+            )
+
+
+def _edges(cells: int, tile: int) -> list[int]:
+    """Tile edges along an axis: as few tiles as ``tile`` allows, all alike but for the last.
+
+    Tiles of one shape find the memory and the kernels that those before them left.
+    """
+    count = max(1, -(-cells // tile))
+    side = -(-cells // count)
+    return [*range(0, cells, side), cells]
+
+
+def tiles(height: int, width: int, tile: int | None) -> list[Rect]:
+    """Disjoint rectangles that cover (height, width), none longer than ``tile`` a side."""
+    ys = _edges(height, tile or height)
+    xs = _edges(width, tile or width)
+    return [Rect(y0, x0, y1, x1) for y0, y1 in pairwise(ys) for x0, x1 in pairwise(xs)]
+
+
+class GroupRunner:
+    """Runs the stages of a group on one tile at a time.
+
+    Where all that a tile depends on along an axis lies in the image, its layers run there without
+    padding, if they may. Elsewhere each pads with zeros on both sides of what it is given, which is
+    right where the tile ends at the image's border; on the other side it spoils only halo.
+
+    Args:
+        stages: the group's stages.
+        in_size: height and width of the group's whole input.
+        stride_before: image pixels a cell of that input.
+        forward: runs the stages, each with its padding; ``None`` runs them here.
+        unpadded: whether layers may run without padding: less to compute, but shortcuts are then
+            parts of larger tensors, which a GPU copies at half the speed of whole ones.
+    """
+
+    def __init__(
+        self,
+        stages: list[Stage],
+        in_size: tuple[int, int],
+        stride_before: int,
+        forward: Forward | None = None,
+        *,
+        unpadded: bool = True,
+    ) -> None:
+        self.stages = stages
+        self.in_size = in_size
+        self.reach = chain([stage.reach for stage in stages])
+        self.stride_px = stride_before * self.reach.stride
+        self._padding_forward = forward
+        self._may_leave_out = unpadded and forward is None
+
+    @property
+    def out_size(self) -> tuple[int, int]:
+        """Height and width of the group's whole output."""
+        height, width = self.in_size
+        return self.reach.out_size(height), self.reach.out_size(width)
+
+    def out_tiles(self, tile_px: int | None, along: int | None = None) -> list[Rect]:
+        """The disjoint tiles of the output for tiles of ``tile_px`` image pixels a side.
+
+        Args:
+            tile_px: side of a tile; ``None`` for one tile.
+            along: only the tiles that cover one row (1) or column (0), one cell thick.
+        """
+        cells = None if tile_px is None else max(1, tile_px // self.stride_px)
+        height, width = self.out_size
+        return tiles(1 if along == 1 else height, 1 if along == 0 else width, cells)
+
+    def _unpadded(self, axis: int, start: int, stop: int) -> bool:
+        """Whether layers run without padding along an axis, for output cells [start, stop)."""
+        needs_padding = self.reach.needs_padding(start, stop, self.in_size[axis])
+        return not needs_padding and self._may_leave_out
+
+    def _axes(self, out: Rect) -> Axes:
+        return self._unpadded(0, out.y0, out.y1), self._unpadded(1, out.x0, out.x1)
+
+    def _needed_along(self, axis: int, start: int, stop: int) -> tuple[int, int]:
+        padded = not self._unpadded(axis, start, stop)
+        return self.reach.needed(start, stop, self.in_size[axis], padded=padded)
+
+    def needed(self, out: Rect) -> Rect:
+        """The rectangle of the group's input that the output rectangle is made from."""
+        y0, y1 = self._needed_along(0, out.y0, out.y1)
+        x0, x1 = self._needed_along(1, out.x0, out.x1)
+        return Rect(y0, x0, y1, x1)
+
+    def run(self, cells: Tensor, out: Rect, narrow: NarrowCells | None = None) -> Tensor:
+        """What the stages make of ``needed(out)``; ``inside(out)`` is where ``out`` lies in it.
+
+        Args:
+            cells: ``needed(out)`` of the group's input.
+            out: a rectangle of its output.
+            narrow: takes the tile's narrow cells in a first run, spares them in a second.
+        """
+        if self._padding_forward is not None:
+            return self._padding_forward(cells)
+        axes = self._axes(out)
+        for index, stage in enumerate(self.stages):
+            cells = stage(cells, axes, narrow and narrow.of_stage(index))
+        if narrow is not None:
+            narrow.close()
+        return cells
+
+    def inside(self, out: Rect) -> Rect:
+        """Where an output rectangle lies in what ``run`` makes: all of it, but for spoiled halo."""
+        at, stride, (rows, columns) = self.needed(out), self.reach.stride, self._axes(out)
+        y = out.y0 if rows else at.y0 // stride
+        x = out.x0 if columns else at.x0 // stride
+        return Rect(out.y0 - y, out.x0 - x, out.y1 - y, out.x1 - x)
+
+    def worked(self, out: Rect) -> list[float]:
+        """The share of each stage's whole input that it runs on for an output rectangle."""
+        rows = self.worked_along(0, out.y0, out.y1)
+        columns = self.worked_along(1, out.x0, out.x1)
+        return [y * x for y, x in zip(rows, columns, strict=True)]
+
+    def worked_along(self, axis: int, start: int, stop: int) -> list[float]:
+        """The share of each stage's whole input along an axis, for output cells [start, stop)."""
+        whole, unpadded, shares = self.in_size[axis], self._unpadded(axis, start, stop), []
+        first, last = self._needed_along(axis, start, stop)
+        side = last - first
+        for stage in self.stages:
+            shares.append(side / whole)
+            reach = stage.reach
+            side = reach.unpadded_size(side) if unpadded else reach.out_size(side)
+            whole = reach.out_size(whole)
+        return shares
+
+    @property
+    def halos(self) -> list[int]:
+        """Each stage's halo inside the image, before and after, in cells of the group's input."""
+        if not self._may_leave_out:
+            return [self.reach.before + self.reach.after] * len(self.stages)
+        halos, stride = [], 1
+        for index, stage in enumerate(self.stages):
+            left = chain([later.reach for later in self.stages[index:]])
+            halos.append((left.before + left.after) * stride)
+            stride *= stage.reach.stride
+        return halos
+
+    @property
+    def halo_worked(self) -> float:
+        """Of the halo that a tile reads, what its stages work on, on average."""
+        halos = self.halos
+        return sum(halos) / len(halos) / halos[0] if halos[0] else 1.0
