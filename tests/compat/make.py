@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from fastapi.testclient import TestClient
 from safetensors.torch import load_file
+from wsi.training.features import FeatureTable
 
 from service.app import create_app
 from service.settings import Settings
@@ -40,7 +41,6 @@ from wsi.testing.fusions import fusion_bundle
 from wsi.testing.models import untrained_patch_bundle, untrained_whole_slide_bundle
 from wsi.testing.slides import synthetic_slide
 from wsi.training.aggregator import TreeTraining, train_trees
-from wsi.training.features import FeatureTable
 
 PERIOD = 509
 CLASSES = ("benign", "cancer")
