@@ -1,9 +1,13 @@
-"""Errors as problem details (RFC 9457): the one table from exception to HTTP status."""
+"""Errors as problem details (RFC 9457).
+
+An error of the service carries its status, kind, title and headers on its class. The library's
+errors know nothing of HTTP: ``LIBRARY`` gives theirs.
+"""
 
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -16,158 +20,244 @@ from wsi import errors
 _log = logging.getLogger(__name__)
 
 PROBLEM_JSON = "application/problem+json"
+_RETRY = {"Retry-After": "5"}
 
 
-class NotFoundError(errors.WsiError):
+class ServiceError(errors.WsiError):
+    """Root of the errors that the service itself raises.
+
+    Attributes:
+        status: HTTP status of the answer.
+        kind: a stable, machine-readable word for what is wrong.
+        title: of the problem document; the status's own phrase where empty.
+        headers: of the answer.
+    """
+
+    status: ClassVar[int] = HTTPStatus.UNPROCESSABLE_ENTITY
+    kind: str = "error"
+    title: ClassVar[str] = ""
+    headers: Mapping[str, str] = {}
+
+
+class NotFoundError(ServiceError):
     """Nothing of this id is here."""
 
+    status = HTTPStatus.NOT_FOUND
+    kind = "not_found"
 
-class TooLargeError(errors.WsiError):
+
+class TooLargeError(ServiceError):
     """What was sent is larger than this service takes."""
 
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    kind = "too_large"
 
-class DiskFullError(errors.WsiError):
+
+class DiskFullError(ServiceError):
     """The disk of the service has no room for it."""
 
+    status = HTTPStatus.INSUFFICIENT_STORAGE
+    kind = "disk_full"
 
-class BadRequestError(errors.WsiError):
+
+class BadRequestError(ServiceError):
     """The request cannot be read."""
 
+    status = HTTPStatus.BAD_REQUEST
+    kind = "bad_request"
 
-class ForbiddenPathError(errors.WsiError):
+
+class ForbiddenPathError(ServiceError):
     """A path outside the folders that may be registered."""
 
+    status = HTTPStatus.FORBIDDEN
+    kind = "forbidden_path"
 
-class TusVersionError(errors.WsiError):
+
+class TusVersionError(ServiceError):
     """Another version of the upload protocol."""
 
+    status = HTTPStatus.PRECONDITION_FAILED
+    kind = "tus_version"
+    headers: Mapping[str, str] = {"Tus-Version": "1.0.0"}
 
-class OffsetError(errors.WsiError):
+
+class OffsetError(ServiceError):
     """The next bytes of an upload do not go where the client thinks."""
 
+    status = HTTPStatus.CONFLICT
+    kind = "offset"
 
-class UploadBusyError(errors.WsiError):
+
+class UploadBusyError(ServiceError):
     """Two requests write to one upload."""
 
+    status = HTTPStatus.LOCKED
+    kind = "upload_busy"
 
-class ChecksumError(errors.WsiError):
+
+class ChecksumError(ServiceError):
     """Bytes of an upload were changed on their way."""
 
+    # The upload protocol's own status, which HTTP knows nothing of.
+    status = 460
+    kind = "checksum"
+    title = "Checksum Mismatch"
 
-class UnauthorizedError(errors.WsiError):
+
+class UnauthorizedError(ServiceError):
     """No key, or none that is valid."""
 
+    status = HTTPStatus.UNAUTHORIZED
+    kind = "unauthorized"
+    headers: Mapping[str, str] = {"WWW-Authenticate": "Bearer"}
 
-class ProviderAwayError(errors.WsiError):
+
+class ProviderAwayError(ServiceError):
     """Who vouches for tokens does not answer."""
 
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    kind = "provider_away"
+    headers: Mapping[str, str] = _RETRY
 
-class TooManyRequestsError(errors.WsiError):
-    """A caller that makes more requests than allowed."""
+
+class TooManyRequestsError(ServiceError):
+    """A caller that makes more requests than allowed.
+
+    Attributes:
+        wait_s: seconds after which there is room for another.
+    """
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    kind = "too_many_requests"
 
     def __init__(self, message: str, wait_s: int) -> None:
         super().__init__(message)
         self.wait_s = wait_s
+        self.headers = {"Retry-After": str(wait_s)}
 
 
-class ForbiddenError(errors.WsiError):
+class ForbiddenError(ServiceError):
     """Somebody who may not do this."""
 
+    status = HTTPStatus.FORBIDDEN
+    kind = "forbidden"
 
-class BusyError(errors.WsiError):
+
+class BusyError(ServiceError):
     """Jobs are at work on it."""
 
+    status = HTTPStatus.CONFLICT
+    kind = "busy"
 
-class NotOursError(errors.WsiError):
+
+class NotOursError(ServiceError):
     """A file that was registered where it lies: this service does not change it."""
 
+    status = HTTPStatus.CONFLICT
+    kind = "not_ours"
 
-class NotFinishedError(errors.WsiError):
-    """The job has no result (yet)."""
+
+class NotFinishedError(ServiceError):
+    """The job has no result (yet).
+
+    Attributes:
+        kind: why, such as ``job_queued``, or the reason for which the job failed.
+    """
+
+    status = HTTPStatus.CONFLICT
+    kind = "not_finished"
 
     def __init__(self, message: str, kind: str) -> None:
         super().__init__(message)
         self.kind = kind
 
 
-class StaleError(errors.WsiError):
+class StaleError(ServiceError):
     """Somebody else saved a newer version of the same thing."""
 
+    status = HTTPStatus.PRECONDITION_FAILED
+    kind = "stale"
 
-class PreconditionMissingError(errors.WsiError):
+
+class PreconditionMissingError(ServiceError):
     """A save that does not say which version it was made from."""
 
+    status = HTTPStatus.PRECONDITION_REQUIRED
+    kind = "precondition_required"
 
-class SignedError(errors.WsiError):
+
+class SignedError(ServiceError):
     """What is signed is not changed; it can be amended."""
 
+    status = HTTPStatus.CONFLICT
+    kind = "signed"
 
-class ReviewError(errors.WsiError):
+
+class ReviewError(ServiceError):
     """A review lacks what its state asks for."""
 
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    kind = "review"
 
-# The first line that fits decides, so children stand before their parents.
-STATUS: Mapping[type[Exception], tuple[int, str]] = {
-    NotFoundError: (HTTPStatus.NOT_FOUND, "not_found"),
-    TooLargeError: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large"),
-    DiskFullError: (HTTPStatus.INSUFFICIENT_STORAGE, "disk_full"),
-    BadRequestError: (HTTPStatus.BAD_REQUEST, "bad_request"),
-    ForbiddenPathError: (HTTPStatus.FORBIDDEN, "forbidden_path"),
-    TusVersionError: (HTTPStatus.PRECONDITION_FAILED, "tus_version"),
-    OffsetError: (HTTPStatus.CONFLICT, "offset"),
-    UploadBusyError: (HTTPStatus.LOCKED, "upload_busy"),
-    # The upload protocol's own status, which HTTP knows nothing of.
-    ChecksumError: (460, "checksum"),
-    UnauthorizedError: (HTTPStatus.UNAUTHORIZED, "unauthorized"),
-    ProviderAwayError: (HTTPStatus.SERVICE_UNAVAILABLE, "provider_away"),
-    TooManyRequestsError: (HTTPStatus.TOO_MANY_REQUESTS, "too_many_requests"),
-    ForbiddenError: (HTTPStatus.FORBIDDEN, "forbidden"),
-    BusyError: (HTTPStatus.CONFLICT, "busy"),
-    NotOursError: (HTTPStatus.CONFLICT, "not_ours"),
-    NotFinishedError: (HTTPStatus.CONFLICT, "not_finished"),
-    StaleError: (HTTPStatus.PRECONDITION_FAILED, "stale"),
-    PreconditionMissingError: (HTTPStatus.PRECONDITION_REQUIRED, "precondition_required"),
-    SignedError: (HTTPStatus.CONFLICT, "signed"),
-    ReviewError: (HTTPStatus.UNPROCESSABLE_ENTITY, "review"),
+
+LIBRARY: Mapping[type[errors.WsiError], tuple[int, str]] = {
+    errors.WsiError: (HTTPStatus.UNPROCESSABLE_ENTITY, "error"),
     errors.AnnotationError: (HTTPStatus.UNPROCESSABLE_ENTITY, "annotation"),
+    errors.SlideError: (HTTPStatus.UNPROCESSABLE_ENTITY, "slide_error"),
     errors.SlideAwayError: (HTTPStatus.SERVICE_UNAVAILABLE, "slide_away"),
     errors.ChangedSlideError: (HTTPStatus.CONFLICT, "changed"),
-    errors.SlideError: (HTTPStatus.UNPROCESSABLE_ENTITY, "slide_error"),
+    errors.JobError: (HTTPStatus.CONFLICT, "job"),
     errors.JobNotFoundError: (HTTPStatus.NOT_FOUND, "not_found"),
     errors.JobStoreUnavailableError: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
-    errors.JobError: (HTTPStatus.CONFLICT, "job"),
-    errors.ArtifactMissingError: (HTTPStatus.NOT_FOUND, "not_found"),
     errors.StoreError: (HTTPStatus.INTERNAL_SERVER_ERROR, "store"),
+    errors.ArtifactMissingError: (HTTPStatus.NOT_FOUND, "not_found"),
     errors.ModelError: (HTTPStatus.UNPROCESSABLE_ENTITY, "model"),
-    errors.MissingExtraError: (HTTPStatus.NOT_IMPLEMENTED, "not_installed"),
     errors.ConfigError: (HTTPStatus.UNPROCESSABLE_ENTITY, "config"),
-    errors.WsiError: (HTTPStatus.UNPROCESSABLE_ENTITY, "error"),
-    OperationalError: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
-    InterfaceError: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
-    # A NUL in a text, or a number without end: PostgreSQL takes neither.
-    DataError: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid"),
+    errors.MissingExtraError: (HTTPStatus.NOT_IMPLEMENTED, "not_installed"),
 }
+"""Status and kind of the library's errors; a class without a line takes its parent's."""
 
 
-_PHRASES = {status.value: status.phrase for status in HTTPStatus} | {460: "Checksum Mismatch"}
+def status_of(kind: type[errors.WsiError]) -> int:
+    """The HTTP status that errors of this class are answered with."""
+    return int(kind.status) if issubclass(kind, ServiceError) else _line(kind)[0]
+
+
+def kind_of(error: errors.WsiError) -> str:
+    """A stable, machine-readable word for an error."""
+    return str(getattr(error, "kind", None) or _line(type(error))[1])
+
+
+def _line(kind: type[errors.WsiError]) -> tuple[int, str]:
+    return next(LIBRARY[parent] for parent in kind.__mro__ if parent in LIBRARY)
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Make every error of the app a problem document."""
-    for kind in STATUS:
-        app.add_exception_handler(kind, _known)
+    """Make every error of the app a problem document. The handler of the nearest class answers."""
+    app.add_exception_handler(ServiceError, _service_error)
+    app.add_exception_handler(errors.WsiError, _library_error)
+    for kind in (OperationalError, InterfaceError, errors.JobStoreUnavailableError):
+        app.add_exception_handler(kind, _database_unavailable)
+    app.add_exception_handler(DataError, _data_error)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _unknown)
 
 
 def problem(
-    status: int, kind: str, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
+    status: int,
+    kind: str,
+    detail: str,
+    *,
+    title: str = "",
+    headers: Mapping[str, str] | None = None,
+    **more: Any,
 ) -> JSONResponse:
     """A problem document."""
     body = {
         "type": f"urn:wholeslide:problem:{kind}",
-        "title": _PHRASES[status],
+        "title": title or HTTPStatus(status).phrase,
         "status": int(status),
         "detail": detail,
         "kind": kind,
@@ -176,33 +266,39 @@ def problem(
     return JSONResponse(body, status, headers=dict(headers or {}), media_type=PROBLEM_JSON)
 
 
-def kind_of(error: errors.WsiError) -> str:
-    """A stable, machine-readable word for an error."""
-    _, kind = next(STATUS[cls] for cls in STATUS if isinstance(error, cls))
-    return str(getattr(error, "kind", kind))
+def _service_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ServiceError)
+    _log_failure(request, error.status, error)
+    return problem(error.status, error.kind, str(error), title=error.title, headers=error.headers)
 
 
-def _known(request: Request, error: Exception) -> JSONResponse:
-    status, kind = next(STATUS[cls] for cls in STATUS if isinstance(error, cls))
+def _library_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, errors.WsiError)
+    status = status_of(type(error))
+    _log_failure(request, status, error)
+    headers = _RETRY if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+    slide = getattr(error, "slide", None)
+    more = {} if slide is None else {"slide": slide}
+    return problem(status, kind_of(error), str(error), headers=headers, **more)
+
+
+def _database_unavailable(request: Request, error: Exception) -> JSONResponse:
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    _log_failure(request, status, error)
+    # The driver's text names hosts and statements, which are no business of a client.
+    text = "the database did not answer; try again"
+    return problem(status, "unavailable", text, headers=_RETRY)
+
+
+def _data_error(request: Request, error: Exception) -> JSONResponse:
+    # A NUL in a text, or a number without end: PostgreSQL takes neither.
+    text = "a text or number in the request cannot be stored"
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", text)
+
+
+def _log_failure(request: Request, status: int, error: Exception) -> None:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.error("%s %s: %s", request.method, request.url.path, error)
-    more = {"slide": error.slide} if isinstance(error, errors.SlideError) else {}
-    if isinstance(error, OperationalError | InterfaceError | errors.JobStoreUnavailableError):
-        # The driver's text names hosts and statements, which are no business of a client.
-        return problem(status, kind, "the database did not answer; try again", headers=_RETRY)
-    if isinstance(error, DataError):
-        return problem(status, kind, "a text or number in the request cannot be stored")
-    headers = _RETRY if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
-    if isinstance(error, TusVersionError):
-        headers = {"Tus-Version": "1.0.0"}
-    if isinstance(error, TooManyRequestsError):
-        headers = {"Retry-After": str(error.wait_s)}
-    if isinstance(error, UnauthorizedError):
-        headers = {"WWW-Authenticate": "Bearer"}
-    return problem(status, getattr(error, "kind", kind), str(error), headers=headers, **more)
-
-
-_RETRY = {"Retry-After": "5"}
 
 
 def _http(request: Request, error: Exception) -> JSONResponse:

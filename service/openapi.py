@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from service import errors
 from service.auth.rules import RULES, Role
-from service.errors import PROBLEM_JSON, STATUS
+from service.errors import PROBLEM_JSON, status_of
 from wsi.errors import ChangedSlideError, JobError, WsiError
 
 _Endpoint = tuple[str, str]
@@ -35,7 +35,7 @@ class _InvalidError(WsiError):
 
 
 # Refusals of an endpoint's own, beside those that all have.
-_REFUSALS: Mapping[_Endpoint, tuple[type[Exception], ...]] = {
+_REFUSALS: Mapping[_Endpoint, tuple[type[WsiError], ...]] = {
     ("POST", "/slides"): (errors.DiskFullError, errors.NotOursError),
     ("POST", "/slides/registrations"): (ChangedSlideError,),
     ("GET", "/slides/{slide_id}/thumbnail.jpg"): (ChangedSlideError,),
@@ -128,8 +128,7 @@ def _complete(operation: dict[str, Any], endpoint: _Endpoint) -> None:
     if method == "POST" and path in _OR_200:
         responses["200"] = {**responses["201"], "description": "It was here already."}
     for error in _refusals(operation, endpoint):
-        status = next(STATUS[kind] for kind in STATUS if issubclass(error, kind))[0]
-        _add_refusal(responses, str(int(status)), error)
+        _add_refusal(responses, str(status_of(error)), error)
     if RULES.get(endpoint, Role.ADMIN) > Role.PUBLIC:
         operation["security"] = [{"bearer": []}]
 
@@ -145,7 +144,7 @@ def _name_files(responses: dict[str, Any], path: str) -> None:
         responses["200"]["content"] = {kind: content}
 
 
-def _refusals(operation: Mapping[str, Any], endpoint: _Endpoint) -> Iterable[type[Exception]]:
+def _refusals(operation: Mapping[str, Any], endpoint: _Endpoint) -> Iterable[type[WsiError]]:
     """What an endpoint may refuse with, the general ones first."""
     yield errors.ForbiddenError
     yield errors.TooLargeError

@@ -9,12 +9,20 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy.exc import OperationalError
 
 from service import errors as service_errors
 from service.app import create_app
 from service.database import migrate
+from service.errors import (
+    ChecksumError,
+    NotFinishedError,
+    NotFoundError,
+    TooManyRequestsError,
+    UnauthorizedError,
+)
 from service.settings import Settings
 from service.tables import metadata
 from tests.integration.services import postgres_url
@@ -69,17 +77,39 @@ def test_a_bug_is_answered_without_its_secrets(
     assert "hunter2" in caplog.text
 
 
-@pytest.mark.parametrize("kind", list(service_errors.STATUS))
-def test_no_line_of_the_error_table_is_hidden_by_one_before(kind: type[Exception]) -> None:
-    assert next(line for line in service_errors.STATUS if issubclass(kind, line)) is kind
+@pytest.mark.parametrize(
+    ("error", "status", "kind", "headers"),
+    [
+        (NotFoundError("no slide x"), 404, "not_found", {}),
+        (ChecksumError("other bytes"), 460, "checksum", {}),
+        (UnauthorizedError("send a key"), 401, "unauthorized", {"www-authenticate": "Bearer"}),
+        (TooManyRequestsError("wait", 7), 429, "too_many_requests", {"retry-after": "7"}),
+        (NotFinishedError("it waits", "job_queued"), 409, "job_queued", {}),
+        (errors.DamagedSlideError("a.svs", "cut off"), 422, "damaged", {}),
+        (errors.IllegalMoveError("it has ended"), 409, "job", {}),
+        (errors.StoreFullError("no room"), 500, "store", {}),
+        (errors.TrainingError("its loss is NaN"), 422, "error", {}),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_an_error_is_answered_with_the_status_kind_and_headers_of_its_nearest_class(
+    error: errors.WsiError, status: int, kind: str, headers: dict[str, str]
+) -> None:
+    app = FastAPI()
+    service_errors.install_error_handlers(app)
 
+    @app.get("/")
+    def fail() -> None:
+        raise error
 
-def test_every_error_of_the_library_has_a_status() -> None:
-    def all_kinds(kind: type[Exception]) -> list[type[Exception]]:
-        return [kind, *(sub for child in kind.__subclasses__() for sub in all_kinds(child))]
-
-    for kind in all_kinds(errors.WsiError):
-        assert any(issubclass(kind, line) for line in service_errors.STATUS), kind
+    answer = TestClient(app).get("/")
+    assert answer.status_code == answer.json()["status"] == status
+    assert (answer.json()["kind"], service_errors.kind_of(error)) == (kind, kind)
+    assert answer.json()["type"] == f"urn:wholeslide:problem:{kind}"
+    assert answer.json()["title"]
+    assert answer.json()["detail"] == str(error)
+    assert answer.json().get("slide") == getattr(error, "slide", None)
+    assert headers.items() <= dict(answer.headers).items()
 
 
 def test_the_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:
