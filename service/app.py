@@ -9,24 +9,24 @@ from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, FastAPI
 
 from service.annotations import endpoints as annotations
 from service.annotations.repository import AnnotationRepository
 from service.auth import endpoints as access
 from service.auth import login_page
+from service.auth.access import roles_of
 from service.auth.gate import COOKIE, Gate
 from service.auth.limits import Limit
 from service.auth.oidc import TokenChecker
 from service.auth.repository import AuditLog, KeyRepository
-from service.auth.rules import UNAUDITED
 from service.background import Loop
 from service.batches import endpoints as batches
 from service.batches import exports as batch_exports
 from service.batches.arrivals import register_next
 from service.batches.repository import BatchRepository
 from service.compression import Compression
-from service.context import Context, guard
+from service.context import Context
 from service.database import migrate
 from service.errors import install_error_handlers
 from service.exports import endpoints as exports
@@ -37,8 +37,8 @@ from service.jobs.reconciler import Reconciler
 from service.middleware import AuditTrail, BodyLimit, SecurityHeaders, SignInFirst
 from service.models import endpoints as models
 from service.models.catalog import ModelCatalog
-from service.no_endpoint import no_endpoint
-from service.openapi import install_openapi
+from service.no_endpoint import NoEndpoint
+from service.openapi import GENERAL_REFUSALS, install_openapi
 from service.page_files import PageFiles
 from service.results import endpoints as results
 from service.results.reader import ResultReader
@@ -65,6 +65,7 @@ from wsi.storage.slide_cache import SlideCache
 _log = logging.getLogger(__name__)
 
 PREFIX = "/api/v1"
+_PROBES = ("/health", "/ready", "/metrics")
 PAGE = Path(__file__).parent / "web" / "dist"
 
 
@@ -105,7 +106,7 @@ def create_app(settings: Settings) -> FastAPI:
             "metrics": False,
             "logs": False,
             "auto_configure": False,
-            "exclude": lambda scope: scope["path"].removeprefix(PREFIX) in UNAUDITED,
+            "exclude": lambda scope: scope["path"].removeprefix(PREFIX) in _PROBES,
         },
         lifespan=lifespan,
     )
@@ -118,7 +119,7 @@ def create_app(settings: Settings) -> FastAPI:
         uploads=re.compile(rf"{PREFIX}/(slides|uploads/\w+)"),
     )
     app.add_middleware(SecurityHeaders, open_paths=(f"{PREFIX}/docs",))
-    api = APIRouter(prefix=PREFIX, dependencies=[Depends(guard)])
+    api = APIRouter(prefix=PREFIX, responses=GENERAL_REFUSALS)
     for domain in (
         health,
         metrics,
@@ -142,8 +143,8 @@ def create_app(settings: Settings) -> FastAPI:
     api.include_router(reviews.news)
     api.include_router(annotations.classes)
     app.include_router(api)
-    app.mount(PREFIX, no_endpoint)
-    install_openapi(app, PREFIX)
+    app.mount(PREFIX, NoEndpoint(roles_of(app.routes, PREFIX)))
+    install_openapi(app)
     if settings.auth == "on":
         app.include_router(login_page.router)
         app.add_middleware(SignInFirst, cookie=COOKIE)

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from fastapi import Depends, Request
 
 from service.annotations.repository import AnnotationRepository
-from service.auth.gate import ANYBODY, Gate
+from service.auth.gate import Gate
 from service.auth.repository import AuditLog, KeyRepository
 from service.background import Loop
 from service.batches.repository import BatchRepository
@@ -21,7 +21,6 @@ from service.slides.repository import SlideRepository
 from service.tiles.open_slides import OpenSlides
 from service.uploads.partial import PartialUploads
 from service.webhooks.repository import WebhookRepository
-from wsi.errors import WsiError
 from wsi.jobs import JobStore, WorkerRegistry
 from wsi.storage.slide_cache import SlideCache
 
@@ -61,19 +60,3 @@ def get_context(request: Request) -> Context:
 
 
 Ctx = Annotated[Context, Depends(get_context)]
-
-
-async def guard(request: Request) -> None:
-    """Lets a request through that may pass; leaves a note for the audit log either way."""
-    gate = get_context(request).gate
-    template = request.scope["route"].path
-    request.state.audit = gate.note(request, template, ANYBODY)
-    try:
-        who = await gate.who(request)
-    except WsiError:
-        await gate.count(request, template, ANYBODY)
-        raise
-    request.state.principal = who
-    noted = await gate.count(request, template, who)
-    request.state.audit = gate.note(request, template, who) if noted else None
-    gate.check(request, template, who)

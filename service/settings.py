@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from service.auth.oidc import Provider, require_safe_url
-from service.auth.rules import Role
+from service.auth.roles import Role
 from wsi.settings import SharedSettings
 from wsi.storage.slide_cache import SCHEME
 

@@ -4,7 +4,7 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter, Body, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Body, Header, Path, Query, Response
 from fastapi.responses import JSONResponse
 
 from service.annotations.exchange import (
@@ -23,10 +23,13 @@ from service.annotations.schemas import (
     Name,
     Text,
 )
+from service.auth.access import AuditedViewer, Pathologist, Viewer
 from service.auth.gate import LOCAL, Principal
 from service.context import Context, Ctx
-from service.errors import PreconditionMissingError
+from service.errors import PreconditionMissingError, SignedError
+from service.responses import file_of, refusals
 from service.slides.scanned_area import scanned_area
+from wsi.errors import ChangedSlideError
 from wsi.geometry import Size
 
 router = APIRouter(prefix="/slides/{slide_id}", tags=["annotations"])
@@ -39,7 +42,10 @@ USUAL_CLASSES = ("cancer", "benign", "normal", "stroma", "immune cells", "necros
 
 @router.get("/annotations")
 def list_annotations(
-    slide_id: str, context: Ctx, since: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0
+    slide_id: str,
+    caller: Viewer,
+    context: Ctx,
+    since: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
 ) -> AnnotationList:
     """All annotations of a slide, or what changed after a change, with those deleted."""
     context.slides.get(slide_id)
@@ -48,13 +54,13 @@ def list_annotations(
     return AnnotationList(items=items, change=change, signed=signed)
 
 
-@router.put("/annotations/{annotation_id}")
+@router.put("/annotations/{annotation_id}", responses=refusals(SignedError))
 def save_annotation(
     slide_id: str,
     annotation_id: AnnotationId,
     wish: AnnotationIn,
-    request: Request,
     response: Response,
+    caller: Pathologist,
     context: Ctx,
     if_match: Seen = None,
 ) -> AnnotationOut:
@@ -65,38 +71,42 @@ def save_annotation(
     """
     slide = context.slides.get(slide_id)
     content = checked(wish, Size(slide.width, slide.height))
-    who = _name(request, wish.author)
+    who = _name(caller, wish.author)
     wanted = Wish(content=content, expected=_version(if_match), who=who, reason=wish.reason)
     return _apply(context, slide_id, annotation_id, wanted, response)
 
 
-@router.delete("/annotations/{annotation_id}")
+@router.delete("/annotations/{annotation_id}", responses=refusals(SignedError))
 def delete_annotation(
     slide_id: str,
     annotation_id: AnnotationId,
-    request: Request,
     response: Response,
+    caller: Pathologist,
     context: Ctx,
     if_match: Seen = None,
     author: Name = "",
     reason: Text = "",
 ) -> AnnotationOut:
     """Take an annotation off the slide. Its versions stay, and saving it again brings it back."""
-    who = _name(request, author)
+    who = _name(caller, author)
     wanted = Wish(content=None, expected=_version(if_match), who=who, reason=reason)
     return _apply(context, slide_id, annotation_id, wanted, response)
 
 
 @router.get("/annotations/{annotation_id}/history")
 def get_annotation_history(
-    slide_id: str, annotation_id: AnnotationId, context: Ctx
+    slide_id: str, annotation_id: AnnotationId, caller: AuditedViewer, context: Ctx
 ) -> AnnotationHistory:
     """Every version of an annotation, newest first."""
     return AnnotationHistory(items=context.annotations.history(slide_id, annotation_id))
 
 
-@router.get("/annotations.geojson")
-def export_annotations(slide_id: str, context: Ctx) -> JSONResponse:
+@router.get(
+    "/annotations.geojson",
+    response_class=Response,
+    responses=file_of("application/geo+json") | refusals(ChangedSlideError),
+)
+def export_annotations(slide_id: str, caller: AuditedViewer, context: Ctx) -> JSONResponse:
     """All annotations of a slide for QuPath: drag the file onto the slide."""
     slide = context.slides.get(slide_id)
     items, _ = context.annotations.of_slide(slide_id)
@@ -110,11 +120,11 @@ def export_annotations(slide_id: str, context: Ctx) -> JSONResponse:
     )
 
 
-@router.post("/annotations.geojson")
+@router.post("/annotations.geojson", responses=refusals(SignedError, ChangedSlideError))
 def import_annotations(
     slide_id: str,
     data: Annotated[Any, Body()],
-    request: Request,
+    caller: Pathologist,
     context: Ctx,
     new_classes: bool = False,
     repair: bool = False,
@@ -150,13 +160,13 @@ def import_annotations(
             frame=frame,
         ),
         bounds=scanned_area(context, slide),
-        who=_name(request, author),
+        who=_name(caller, author),
         reason=reason,
     )
 
 
 @classes.get("")
-def list_classes(context: Ctx) -> ClassList:
+def list_classes(caller: Viewer, context: Ctx) -> ClassList:
     """The classes of the models, the usual ones, and those that readers gave."""
     return ClassList(items=_classes(context))
 
@@ -175,9 +185,8 @@ def _classes(context: Context) -> list[str]:
     return list(dict.fromkeys([*of_models, *USUAL_CLASSES, *context.annotations.class_names()]))
 
 
-def _name(request: Request, given: str) -> str:
+def _name(who: Principal, given: str) -> str:
     """A key says who it is; without keys the page's own word is all there is."""
-    who: Principal = request.state.principal
     return given.strip() if who is LOCAL else who.name
 
 

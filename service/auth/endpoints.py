@@ -6,11 +6,13 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.auth.access import Admin, AuditedAdmin, Public, Viewer
 from service.auth.gate import COOKIE, Principal
 from service.auth.repository import Key
-from service.auth.rules import Role
+from service.auth.roles import Role
 from service.context import Context, Ctx
 from service.errors import UnauthorizedError
+from service.responses import refusals
 
 router = APIRouter(tags=["access"])
 
@@ -77,8 +79,10 @@ class AuditOut(BaseModel):
     client: str
 
 
-@router.post("/session")
-def open_session(wish: SessionIn, request: Request, response: Response, context: Ctx) -> Me:
+@router.post("/session", responses=refusals(UnauthorizedError))
+def open_session(
+    wish: SessionIn, request: Request, response: Response, caller: Public, context: Ctx
+) -> Me:
     """Exchange a key for a cookie that scripts cannot read; it lasts twelve hours."""
     return start_session(wish.key, request, response, context)
 
@@ -107,10 +111,9 @@ def start_session(text: str, request: Request, response: Response, context: Cont
 
 
 @router.get("/session")
-def get_session(request: Request, context: Ctx) -> Me:
+def get_session(caller: Viewer, context: Ctx) -> Me:
     """Who is asking, and with which role."""
-    who: Principal = request.state.principal
-    return _me(who, context)
+    return _me(caller, context)
 
 
 def _me(who: Principal, context: Context) -> Me:
@@ -123,7 +126,7 @@ def _me(who: Principal, context: Context) -> Me:
 
 
 @router.delete("/session", status_code=204)
-def close_session(request: Request, response: Response, context: Ctx) -> None:
+def close_session(request: Request, response: Response, caller: Public, context: Ctx) -> None:
     """End the session of this browser."""
     key = context.keys.find(request.cookies.get(COOKIE, ""))
     if key is not None and key.expires_at is not None:
@@ -132,26 +135,27 @@ def close_session(request: Request, response: Response, context: Ctx) -> None:
 
 
 @router.get("/keys")
-def list_keys(context: Ctx) -> list[KeyOut]:
+def list_keys(caller: Admin, context: Ctx) -> list[KeyOut]:
     """All keys, without their secrets."""
     return [_key_out(key) for key in context.keys.list()]
 
 
 @router.post("/keys", status_code=201)
-def make_key(wish: KeyIn, context: Ctx) -> NewKeyOut:
+def make_key(wish: KeyIn, caller: Admin, context: Ctx) -> NewKeyOut:
     """A new key. Its secret is in the answer and nowhere else."""
     key, secret = context.keys.make(wish.name, Role[wish.role.upper()])
     return NewKeyOut(**_key_out(key).model_dump(), secret=secret)
 
 
 @router.delete("/keys/{key_id}", status_code=204)
-def revoke_key(key_id: str, context: Ctx) -> None:
+def revoke_key(key_id: str, caller: Admin, context: Ctx) -> None:
     """End a key, and the sessions of the page that were opened with it."""
     context.keys.revoke(key_id)
 
 
 @router.get("/audit")
 def read_audit(
+    caller: AuditedAdmin,
     context: Ctx,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     offset: Annotated[int, Query(ge=0, le=2**31)] = 0,

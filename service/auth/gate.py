@@ -1,6 +1,5 @@
 """Every request passes here: who is it, may they, and the note for the audit log."""
 
-import logging
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
@@ -10,10 +9,8 @@ from fastapi import Request
 from service.auth.limits import Limit, caller_at
 from service.auth.oidc import TokenChecker
 from service.auth.repository import KEY_PREFIX, AuditLog, KeyRepository
-from service.auth.rules import AUDITED_READS, RULES, UNAUDITED, Role
+from service.auth.roles import Role
 from service.errors import ForbiddenError, TooManyRequestsError, UnauthorizedError
-
-_log = logging.getLogger(__name__)
 
 COOKIE = "wsi_session"
 _SAFE = ("GET", "HEAD", "OPTIONS")
@@ -100,23 +97,13 @@ class Gate:
         self._requests = requests
         self._sign_ins = sign_ins
 
-    def check(self, request: Request, template: str, who: Principal) -> None:
-        """Whether they may.
-
-        Args:
-            request: the request.
-            template: path of its endpoint below the API's prefix.
-            who: who makes it.
+    def check(self, who: Principal, needed: Role) -> None:
+        """Refuse a caller without the role that is needed.
 
         Raises:
             UnauthorizedError: no key, or none that is valid.
-            ForbiddenError: a key whose role does not reach so far.
+            ForbiddenError: a key whose role is not enough.
         """
-        method = "GET" if request.method == "HEAD" else request.method
-        needed = RULES.get((method, template))
-        if needed is None:
-            _log.error("no rule for %s %s: refused", request.method, template)
-            raise ForbiddenError("this endpoint has no rule")
         if who.role < needed:
             if who.is_anybody:
                 raise UnauthorizedError(who.refusal or "send a key: Authorization: Bearer wsk_...")
@@ -124,11 +111,8 @@ class Gate:
                 raise ForbiddenError(f"{who.name} has no role here; ask for one at your provider")
             raise ForbiddenError(f"a {who.role.name.lower()} may not do this")
 
-    def note(self, request: Request, template: str, who: Principal) -> "Note | None":
-        """What the audit log is to hold of a request, where it deserves an entry."""
-        changes = request.method not in _SAFE
-        if template in UNAUDITED or not (changes or template in AUDITED_READS):
-            return None
+    def note(self, request: Request, template: str, who: Principal) -> "Note":
+        """What the audit log is to hold of a request to the endpoint with this path."""
         return Note(
             audit=self._audit,
             key_id=who.key_id,
@@ -158,8 +142,8 @@ class Gate:
             return ANYBODY
         return await anyio.to_thread.run_sync(self._owner, secret.strip())
 
-    async def count(self, request: Request, template: str, who: Principal) -> bool:
-        """Count the request against its caller's limits; returns whether to note it.
+    async def count(self, request: Request, who: Principal, *, is_public: bool) -> bool:
+        """Count the request against its caller's limits; returns whether the audit log names it.
 
         Whom nobody knows is counted by address, and strictly: each costs a look-up and an entry in
         the audit log. A valid key is never refused for what others at its address send.
@@ -170,8 +154,7 @@ class Gate:
         if not self._enabled:
             return True
         await _spend(self._requests, _caller(request, who))
-        public = RULES.get((request.method, template)) is Role.PUBLIC
-        if public or not who.is_anybody:
+        if is_public or not who.is_anybody:
             return True
         try:
             await _spend(self._sign_ins, f"refused {_caller(request, ANYBODY)}")

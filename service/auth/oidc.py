@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import jwt
 
-from service.auth.rules import Role
+from service.auth.roles import Role
 from service.errors import ProviderAwayError, UnauthorizedError
 
 _log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from service.auth.rules import Role
+from service.auth.roles import Role
 from service.errors import NotFoundError
 from service.tables import api_keys, audit
 from wsi.jobs.database import reading, writing

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import anyio.to_thread
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from service.auth.access import Operator, Viewer
 from service.batches.folder import slides_in
 from service.batches.items import Wanted, at_place, from_table, known_slide
 from service.batches.repository import Batch, NewItem
@@ -27,6 +28,7 @@ from service.context import Context, Ctx
 from service.errors import BadRequestError
 from service.events import Watch
 from service.jobs.schemas import JobIn
+from service.responses import file_of
 from service.webhooks.call import require_allowed
 from wsi.storage.slide_cache import is_object
 
@@ -41,7 +43,7 @@ _TABLE = {
 
 
 @router.post("", status_code=202)
-def start_batch(wish: BatchIn, context: Ctx) -> BatchOut:
+def start_batch(wish: BatchIn, caller: Operator, context: Ctx) -> BatchOut:
     """Queue many slides. One that cannot be scored is refused by itself, with its reason."""
     _require_startable(context, wish.pipelines, wish.callback_url)
     items = [
@@ -63,7 +65,7 @@ def start_batch(wish: BatchIn, context: Ctx) -> BatchOut:
 
 @router.post("/table", status_code=202, openapi_extra=_TABLE)
 async def start_from_table(
-    request: Request, context: Ctx, wish: Annotated[TableQuery, Query()]
+    request: Request, caller: Operator, context: Ctx, wish: Annotated[TableQuery, Query()]
 ) -> BatchOut:
     """Queue the slides of a CSV table; a line that cannot be accepted is an item with its reason.
 
@@ -84,7 +86,7 @@ async def start_from_table(
 
 
 @router.post("/folder", status_code=202)
-def start_from_folder(wish: FolderIn, context: Ctx) -> BatchOut:
+def start_from_folder(wish: FolderIn, caller: Operator, context: Ctx) -> BatchOut:
     """Queue the slides of a folder that may be registered, and of those below it."""
     _require_startable(context, wish.pipelines, wish.callback_url)
     if is_object(wish.path):
@@ -101,6 +103,7 @@ def start_from_folder(wish: FolderIn, context: Ctx) -> BatchOut:
 
 @router.get("")
 def list_batches(
+    caller: Viewer,
     context: Ctx,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
     offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
@@ -111,7 +114,7 @@ def list_batches(
 
 
 @router.get("/{batch_id}")
-def get_batch(batch_id: str, context: Ctx) -> BatchOut:
+def get_batch(batch_id: str, caller: Viewer, context: Ctx) -> BatchOut:
     """How far a batch is."""
     return _shown(context, context.batches.get(batch_id))
 
@@ -119,6 +122,7 @@ def get_batch(batch_id: str, context: Ctx) -> BatchOut:
 @router.get("/{batch_id}/items")
 def list_items(
     batch_id: str,
+    caller: Viewer,
     context: Ctx,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
@@ -129,8 +133,8 @@ def list_items(
     return ItemPage(items=[item_out(item) for item in found], total=batch.total)
 
 
-@router.get("/{batch_id}/events")
-async def watch_batch(batch_id: str, context: Ctx) -> StreamingResponse:
+@router.get("/{batch_id}/events", response_class=Response, responses=file_of("text/event-stream"))
+async def watch_batch(batch_id: str, caller: Viewer, context: Ctx) -> StreamingResponse:
     """Server-sent events: ``event: batch`` at each change, until every item has ended."""
 
     def look() -> tuple[BatchOut, bool]:
@@ -141,7 +145,7 @@ async def watch_batch(batch_id: str, context: Ctx) -> StreamingResponse:
 
 
 @router.post("/{batch_id}/retry", status_code=202)
-def retry_failed(batch_id: str, context: Ctx) -> BatchOut:
+def retry_failed(batch_id: str, caller: Operator, context: Ctx) -> BatchOut:
     """Queue the failed items again, and only those."""
     context.batches.get(batch_id)
     if context.batches.retry_failed(batch_id):
@@ -150,7 +154,7 @@ def retry_failed(batch_id: str, context: Ctx) -> BatchOut:
 
 
 @router.post("/{batch_id}/cancel")
-def cancel_batch(batch_id: str, context: Ctx) -> BatchOut:
+def cancel_batch(batch_id: str, caller: Operator, context: Ctx) -> BatchOut:
     """Cancel what has not ended yet."""
     context.batches.get(batch_id)
     context.batches.cancel_arriving(batch_id)

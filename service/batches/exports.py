@@ -7,8 +7,10 @@ from datetime import datetime
 
 from fastapi import APIRouter, Response
 
+from service.auth.access import AuditedViewer
 from service.batches.repository import ARRIVING, REFUSED, Item
 from service.context import Context, Ctx
+from service.responses import file_of
 from wsi.errors import StoreError
 from wsi.jobs import Job, JobStatus
 from wsi.storage.parquet import to_parquet
@@ -18,8 +20,8 @@ _AT_ONCE = 500
 router = APIRouter(prefix="/batches/{batch_id}", tags=["batches"])
 
 
-@router.get("/results.csv")
-def export_csv(batch_id: str, context: Ctx) -> Response:
+@router.get("/results.csv", response_class=Response, responses=file_of("text/csv"))
+def export_csv(batch_id: str, caller: AuditedViewer, context: Ctx) -> Response:
     """One line an item: status, probabilities by class, or the error.
 
     Where the item's own job has no result, the last one of its slide and pipeline stands:
@@ -33,8 +35,10 @@ def export_csv(batch_id: str, context: Ctx) -> Response:
     return _file(buffer.getvalue(), "text/csv; charset=utf-8", f"batch-{batch_id}.csv")
 
 
-@router.get("/results.parquet")
-def export_parquet(batch_id: str, context: Ctx) -> Response:
+@router.get(
+    "/results.parquet", response_class=Response, responses=file_of("application/vnd.apache.parquet")
+)
+def export_parquet(batch_id: str, caller: AuditedViewer, context: Ctx) -> Response:
     """The same lines with types. 501 where pyarrow is not installed."""
     columns, rows = _table(context, batch_id)
     content = to_parquet({name: [row.get(name) for row in rows] for name in columns})

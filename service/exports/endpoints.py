@@ -4,12 +4,14 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Response
 
+from service.auth.access import AuditedViewer
 from service.context import Context, Ctx
 from service.errors import NotFoundError
 from service.exports.pictures import take
 from service.exports.report import ReportOut, gather
+from service.responses import file_of, refusals
 from service.results.endpoints import scored_job
-from wsi.errors import UnsupportedSlideError
+from wsi.errors import ChangedSlideError, UnsupportedSlideError
 from wsi.jobs import Job
 from wsi.slide_names import slide_stem
 from wsi.storage import SlideResult
@@ -21,16 +23,24 @@ from wsi.storage.parquet import to_parquet
 router = APIRouter(tags=["exports"])
 
 
-@router.get("/jobs/{job_id}/heatmaps/{kind}.ome.zarr.zip")
-def get_ome_zarr(job_id: str, kind: str, context: Ctx) -> Response:
+@router.get(
+    "/jobs/{job_id}/heatmaps/{kind}.ome.zarr.zip",
+    response_class=Response,
+    responses=file_of("application/zip"),
+)
+def get_ome_zarr(job_id: str, kind: str, caller: AuditedViewer, context: Ctx) -> Response:
     """All classes of one heatmap as OME-Zarr 0.5 in a zip; micrometres from the slide's corner."""
     job, result = _with_layer(context, job_id, kind)
     name = f"{_stem(job)}-{result.pipeline}-{kind}.ome.zarr"
     return _file(heatmap_zip(result, kind, folder=name), "application/zip", f"{name}.zip")
 
 
-@router.get("/jobs/{job_id}/heatmaps/{kind}.dcm")
-def get_dicom(job_id: str, kind: str, context: Ctx) -> Response:
+@router.get(
+    "/jobs/{job_id}/heatmaps/{kind}.dcm",
+    response_class=Response,
+    responses=file_of("application/dicom") | refusals(ChangedSlideError),
+)
+def get_dicom(job_id: str, kind: str, caller: AuditedViewer, context: Ctx) -> Response:
     """All classes of one heatmap as a DICOM parametric map on the slide, which must be DICOM."""
     job, result = _with_layer(context, job_id, kind)
     slide = context.slides.get(job.request.slide_id)
@@ -50,8 +60,12 @@ def get_dicom(job_id: str, kind: str, context: Ctx) -> Response:
     return _file(content, "application/dicom", f"{_stem(job)}-{result.pipeline}-{kind}.dcm")
 
 
-@router.get("/jobs/{job_id}/heatmaps/{kind}.parquet")
-def get_cells(job_id: str, kind: str, context: Ctx) -> Response:
+@router.get(
+    "/jobs/{job_id}/heatmaps/{kind}.parquet",
+    response_class=Response,
+    responses=file_of("application/vnd.apache.parquet"),
+)
+def get_cells(job_id: str, kind: str, caller: AuditedViewer, context: Ctx) -> Response:
     """One line a cell that was looked at: where it lies, and the score of each class."""
     job, result = _with_layer(context, job_id, kind)
     name = f"{_stem(job)}-{result.pipeline}-{kind}.parquet"
@@ -59,7 +73,7 @@ def get_cells(job_id: str, kind: str, context: Ctx) -> Response:
 
 
 @router.get("/slides/{slide_id}/report")
-def get_report(slide_id: str, response: Response, context: Ctx) -> ReportOut:
+def get_report(slide_id: str, response: Response, caller: AuditedViewer, context: Ctx) -> ReportOut:
     """What the report says, on screen, on paper and as PDF.
 
     That of a signed slide shows the results that were signed, whatever was scored since.
@@ -68,8 +82,12 @@ def get_report(slide_id: str, response: Response, context: Ctx) -> ReportOut:
     return gather(context, context.slides.get(slide_id))
 
 
-@router.get("/slides/{slide_id}/report.pdf")
-def get_report_pdf(slide_id: str, context: Ctx) -> Response:
+@router.get(
+    "/slides/{slide_id}/report.pdf",
+    response_class=Response,
+    responses=file_of("application/pdf") | refusals(ChangedSlideError),
+)
+def get_report_pdf(slide_id: str, caller: AuditedViewer, context: Ctx) -> Response:
     """The same content as PDF."""
     # Late: matplotlib takes a while to load, and most services never draw a report.
     from service.exports.pdf import draw

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
+from service.auth.access import Operator, Public
 from service.context import Ctx
 from wsi.errors import JobStoreUnavailableError
 
@@ -15,13 +16,13 @@ router = APIRouter(tags=["health"])
 
 
 @router.get("/health")
-def health() -> dict[str, str]:
+def health(caller: Public) -> dict[str, str]:
     """The process answers."""
     return {"status": "ok"}
 
 
 @router.get("/ready", responses={503: {"description": "The database does not answer."}})
-def ready(context: Ctx) -> JSONResponse:
+def ready(caller: Public, context: Ctx) -> JSONResponse:
     """The database answers: requests can be served.
 
     ``unserved_queues``: how many jobs wait in queues that no worker serves. That is no reason to
@@ -45,7 +46,7 @@ class WorkerOut(BaseModel):
 
 
 @router.get("/workers")
-def list_workers(context: Ctx) -> list[WorkerOut]:
+def list_workers(caller: Operator, context: Ctx) -> list[WorkerOut]:
     """Workers that are there: device, free memory, pipelines and models."""
     return [
         WorkerOut(**{**vars(worker), "queues": list(worker.queues)})

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 
+from service.auth.access import Viewer
 from service.context import Context, Ctx
 from service.tables import slides
 from wsi.jobs import QUEUES, JobStatus
@@ -20,7 +21,7 @@ _Sample = tuple[Mapping[str, str], float]
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
-def metrics(context: Ctx) -> PlainTextResponse:
+def metrics(caller: Viewer, context: Ctx) -> PlainTextResponse:
     """Queue depth, workers, jobs and their seconds by pipeline and stage, failures, slides."""
     with reading(context.engine) as connection:
         text = "".join((*_job_families(connection), *_table_families(connection)))

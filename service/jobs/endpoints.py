@@ -3,15 +3,18 @@
 import logging
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
+from service.auth.access import Pathologist, Viewer
 from service.context import Context, Ctx
 from service.events import Watch
 from service.jobs.schemas import JobIn, JobOut, JobPage, job_out
+from service.responses import file_of, refusals
 from service.slides.repository import StoredSlide
 from service.slides.resolution import resolution_with
 from service.webhooks.call import require_allowed
+from wsi.errors import ChangedSlideError, JobError
 from wsi.jobs import CPU, GPU, JobRequest, JobStatus
 from wsi.models.detail import require_detail_for
 from wsi.slides.registered import Registered
@@ -22,8 +25,8 @@ _log = logging.getLogger(__name__)
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 
-@router.post("", status_code=202)
-def start_job(wish: JobIn, context: Ctx) -> JobOut:
+@router.post("", status_code=202, responses=refusals(ChangedSlideError))
+def start_job(wish: JobIn, caller: Pathologist, context: Ctx) -> JobOut:
     """Queue a slide for a pipeline. The job runs in a worker process."""
     slide = context.slides.get(wish.slide_id)
     if wish.callback_url is not None:
@@ -71,6 +74,7 @@ def _text(identity: Registered | None) -> str | None:
 
 @router.get("")
 def list_jobs(
+    caller: Viewer,
     context: Ctx,
     slide_id: str | None = None,
     status: JobStatus | None = None,
@@ -84,19 +88,19 @@ def list_jobs(
 
 
 @router.get("/{job_id}")
-def get_job(job_id: str, context: Ctx) -> JobOut:
+def get_job(job_id: str, caller: Viewer, context: Ctx) -> JobOut:
     """One job."""
     return job_out(context.jobs.get(job_id))
 
 
-@router.post("/{job_id}/cancel")
-def cancel_job(job_id: str, context: Ctx) -> JobOut:
+@router.post("/{job_id}/cancel", responses=refusals(JobError))
+def cancel_job(job_id: str, caller: Pathologist, context: Ctx) -> JobOut:
     """Cancel: at once where it waits, within seconds where it runs. An ended job stays as it is."""
     return job_out(context.jobs.request_cancel(job_id))
 
 
-@router.get("/{job_id}/events")
-async def watch_job(job_id: str, context: Ctx) -> StreamingResponse:
+@router.get("/{job_id}/events", response_class=Response, responses=file_of("text/event-stream"))
+async def watch_job(job_id: str, caller: Viewer, context: Ctx) -> StreamingResponse:
     """Server-sent events: ``event: job`` at each change, until the job has ended."""
 
     def look() -> tuple[JobOut, bool]:

@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from service.auth.access import Viewer
 from service.context import Ctx
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -25,7 +26,7 @@ class ModelOut(BaseModel):
 
 
 @router.get("")
-def list_models(context: Ctx) -> list[ModelOut]:
+def list_models(caller: Viewer, context: Ctx) -> list[ModelOut]:
     """Installed models, newest first."""
     return [
         ModelOut(

@@ -11,10 +11,13 @@ from fastapi.responses import JSONResponse, Response
 from numpy.typing import NDArray
 from PIL import Image
 
+from service.auth.access import AuditedViewer
 from service.caching import IMMUTABLE, etag_of, not_modified
 from service.context import Context, Ctx
-from service.errors import NotFoundError
+from service.errors import NotFinishedError, NotFoundError
+from service.responses import NOT_MODIFIED, file_of, refusals
 from service.slides.scanned_area import scanned_area
+from wsi.errors import ChangedSlideError
 from wsi.geometry import Size
 from wsi.jobs import Job
 from wsi.slides import thumbnail
@@ -25,8 +28,8 @@ from wsi.storage.overlay import render_overlay
 router = APIRouter(prefix="/jobs/{job_id}", tags=["results"])
 
 
-@router.get("/result")
-def get_result(job_id: str, request: Request, context: Ctx) -> JSONResponse:
+@router.get("/result", responses=refusals(NotFinishedError))
+def get_result(job_id: str, request: Request, caller: AuditedViewer, context: Ctx) -> JSONResponse:
     """Probabilities, hotspots, timings, and where the heatmaps are. 409 while there is none."""
     job = scored_job(context, job_id)
     result = context.results.of(job)
@@ -35,8 +38,12 @@ def get_result(job_id: str, request: Request, context: Ctx) -> JSONResponse:
     return JSONResponse(_plain(body))
 
 
-@router.get("/hotspots.geojson")
-def get_hotspots(job_id: str, context: Ctx) -> JSONResponse:
+@router.get(
+    "/hotspots.geojson",
+    response_class=Response,
+    responses=file_of("application/geo+json") | refusals(NotFinishedError, ChangedSlideError),
+)
+def get_hotspots(job_id: str, caller: AuditedViewer, context: Ctx) -> JSONResponse:
     """Hotspots for QuPath: drag the file onto the slide."""
     job = scored_job(context, job_id)
     name = quote(f"{job.request.slide_name}-{job.request.pipeline}.geojson")
@@ -48,9 +55,18 @@ def get_hotspots(job_id: str, context: Ctx) -> JSONResponse:
     )
 
 
-@router.get("/heatmaps/{kind}/{class_name}.png")
+@router.get(
+    "/heatmaps/{kind}/{class_name}.png",
+    response_class=Response,
+    responses=file_of("image/png") | NOT_MODIFIED | refusals(NotFinishedError),
+)
 def get_heatmap(
-    job_id: str, kind: LayerKind, class_name: str, request: Request, context: Ctx
+    job_id: str,
+    kind: LayerKind,
+    class_name: str,
+    request: Request,
+    caller: AuditedViewer,
+    context: Ctx,
 ) -> Response:
     """Raw scores: one pixel a grid cell, L = round(255 * score), A = 0 where not looked at."""
     job = scored_job(context, job_id)
@@ -64,12 +80,17 @@ def get_heatmap(
     return _png(pixels, etag)
 
 
-@router.get("/heatmaps/{kind}/{class_name}/overlay.png")
+@router.get(
+    "/heatmaps/{kind}/{class_name}/overlay.png",
+    response_class=Response,
+    responses=file_of("image/png") | NOT_MODIFIED | refusals(NotFinishedError, ChangedSlideError),
+)
 def get_overlay(
     job_id: str,
     kind: LayerKind,
     class_name: str,
     request: Request,
+    caller: AuditedViewer,
     context: Ctx,
     max_px: Annotated[int, Query(ge=16, le=4096)] = 1024,
     alpha: Annotated[float, Query(ge=0, le=1)] = 0.5,

@@ -7,10 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import AwareDatetime, BeforeValidator
 
-from service.auth.gate import LOCAL, Principal
+from service.auth.access import AuditedViewer, Pathologist, Viewer
+from service.auth.gate import LOCAL
 from service.caching import not_modified
 from service.context import Ctx
-from service.errors import PreconditionMissingError
+from service.errors import PreconditionMissingError, SignedError
+from service.responses import NOT_MODIFIED, refusals
 from service.reviews.evidence import gather
 from service.reviews.rules import next_version
 from service.reviews.schemas import (
@@ -35,6 +37,7 @@ def _written_out(value: object) -> object:
 
 @news.get("")
 def list_news(
+    caller: Viewer,
     context: Ctx,
     after: Annotated[AwareDatetime, BeforeValidator(_written_out)] = _ALWAYS,
     limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
@@ -43,8 +46,10 @@ def list_news(
     return ReviewNews(items=context.reviews.saved_after(after, limit=limit))
 
 
-@router.get("", response_model=ReviewOut)
-def get_review(slide_id: str, request: Request, response: Response, context: Ctx) -> object:
+@router.get("", response_model=ReviewOut, responses=NOT_MODIFIED)
+def get_review(
+    slide_id: str, request: Request, response: Response, caller: AuditedViewer, context: Ctx
+) -> object:
     """The newest version. Its ETag is what a save must name in If-Match."""
     context.slides.get(slide_id)
     review = context.reviews.latest(slide_id)
@@ -56,12 +61,12 @@ def get_review(slide_id: str, request: Request, response: Response, context: Ctx
     return review
 
 
-@router.put("")
+@router.put("", responses=refusals(SignedError))
 def save_review(
     slide_id: str,
     wish: ReviewIn,
-    request: Request,
     response: Response,
+    caller: Pathologist,
     context: Ctx,
     if_match: Annotated[str | None, Header()] = None,
 ) -> ReviewOut:
@@ -73,8 +78,7 @@ def save_review(
     context.slides.get(slide_id)
     expected = _version(if_match)
     before = context.reviews.latest(slide_id)
-    who: Principal = request.state.principal
-    known_as = None if who is LOCAL else who.name
+    known_as = None if caller is LOCAL else caller.name
     review = next_version(before, wish, expected, gather(context, before, wish), known_as)
     context.reviews.add(review)
     response.headers["ETag"] = _etag(review)
@@ -82,7 +86,7 @@ def save_review(
 
 
 @router.get("/history")
-def get_history(slide_id: str, context: Ctx) -> ReviewHistory:
+def get_history(slide_id: str, caller: AuditedViewer, context: Ctx) -> ReviewHistory:
     """Every version that was ever saved, newest first."""
     context.slides.get(slide_id)
     return ReviewHistory(items=context.reviews.history(slide_id))

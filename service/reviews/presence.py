@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.auth.gate import Principal
+from service.auth.access import UnauditedViewer
 from service.context import Ctx
 from service.tables import presence
 from wsi.jobs.database import writing
@@ -41,10 +41,11 @@ class Readers(BaseModel):
 
 
 @router.put("/{reader_id}")
-def stay(slide_id: str, reader_id: ReaderId, beat: Beat, request: Request, context: Ctx) -> Readers:
+def stay(
+    slide_id: str, reader_id: ReaderId, beat: Beat, caller: UnauditedViewer, context: Ctx
+) -> Readers:
     """Say that a page has the slide open; the answer names the others."""
     context.slides.get(slide_id)
-    who: Principal = request.state.principal
     now = datetime.now(UTC)
     mine = presence.c.reader_id == reader_id
     with writing(context.engine) as connection:
@@ -54,7 +55,7 @@ def stay(slide_id: str, reader_id: ReaderId, beat: Beat, request: Request, conte
                 slide_id=slide_id,
                 reader_id=reader_id,
                 # A key or token says who it is; without keys the page's own word is all there is.
-                name=who.name if who.key_id or who.subject else beat.name,
+                name=caller.name if caller.key_id or caller.subject else beat.name,
                 seen_at=now,
             )
         )
@@ -64,7 +65,7 @@ def stay(slide_id: str, reader_id: ReaderId, beat: Beat, request: Request, conte
 
 
 @router.delete("/{reader_id}", status_code=204)
-def leave(slide_id: str, reader_id: ReaderId, context: Ctx) -> None:
+def leave(slide_id: str, reader_id: ReaderId, caller: UnauditedViewer, context: Ctx) -> None:
     """The page has closed the slide."""
     gone = (presence.c.slide_id == slide_id) & (presence.c.reader_id == reader_id)
     with writing(context.engine) as connection:

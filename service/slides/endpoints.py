@@ -7,9 +7,11 @@ import anyio.to_thread
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import TypeAdapter, ValidationError
 
+from service.auth.access import Operator, Pathologist, Viewer
 from service.batches.repository import Refusal
 from service.context import Context, Ctx
-from service.errors import BadRequestError
+from service.errors import BadRequestError, DiskFullError, NotOursError
+from service.responses import Responses, refusals
 from service.slides.multipart import receive
 from service.slides.order import by_suspicion
 from service.slides.repository import StoredSlide
@@ -25,10 +27,12 @@ from service.slides.schemas import (
     standing,
 )
 from service.slides.staging import staging_folder
+from wsi.errors import ChangedSlideError
 
 router = APIRouter(prefix="/slides", tags=["slides"])
 
 _MPP: TypeAdapter[float] = TypeAdapter(MppIn)
+_HERE_ALREADY: Responses = {200: {"model": SlideOut, "description": "It was here already."}}
 _FORM = {
     "requestBody": {
         "required": True,
@@ -49,10 +53,16 @@ _FORM = {
 }
 
 
-@router.post("", status_code=201, openapi_extra=_FORM)
+@router.post(
+    "",
+    status_code=201,
+    openapi_extra=_FORM,
+    responses=_HERE_ALREADY | refusals(DiskFullError, NotOursError),
+)
 async def upload_slide(
     request: Request,
     response: Response,
+    caller: Operator,
     context: Ctx,
     strip_labels: Annotated[bool, Query(description="store no label and macro images")] = False,
 ) -> SlideOut:
@@ -73,8 +83,12 @@ async def upload_slide(
     return await anyio.to_thread.run_sync(shown, context, slide)
 
 
-@router.post("/registrations", status_code=201)
-def register_slide(wish: Registration, response: Response, context: Ctx) -> SlideOut:
+@router.post(
+    "/registrations", status_code=201, responses=_HERE_ALREADY | refusals(ChangedSlideError)
+)
+def register_slide(
+    wish: Registration, response: Response, caller: Operator, context: Ctx
+) -> SlideOut:
     """Take in a slide where it lies: a path, or ``s3://bucket/key``. 200 if it was here already.
 
     An object is never copied into the service: each machine reads it through a bounded cache. One
@@ -88,6 +102,7 @@ def register_slide(wish: Registration, response: Response, context: Ctx) -> Slid
 
 @router.get("")
 def list_slides(
+    caller: Viewer,
     context: Ctx,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
@@ -126,13 +141,13 @@ def list_slides(
 
 
 @router.get("/{slide_id}")
-def get_slide(slide_id: str, context: Ctx) -> SlideOut:
+def get_slide(slide_id: str, caller: Viewer, context: Ctx) -> SlideOut:
     """One slide."""
     return shown(context, context.slides.get(slide_id))
 
 
 @router.patch("/{slide_id}")
-def change_slide(slide_id: str, change: SlideChange, context: Ctx) -> SlideOut:
+def change_slide(slide_id: str, change: SlideChange, caller: Pathologist, context: Ctx) -> SlideOut:
     """Give a slide its resolution, or with null go back to what the file states.
 
     One that contradicts what the file states (422, ``mpp``) needs ``force_mpp``. Results that were

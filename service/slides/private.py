@@ -7,10 +7,13 @@ from fastapi import APIRouter, Query, Response
 from PIL import Image
 from pydantic import BaseModel
 
+from service.auth.access import AuditedOperator, Operator
 from service.context import Context, Ctx
-from service.errors import BusyError, NotFoundError, SignedError
+from service.errors import BusyError, DiskFullError, NotFoundError, SignedError
+from service.responses import file_of, refusals
 from service.slides.endpoints import shown
 from service.slides.schemas import SlideOut
+from wsi.errors import ChangedSlideError
 from wsi.jobs import JobStatus
 from wsi.slides import open_slide
 
@@ -25,8 +28,8 @@ class AssociatedOut(BaseModel):
     names: list[str]
 
 
-@router.get("/associated")
-def list_associated(slide_id: str, context: Ctx) -> AssociatedOut:
+@router.get("/associated", responses=refusals(ChangedSlideError))
+def list_associated(slide_id: str, caller: AuditedOperator, context: Ctx) -> AssociatedOut:
     """Which associated images there are."""
     slide = context.slides.get(slide_id)
     context.intake.require_same(slide)
@@ -37,8 +40,12 @@ def list_associated(slide_id: str, context: Ctx) -> AssociatedOut:
         return AssociatedOut(names=list(reader.associated_images))
 
 
-@router.get("/associated/{name}.jpg")
-def get_associated(slide_id: str, name: str, context: Ctx) -> Response:
+@router.get(
+    "/associated/{name}.jpg",
+    response_class=Response,
+    responses=file_of("image/jpeg") | refusals(ChangedSlideError),
+)
+def get_associated(slide_id: str, name: str, caller: AuditedOperator, context: Ctx) -> Response:
     """A label or macro image: it may show the patient's name, so each look is in the audit log."""
     slide = context.slides.get(slide_id)
     context.intake.require_same(slide)
@@ -58,17 +65,18 @@ def get_associated(slide_id: str, name: str, context: Ctx) -> Response:
     )
 
 
-@router.post("/redact")
-def redact_slide(slide_id: str, context: Ctx) -> SlideOut:
+@router.post("/redact", responses=refusals(BusyError, DiskFullError))
+def redact_slide(slide_id: str, caller: Operator, context: Ctx) -> SlideOut:
     """Take label and macro images out of the stored copy. Its levels stay, pixel for pixel."""
     slide = context.intake.redact(context.slides.get(slide_id))
     context.open_slides.forget(slide_id)
     return shown(context, slide)
 
 
-@router.delete("", status_code=204)
+@router.delete("", status_code=204, responses=refusals(BusyError, SignedError))
 def delete_slide(
     slide_id: str,
+    caller: Operator,
     context: Ctx,
     with_review: Annotated[bool, Query(description="also where a review is signed")] = False,
 ) -> None:

@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel
 
+from service.auth.access import Viewer
 from service.caching import IMMUTABLE, etag_of, not_modified
 from service.context import Context, Ctx
+from service.responses import NOT_MODIFIED, file_of
 from wsi.errors import ArtifactMissingError
 from wsi.storage import SlideStore
 from wsi.storage.tissue_layers import TissueLayers, tissue_layers
@@ -40,7 +42,7 @@ class TissueOut(BaseModel):
 
 
 @router.get("/tissue")
-def get_tissue(slide_id: str, context: Ctx) -> TissueOut:
+def get_tissue(slide_id: str, caller: Viewer, context: Ctx) -> TissueOut:
     """Tissue and quality layers; none until a pipeline has looked at the slide."""
     try:
         found = _found(slide_id, context)
@@ -60,8 +62,8 @@ def get_tissue(slide_id: str, context: Ctx) -> TissueOut:
     )
 
 
-@router.get("/tissue.png")
-def get_tissue_picture(slide_id: str, request: Request, context: Ctx) -> Response:
+@router.get("/tissue.png", response_class=Response, responses=file_of("image/png") | NOT_MODIFIED)
+def get_tissue_picture(slide_id: str, request: Request, caller: Viewer, context: Ctx) -> Response:
     """The layers: one grey pixel a cell, one bit a layer. With ``?digest=...`` it never changes.
 
     404 until a pipeline has looked at the slide.

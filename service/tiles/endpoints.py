@@ -7,11 +7,14 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from PIL import Image
 
+from service.auth.access import AuditedViewer, Viewer
 from service.caching import IMMUTABLE, etag_of, not_modified
 from service.context import Ctx
+from service.responses import NOT_MODIFIED, file_of, refusals
 from service.slides.repository import StoredSlide
 from service.tiles.deepzoom import DeepZoom, read_tile
 from service.tiles.open_slides import OpenSlides
+from wsi.errors import ChangedSlideError
 from wsi.geometry import Size
 from wsi.slides import RGB, thumbnail
 from wsi.storage.slide_cache import is_object
@@ -21,10 +24,15 @@ router = APIRouter(prefix="/slides/{slide_id}", tags=["tiles"])
 _QUALITY = 82
 
 
-@router.get("/thumbnail.jpg")
+@router.get(
+    "/thumbnail.jpg",
+    response_class=Response,
+    responses=file_of("image/jpeg") | NOT_MODIFIED | refusals(ChangedSlideError),
+)
 def get_thumbnail(
     slide_id: str,
     request: Request,
+    caller: Viewer,
     context: Ctx,
     max_px: Annotated[int, Query(ge=16, le=4096)] = 256,
 ) -> Response:
@@ -36,8 +44,12 @@ def get_thumbnail(
     return _jpeg(_thumbnail(context.open_slides, slide, max_px), etag)
 
 
-@router.get("/slide.dzi")
-def get_dzi(slide_id: str, request: Request, context: Ctx) -> Response:
+@router.get(
+    "/slide.dzi",
+    response_class=Response,
+    responses=file_of("application/xml") | NOT_MODIFIED | refusals(ChangedSlideError),
+)
+def get_dzi(slide_id: str, request: Request, caller: AuditedViewer, context: Ctx) -> Response:
     """The Deep Zoom description."""
     slide = context.slides.get(slide_id)
     etag = etag_of(slide.sha256, "dzi")
@@ -51,9 +63,13 @@ def get_dzi(slide_id: str, request: Request, context: Ctx) -> Response:
     return Response(text, media_type="application/xml", headers={"ETag": etag, **IMMUTABLE})
 
 
-@router.get("/slide_files/{level}/{column}_{row}.jpeg")
+@router.get(
+    "/slide_files/{level}/{column}_{row}.jpeg",
+    response_class=Response,
+    responses=file_of("image/jpeg") | NOT_MODIFIED | refusals(ChangedSlideError),
+)
 def get_tile(
-    slide_id: str, level: int, column: int, row: int, request: Request, context: Ctx
+    slide_id: str, level: int, column: int, row: int, request: Request, caller: Viewer, context: Ctx
 ) -> Response:
     """One Deep Zoom tile."""
     slide = context.slides.get(slide_id)

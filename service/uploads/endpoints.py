@@ -17,8 +17,19 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
+from service.auth.access import Operator, Public
 from service.context import Context, Ctx
-from service.errors import BadRequestError, NotOursError, TooLargeError, TusVersionError
+from service.errors import (
+    BadRequestError,
+    ChecksumError,
+    DiskFullError,
+    NotOursError,
+    OffsetError,
+    TooLargeError,
+    TusVersionError,
+    UploadBusyError,
+)
+from service.responses import refusals
 from service.slides.endpoints import form_flag, form_mpp
 from service.slides.multipart import Upload, clean_name, disk_name
 from service.slides.staging import staging_folder
@@ -40,7 +51,8 @@ def speaks_tus(
 
 
 router = APIRouter(prefix="/uploads", tags=["uploads"])
-Tus = Depends(speaks_tus)
+# After the caller in a signature: who may not call is told that first.
+Tus = Annotated[None, Depends(speaks_tus)]
 
 
 class UploadOut(BaseModel):
@@ -54,7 +66,7 @@ class UploadOut(BaseModel):
 
 
 @router.options("", status_code=204)
-def options(response: Response, context: Ctx) -> None:
+def options(response: Response, caller: Public, context: Ctx) -> None:
     """What this server can do."""
     response.headers.update(
         {
@@ -67,9 +79,13 @@ def options(response: Response, context: Ctx) -> None:
     )
 
 
-@router.post("", status_code=201, dependencies=[Tus])
+@router.post(
+    "", status_code=201, responses=refusals(BadRequestError, TusVersionError, DiskFullError)
+)
 def create(
     response: Response,
+    caller: Operator,
+    tus: Tus,
     context: Ctx,
     upload_length: Annotated[int | None, Header(ge=0)] = None,
     upload_metadata: Annotated[str, Header(max_length=4096)] = "",
@@ -105,7 +121,7 @@ def create(
 
 
 @router.get("/{upload_id}")
-def get_upload(upload_id: str, context: Ctx) -> UploadOut:
+def get_upload(upload_id: str, caller: Operator, context: Ctx) -> UploadOut:
     """How far an upload is, and its slide at the end."""
     upload = context.uploads.get(upload_id)
     info = upload.info
@@ -118,8 +134,10 @@ def get_upload(upload_id: str, context: Ctx) -> UploadOut:
     )
 
 
-@router.head("/{upload_id}", dependencies=[Tus], include_in_schema=False)
-def head_upload(upload_id: str, response: Response, context: Ctx) -> None:
+@router.head("/{upload_id}", include_in_schema=False)
+def head_upload(
+    upload_id: str, response: Response, caller: Operator, tus: Tus, context: Ctx
+) -> None:
     """Where to go on."""
     upload = context.uploads.get(upload_id)
     response.headers["Upload-Offset"] = str(upload.offset)
@@ -128,19 +146,35 @@ def head_upload(upload_id: str, response: Response, context: Ctx) -> None:
     _show_expiry(response, context, upload)
 
 
-@router.delete("/{upload_id}", status_code=204, dependencies=[Tus])
-def terminate(upload_id: str, context: Ctx) -> None:
+@router.delete(
+    "/{upload_id}", status_code=204, responses=refusals(TusVersionError, UploadBusyError)
+)
+def terminate(upload_id: str, caller: Operator, tus: Tus, context: Ctx) -> None:
     """Give an upload up. (A slide that was taken in stays.)"""
     upload = context.uploads.get(upload_id)
     with upload.locked():
         upload.remove()
 
 
-@router.patch("/{upload_id}", status_code=204, dependencies=[Tus])
+@router.patch(
+    "/{upload_id}",
+    status_code=204,
+    responses=refusals(
+        BadRequestError,
+        TusVersionError,
+        OffsetError,
+        UploadBusyError,
+        ChecksumError,
+        DiskFullError,
+        NotOursError,
+    ),
+)
 async def append(
     upload_id: str,
     request: Request,
     response: Response,
+    caller: Operator,
+    tus: Tus,
     context: Ctx,
     upload_offset: Annotated[int | None, Header(ge=0)] = None,
     upload_checksum: Annotated[str | None, Header(max_length=200)] = None,

@@ -13,7 +13,7 @@ import uvicorn
 from playwright.sync_api import Browser, expect
 
 from service.app import create_app
-from service.auth.rules import Role
+from service.auth.roles import Role
 from service.context import Context
 from service.settings import Settings
 from service.tables import api_keys

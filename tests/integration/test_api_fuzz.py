@@ -20,7 +20,7 @@ from schemathesis.checks import load_all_checks
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from service.app import PREFIX, create_app
-from service.auth.rules import Role
+from service.auth.roles import Role
 from service.context import Context
 from service.settings import Settings
 from tests.integration.deployment import free_port, wait_until

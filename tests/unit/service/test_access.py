@@ -8,17 +8,20 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy.exc import DBAPIError
 
 from service.app import PREFIX, create_app
-from service.auth.rules import RULES, Role
+from service.auth.access import Viewer, roles_of
+from service.auth.roles import Role
 from service.context import Context
 from service.middleware import SECURITY_HEADERS
 from service.settings import Settings
 from service.tables import audit
 from tests.integration.services import postgres_url
 from tests.unit.service.conftest import upload
+from tests.unit.service.endpoint_roles import ENDPOINT_ROLES
 from wsi.errors import ConfigError
 
 ROLES = [Role.VIEWER, Role.PATHOLOGIST, Role.OPERATOR, Role.ADMIN]
@@ -51,20 +54,30 @@ def bearer(secret: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {secret}"}
 
 
-def endpoints(settings: Settings) -> set[tuple[str, str]]:
-    paths = create_app(settings).openapi()["paths"]
-    return {(method.upper(), path.removeprefix(PREFIX)) for path in paths for method in paths[path]}
+def test_every_endpoint_asks_for_the_role_that_is_written_down(settings: Settings) -> None:
+    assert roles_of(create_app(settings).routes, PREFIX) == ENDPOINT_ROLES
 
 
-def test_every_endpoint_has_its_rule_and_every_rule_its_endpoint(settings: Settings) -> None:
-    assert set(RULES) == endpoints(settings)
+def test_an_endpoint_that_does_not_say_who_may_call_it_is_refused_at_start() -> None:
+    app = FastAPI()
+
+    @app.get(f"{PREFIX}/open")
+    def said(caller: Viewer) -> None: ...
+
+    assert roles_of(app.routes, PREFIX) == {("GET", "/open"): Role.VIEWER}
+
+    @app.get(f"{PREFIX}/forgotten")
+    def forgotten() -> None: ...
+
+    with pytest.raises(TypeError, match=r"/forgotten.*who may call it"):
+        roles_of(app.routes, PREFIX)
 
 
-@pytest.mark.parametrize(("method", "path"), sorted(RULES))
+@pytest.mark.parametrize(("method", "path"), sorted(ENDPOINT_ROLES))
 def test_every_endpoint_admits_whom_its_rule_names_and_nobody_else(
     guarded: TestClient, keys: dict[Role, str], method: str, path: str
 ) -> None:
-    needed = RULES[method, path]
+    needed = ENDPOINT_ROLES[method, path]
     url = re.sub(r"\{(level|column|row)\}", "0", path)
     url = url.replace("{kind}", "probability")
     url = re.sub(r"\{\w+\}", "nothing", url).lstrip("/")

@@ -10,11 +10,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.app import create_app
-from service.auth.rules import RULES, Role
+from service.auth.roles import Role
 from service.context import Context
 from service.settings import Settings
 from tests.integration.services import postgres_url
 from tests.unit.service.conftest import upload, write_slide
+from tests.unit.service.endpoint_roles import ENDPOINT_ROLES
 
 A, B = "a0000000-0000", "b0000000-0000"
 SQUARE = [[10, 10], [110, 10], [110, 110], [10, 110], [10, 10]]
@@ -240,7 +241,7 @@ def test_a_slide_takes_its_annotations_with_it(
 
 
 def test_viewers_read_and_pathologists_draw() -> None:
-    rules = {key: role for key, role in RULES.items() if "annotation" in key[1]}
+    rules = {key: role for key, role in ENDPOINT_ROLES.items() if "annotation" in key[1]}
     assert len(rules) == 7
     for (method, _), role in rules.items():
         assert role is (Role.VIEWER if method == "GET" else Role.PATHOLOGIST)

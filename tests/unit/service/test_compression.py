@@ -64,7 +64,7 @@ def guarded(settings: Settings) -> Iterator[TestClient]:
 
 def test_answers_with_secrets_are_not_compressed(guarded: TestClient) -> None:
     context = context_of(guarded)
-    from service.auth.rules import Role
+    from service.auth.roles import Role
 
     _, secret = context.keys.make("admin", Role.ADMIN)
     for number in range(12):

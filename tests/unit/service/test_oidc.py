@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from service.app import create_app
 from service.auth import oidc
-from service.auth.rules import Role
+from service.auth.roles import Role
 from service.settings import Settings
 from tests.unit.service.provider import AUDIENCE, LocalProvider, local_provider
 from tests.unit.service.test_access import bearer, context_of

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from service.app import create_app
 from service.auth.limits import Limit, caller_at
-from service.auth.rules import Role
+from service.auth.roles import Role
 from service.errors import TooManyRequestsError
 from service.settings import Settings
 from tests.integration.deployment import free_port
