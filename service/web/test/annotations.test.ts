@@ -226,6 +226,8 @@ describe("two readers at one annotation", () => {
     ...base,
     ...changes,
     id: "x",
+    slide_id: "s",
+    change: 2,
     version: 2,
     author: "Ann",
     changed_by: "Bob",

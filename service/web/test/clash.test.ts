@@ -7,6 +7,7 @@ const review = (changes: Partial<Review> = {}): Review => ({
   slide_id: "s",
   version: 1,
   saved_at: null,
+  saved_by: "",
   amends: null,
   model_calls: [],
   contradicts: [],

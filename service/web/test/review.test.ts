@@ -99,6 +99,7 @@ describe("what was seen when", () => {
     slide_id: "s",
     version: number,
     saved_at: null,
+    saved_by: "",
     amends: null,
     model_calls: [],
     contradicts: [],

@@ -21,6 +21,7 @@ const run = (status: JobStatus): RunBrief => ({
   stage: "",
   error_kind: null,
   error: null,
+  created_at: "2026-01-01T00:00:00Z",
   finished_at: null,
 });
 
@@ -42,7 +43,10 @@ function slide(name: string, result: Partial<ResultSummary>): Slide {
     hotspot_score: null,
     error: null,
     finished_at: null,
+    warnings: [],
     newer_run: null,
+    mpp: null,
+    other_mpp: false,
   };
   return {
     id: name,

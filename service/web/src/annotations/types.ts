@@ -1,3 +1,5 @@
+import type { Answer } from "../api/types";
+
 /** Annotations as the service speaks them. Coordinates are level-0 pixels. */
 
 export type Position = readonly [number, number];
@@ -17,33 +19,13 @@ export interface Content {
   readonly comment: string;
 }
 
-export interface Annotation extends Content {
-  readonly id: string;
-  readonly version: number;
-  readonly author: string;
-  readonly changed_by: string;
-  readonly created_at: string;
-  readonly changed_at: string;
-  readonly deleted: boolean;
-  /** Why it was changed after sign-off. */
-  readonly reason: string;
-}
+export type Annotation = Content & Omit<Answer<"AnnotationOut">, keyof Content>;
 
-export interface AnnotationList {
+export type AnnotationList = Omit<Answer<"AnnotationList">, "items"> & {
   readonly items: readonly Annotation[];
-  /** Number of the newest change: ask for what comes after it. */
-  readonly change: number;
-  /** The slide is signed off: a change needs a reason. */
-  readonly signed: boolean;
-}
+};
 
-export interface ImportOutcome {
-  readonly added: number;
-  readonly already_there: number;
-  /** Objects that were not taken, such as detections; the warnings say which. */
-  readonly ignored: number;
-  readonly warnings: readonly string[];
-}
+export type ImportOutcome = Answer<"ImportOut">;
 
 /** An annotation as the page shows it: what is saved, and what is not yet. */
 export interface Mark extends Content {

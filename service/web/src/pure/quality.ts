@@ -1,11 +1,6 @@
-/** How good a slide is, in words for a list. */
+import type { Quality } from "../api/types";
 
-export interface Quality {
-  readonly flagged: boolean;
-  readonly usable_share: number;
-  /** "blur", "pen", ... to the share of the tissue that it covers. */
-  readonly shares: Readonly<Record<string, number>>;
-}
+/** How good a slide is, in words for a list. */
 
 const NAMES: Readonly<Record<string, string>> = {
   tissue: "tissue",

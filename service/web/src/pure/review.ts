@@ -1,63 +1,22 @@
-import type { SlideResult } from "../api/types";
+import type { Decision, HotspotDecision, Review, SlideResult } from "../api/types";
 
 /** What a reader decides about a slide, and how unsaved changes find their way onto newer versions. */
 
-export type Decision = "agree" | "disagree" | "unsure";
-
-export interface HotspotDecision {
-  readonly job_id: string;
-  readonly index: number;
-  /** Null where it was only looked at or commented on. */
-  readonly decision: Decision | null;
-  readonly comment: string;
-  readonly seen: boolean;
-}
+export type { Decision, HotspotDecision, Review } from "../api/types";
 
 /** What of a hotspot's record changes. */
 export type HotspotMark = Partial<Pick<HotspotDecision, "decision" | "comment" | "seen">>;
 
-export interface ModelCall {
-  readonly pipeline: string;
-  readonly model: string;
-  readonly job_id: string;
-  readonly class_name: string;
-  readonly probability: number;
-}
-
-export interface ReviewContent {
-  readonly status: "draft" | "signed";
-  readonly reviewer: string;
-  readonly diagnosis: string | null;
-  readonly comment: string;
-  readonly reason: string;
-  readonly blind: boolean;
-  readonly hotspots: readonly HotspotDecision[];
+export type ReviewContent = Pick<
+  Review,
+  "status" | "reviewer" | "diagnosis" | "comment" | "reason" | "blind" | "hotspots"
+> & {
   /** For a signature: the jobs whose results were in sight. */
   readonly shown_runs?: readonly string[];
-}
+};
 
 /** The diagnosis of a slide that allows none; it needs a reason. */
 export const NOT_ASSESSABLE = "not assessable";
-
-/** A result that a signature stands on. */
-export interface SignedRun {
-  readonly pipeline: string;
-  readonly job_id: string;
-  readonly model: string;
-}
-
-export interface Review extends ReviewContent {
-  readonly slide_id: string;
-  readonly version: number;
-  readonly saved_at: string | null;
-  readonly amends: number | null;
-  readonly model_calls: readonly ModelCall[];
-  readonly contradicts: readonly string[];
-  /** Hotspots that were agreed with although the diagnosis says less, by class. */
-  readonly agreed_beyond: Readonly<Record<string, number>>;
-  /** The results that the signature stands on. */
-  readonly runs: readonly SignedRun[];
-}
 
 /** Changes that are not saved yet: single fields, and marks of hotspots by "job/index". */
 export interface ReviewPatch {

@@ -204,6 +204,7 @@ export function withJob(slide: Slide, job: Job): Slide {
       stage: job.stage,
       error_kind: job.error_kind,
       error: job.error,
+      created_at: job.created_at,
       finished_at: job.finished_at,
     };
     return { ...slide, results: [...others, { ...before, newer_run }] };
@@ -225,7 +226,10 @@ export function withJob(slide: Slide, job: Job): Slide {
     hotspot_score: null,
     error: job.error,
     finished_at: job.finished_at,
+    warnings: [],
     newer_run: null,
+    mpp: null,
+    other_mpp: false,
   };
   return { ...slide, results: [...others, result] };
 }

@@ -293,6 +293,7 @@ function emptyReview(slideId: string): Review {
     slide_id: slideId,
     version: 0,
     saved_at: null,
+    saved_by: "",
     amends: null,
     model_calls: [],
     contradicts: [],
