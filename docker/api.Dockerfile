@@ -11,12 +11,13 @@ RUN npm run build
 FROM python:3.11-slim AS build
 WORKDIR /src
 COPY constraints.txt pyproject.toml README.md LICENSE ./
-COPY docker/api-requirements.txt docker/
-RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir -c constraints.txt -r docker/api-requirements.txt
+COPY docker/api_requirements.py docker/
+RUN python docker/api_requirements.py > /tmp/requirements.txt \
+    && python -m venv /venv && /venv/bin/pip install --no-cache-dir -c constraints.txt -r /tmp/requirements.txt
 COPY wsi/ wsi/
 COPY service/ service/
 COPY workers/__init__.py workers/
-# Without dependencies: the requirements above are those of the API alone.
+# Without dependencies: the list above leaves torch out.
 RUN /venv/bin/pip install --no-cache-dir --no-deps .
 COPY --from=page /page/dist /tmp/dist
 RUN mkdir -p "$(/venv/bin/python -c 'import pathlib, service; print(pathlib.Path(service.__file__).parent)')/web" \

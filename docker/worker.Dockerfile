@@ -10,7 +10,7 @@ COPY wsi/ wsi/
 COPY service/__init__.py service/
 COPY workers/ workers/
 RUN python -m venv /venv \
-    && /venv/bin/pip install --no-cache-dir -c constraints.txt ".[otel,s3]"
+    && /venv/bin/pip install --no-cache-dir -c constraints.txt ".[worker,otel,s3]"
 
 FROM python:3.11-slim
 RUN useradd --uid 10001 --no-create-home wsi && mkdir /data && chown wsi /data

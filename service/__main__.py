@@ -4,20 +4,26 @@ import logging
 import os
 import sys
 
-import uvicorn
-from pydantic import ValidationError
-
-from service.app import create_app
-from service.settings import Settings
 from wsi.errors import ConfigError
-from wsi.logs import set_up_logging
-from wsi.tracing import set_up_tracing
+from wsi.extras import needs_extra
 
 _log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until told to stop; exit code 2 where settings or installation cannot work."""
+    try:
+        with needs_extra("service", "the service"):
+            import uvicorn
+            from pydantic import ValidationError
+
+            from service.app import create_app
+            from service.settings import Settings
+            from wsi.logs import set_up_logging
+            from wsi.tracing import set_up_tracing
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
     try:
         settings = Settings()
         set_up_logging("INFO", settings.log_format)

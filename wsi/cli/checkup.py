@@ -5,6 +5,7 @@ import platform
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import Requirement
 
-from wsi.errors import MemoryPlanError, WsiError
+from wsi.errors import MemoryPlanError, MissingExtraError, WsiError
+from wsi.extras import needs_extra
 
 if TYPE_CHECKING:
     from wsi.networks import StagedNetwork
@@ -24,7 +26,7 @@ _DISK_BYTES = 64 * 2**20
 _CONNECT_S = 3
 _CALIBRATION_PX = 512
 _BATCH = 16
-_DEVELOPERS = ("dev", "node")
+_NOT_SHOWN = ("dev", "node", "all", "train")
 _LIBRARIES = ("torch", "torchvision", "openslide-python", "openslide-bin", "tifffile", "zarr")
 
 
@@ -98,7 +100,7 @@ def _extras() -> dict[str, bool]:
             alone = asked.marker is not None and not asked.marker.evaluate({"extra": ""})
             if alone and asked.marker and asked.marker.evaluate({"extra": extra}):
                 wanted[extra] = wanted.get(extra, True) and _version(asked.name) is not None
-    return {name: there for name, there in sorted(wanted.items()) if name not in _DEVELOPERS}
+    return {name: there for name, there in sorted(wanted.items()) if name not in _NOT_SHOWN}
 
 
 def engines() -> dict[str, str | None]:
@@ -117,10 +119,14 @@ def services() -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     database, broker = os.environ.get("WSI_DATABASE_URL"), os.environ.get("WSI_BROKER_URL")
     found["database"] = (
-        _database(database) if database else _nothing("SQLite below the data folder")
+        _answer(_database, "WSI_DATABASE_URL", database)
+        if database
+        else _nothing("SQLite below the data folder")
     )
     found["broker"] = (
-        _broker(broker) if broker else _nothing("none: workers look into the database")
+        _answer(_broker, "WSI_BROKER_URL", broker)
+        if broker
+        else _nothing("none: workers look into the database")
     )
     folder = Path(os.environ.get("WSI_DATA_DIR", "data"))
     found["data folder"] = {"where": str(folder), "problem": _unwritable(folder)}
@@ -131,13 +137,21 @@ def _nothing(where: str) -> dict[str, Any]:
     return {"where": where, "problem": None, "default": True}
 
 
+def _answer(ask: Callable[[str], dict[str, Any]], name: str, url: str) -> dict[str, Any]:
+    try:
+        return ask(url)
+    except MissingExtraError as error:
+        return {"where": name, "problem": str(error)}
+
+
 def _unwritable(folder: Path) -> str | None:
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     return None if os.access(there, os.W_OK) else f"{there} cannot be written"
 
 
 def _database(url: str) -> dict[str, Any]:
-    import sqlalchemy
+    with needs_extra("worker", "WSI_DATABASE_URL"):
+        import sqlalchemy
 
     try:
         parsed = sqlalchemy.make_url(url)
@@ -156,7 +170,8 @@ def _database(url: str) -> dict[str, Any]:
 
 
 def _broker(url: str) -> dict[str, Any]:
-    from kombu.connection import Connection
+    with needs_extra("worker", "WSI_BROKER_URL"):
+        from kombu.connection import Connection
 
     where = "WSI_BROKER_URL"
     try:

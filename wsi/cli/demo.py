@@ -4,6 +4,7 @@
 # trains them is run by .ci/run itself.
 
 import csv
+import importlib
 import os
 import signal
 import socket
@@ -22,6 +23,7 @@ from wsi.cli.console import errors_in_one_line, progress_bar
 from wsi.cli.options import PATH, mpp_options
 from wsi.cli.processes import end_all
 from wsi.errors import WsiError
+from wsi.extras import needs_extra
 from wsi.malignancy import probability_text
 from wsi.slide_names import slide_stem
 
@@ -56,6 +58,10 @@ def demo(
 
     The models only know synthetic tissue: on a real slide they show the way, not a finding.
     """
+    for module, extra in (("uvicorn", "service"), ("sqlalchemy", "worker")):
+        # Before minutes of training, not after them.
+        with needs_extra(extra, "wsi demo"):
+            importlib.import_module(module)
     models = folder / "models"
     slides = _make_slides(folder / "slides")
     _train_models(folder / "slides", models)

@@ -30,7 +30,7 @@ from wsi.cli.options import (
 from wsi.cli.train_aggregator import train_aggregator
 from wsi.cli.train_fusion import train_fusion
 from wsi.cli.train_inputs import train_inputs
-from wsi.errors import ConfigError
+from wsi.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
     from wsi.models.card import ModelCard
@@ -371,7 +371,7 @@ def _epoch_log(folder: Path | None) -> Iterator[Callable[[dict[str, float]], Non
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise ConfigError("--tensorboard needs TensorBoard: pip install tensorboard") from None
+        raise MissingExtraError("--tensorboard needs TensorBoard, which", "tensorboard") from None
     with SummaryWriter(str(folder)) as writer:
 
         def on_epoch(figures: dict[str, float]) -> None:

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import nn
 from torchvision.models.resnet import BasicBlock, ResNet
 
-from wsi.errors import ConfigError, ModelError
+from wsi.errors import ConfigError, MissingExtraError, ModelError
 
 _HEAD_PREFIXES = ("fc.", "classifier.", "head.")
 
@@ -114,7 +114,7 @@ def _timm(name: str, classes: int, weights: str | None) -> nn.Module:
     try:
         import timm
     except ImportError:
-        raise ConfigError(f"timm:{name} needs timm: pip install timm") from None
+        raise MissingExtraError(f"timm:{name} needs timm, which", "timm") from None
     file = Path(weights) if weights and Path(weights).suffix else None
     try:
         network: nn.Module = timm.create_model(

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wsi.errors import ConfigError, SlideError
+from wsi.errors import MissingExtraError, SlideError
 from wsi.geometry import Region, Size
 from wsi.slides import SlideReader
 from wsi.tissue import TissueMask
@@ -30,15 +30,13 @@ def macenko_matrix(slide: SlideReader, tissue: TissueMask) -> NDArray[np.float32
         (3, 3) float32; a row vector of optical densities times it is the normalized density.
 
     Raises:
-        ConfigError: torchstain is not installed.
+        MissingExtraError: torchstain is not installed.
         SlideError: the slide has too little stained tissue to estimate from.
     """
     try:
         from torchstain.torch.normalizers import TorchMacenkoNormalizer
     except ImportError:
-        raise ConfigError(
-            "Macenko normalization needs torchstain: pip install torchstain"
-        ) from None
+        raise MissingExtraError("Macenko normalization needs torchstain, which", "stain") from None
     scale = max(1.0, max(slide.size.width, slide.size.height) / _OVERVIEW_PX)
     size = Size(max(1, round(slide.size.width / scale)), max(1, round(slide.size.height / scale)))
     pixels = slide.read_region(Region.whole(slide.size), size)
