@@ -85,7 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        context = _start(settings)
+        context = _start(app.state.settings)
         _start_loops(context)
         app.state.context = context
         try:
@@ -110,6 +110,7 @@ def create_app(settings: Settings) -> FastAPI:
         },
         lifespan=lifespan,
     )
+    app.state.settings = settings
     install_error_handlers(app)
     app.add_middleware(Compression, prefix=PREFIX)
     app.add_middleware(AuditTrail)

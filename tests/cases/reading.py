@@ -7,12 +7,12 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-from service.app import create_app
 from service.auth.roles import Role
 from service.context import Context
 from service.settings import Settings
 from tests.cases import Case
 from tests.integration.toy_pipeline import write_bundle
+from tests.support.apps import app_for
 from tests.unit.service.conftest import upload, work_off, write_slide
 
 
@@ -53,7 +53,7 @@ class Reading:
 def reading(folder: Path, **settings: Any) -> Iterator[Reading]:
     data = folder / "data"
     write_bundle(data / "models")
-    app: Any = create_app(Settings(data_dir=data, reconcile_interval_s=60, **settings))
+    app: Any = app_for(Settings(data_dir=data, reconcile_interval_s=60, **settings))
     with TestClient(app, base_url="http://localhost/api/v1/") as client:
         yield Reading(client, app.state.context, folder)
 
@@ -67,7 +67,7 @@ def _typed_another_name(folder: Path) -> str:
     with reading(folder) as at:
         _, secret = at.context.keys.make("Dr. Anna", Role.PATHOLOGIST)
         guarded = Settings(data_dir=folder / "data", reconcile_interval_s=60, auth="on")
-        with TestClient(create_app(guarded), base_url="http://localhost/api/v1/") as client:
+        with TestClient(app_for(guarded), base_url="http://localhost/api/v1/") as client:
             at.client = client
             client.headers["Authorization"] = f"Bearer {secret}"
             signed = at.sign(reviewer="Dr. Ben").json()
@@ -124,7 +124,7 @@ def _stopped_again(folder: Path) -> str:
 
 def _foreign_form(folder: Path) -> str:
     data = folder / "data"
-    app = create_app(Settings(data_dir=data, reconcile_interval_s=60, auth="on"))
+    app = app_for(Settings(data_dir=data, reconcile_interval_s=60, auth="on"))
     with TestClient(app, base_url="http://localhost/") as client:
         headers = {"Origin": "null", "Sec-Fetch-Site": "cross-site"}
         answer = client.post("login", data={"key": "wsk_any"}, headers=headers)
@@ -132,7 +132,7 @@ def _foreign_form(folder: Path) -> str:
 
 
 def _wrong_key(folder: Path) -> str:
-    app = create_app(Settings(data_dir=folder / "data", reconcile_interval_s=60, auth="on"))
+    app = app_for(Settings(data_dir=folder / "data", reconcile_interval_s=60, auth="on"))
     with TestClient(app, base_url="http://localhost/") as client:
         answer = client.post("login", data={"key": "wsk_wrong"})
     return f"{answer.status_code}, on the form: {_alert(answer.text)}"

@@ -13,8 +13,8 @@ import shapely
 import uvicorn
 from click.testing import CliRunner
 
-from service.app import create_app
 from service.settings import Settings
+from tests.support.apps import app_for
 from wsi.cli.client import ServiceError
 from wsi.cli.main import main
 from wsi.cli.reviews import export_reviews
@@ -26,7 +26,7 @@ from wsi.testing.slides import SyntheticSlide, synthetic_slide
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
     """A service of this process on a free port of loopback."""
-    app = create_app(Settings(data_dir=tmp_path / "data", reconcile_interval_s=60))
+    app = app_for(Settings(data_dir=tmp_path / "data", reconcile_interval_s=60))
     with socket.socket() as place:
         place.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))

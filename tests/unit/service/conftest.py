@@ -8,10 +8,10 @@ import pytest
 import tifffile
 from fastapi.testclient import TestClient
 
-from service.app import create_app
 from service.context import Context
 from service.settings import Settings
 from tests.integration.toy_pipeline import load, write_bundle
+from tests.support.apps import app_for
 from workers.loaded import LoadedPipelines
 from workers.run_job import Patience, run_job
 
@@ -51,7 +51,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def client(settings: Settings) -> Iterator[TestClient]:
     with TestClient(
-        create_app(settings), base_url="http://localhost/api/v1/", raise_server_exceptions=False
+        app_for(settings), base_url="http://localhost/api/v1/", raise_server_exceptions=False
     ) as client:
         yield client
 

@@ -20,6 +20,7 @@ from service.middleware import SECURITY_HEADERS
 from service.settings import Settings
 from service.tables import audit
 from tests.integration.services import postgres_url
+from tests.support.apps import app_for
 from tests.unit.service.conftest import upload
 from tests.unit.service.endpoint_roles import ENDPOINT_ROLES
 from wsi.errors import ConfigError
@@ -30,7 +31,7 @@ ROLES = [Role.VIEWER, Role.PATHOLOGIST, Role.OPERATOR, Role.ADMIN]
 @pytest.fixture
 def guarded(settings: Settings) -> Iterator[TestClient]:
     """A service that asks for keys."""
-    app = create_app(settings.model_copy(update={"auth": "on"}))
+    app = app_for(settings.model_copy(update={"auth": "on"}))
     with TestClient(
         app, base_url="http://localhost/api/v1/", raise_server_exceptions=False
     ) as client:
@@ -55,7 +56,7 @@ def bearer(secret: str) -> dict[str, str]:
 
 
 def test_every_endpoint_asks_for_the_role_that_is_written_down(settings: Settings) -> None:
-    assert roles_of(create_app(settings).routes, PREFIX) == ENDPOINT_ROLES
+    assert roles_of(app_for(settings).routes, PREFIX) == ENDPOINT_ROLES
 
 
 def test_an_endpoint_that_does_not_say_who_may_call_it_is_refused_at_start() -> None:
@@ -122,7 +123,7 @@ def test_the_first_start_prints_an_admin_key_once_and_never_logs_it(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     app_settings = settings.model_copy(update={"auth": "on"})
-    with TestClient(create_app(app_settings), base_url="http://localhost/api/v1/") as client:
+    with TestClient(app_for(app_settings), base_url="http://localhost/api/v1/") as client:
         found = re.search(r"wsk_\S+", capsys.readouterr().out)
         assert found is not None
         me = client.get("session", headers=bearer(found[0])).json()
@@ -132,7 +133,7 @@ def test_the_first_start_prints_an_admin_key_once_and_never_logs_it(
             "known_by": "key",
             "blind_first_read": False,
         }
-    with TestClient(create_app(app_settings)):
+    with TestClient(app_for(app_settings)):
         assert "wsk_" not in capsys.readouterr().out
     assert "wsk_" not in caplog.text
 
@@ -270,7 +271,7 @@ def test_nobody_can_change_the_audit_log(client: TestClient, context: Context) -
 @pytest.mark.services
 def test_nobody_can_change_the_audit_log_on_postgresql(settings: Settings) -> None:
     with postgres_url() as url:
-        app = create_app(settings.model_copy(update={"database_url": url}))
+        app = app_for(settings.model_copy(update={"database_url": url}))
         with TestClient(app, base_url="http://localhost/api/v1/") as client:
             client.post("jobs/nothing/cancel")
             assert_append_only(context_of(client).engine)

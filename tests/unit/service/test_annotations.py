@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from service.app import create_app
 from service.auth.roles import Role
 from service.context import Context
 from service.settings import Settings
 from tests.integration.services import postgres_url
+from tests.support.apps import app_for
 from tests.unit.service.conftest import upload, write_slide
 from tests.unit.service.endpoint_roles import ENDPOINT_ROLES
 
@@ -263,7 +263,7 @@ def test_on_postgresql_writers_at_once_queue_up_without_a_gap(settings: Settings
     with postgres_url() as url:
         given = settings.model_copy(update={"database_url": url})
         slide_file = write_slide(given.data_dir / "pg.tif", seed=9)
-        with TestClient(create_app(given), base_url="http://localhost/api/v1/") as client:
+        with TestClient(app_for(given), base_url="http://localhost/api/v1/") as client:
             slide = str(upload(client, slide_file)["id"])
 
             def draw(number: int) -> int:

@@ -8,11 +8,11 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
-from service.app import create_app
 from service.batches.arrivals import _outcome, register_next
 from service.context import Context
 from service.settings import Settings
 from tests.integration.services import postgres_url
+from tests.support.apps import app_for
 from tests.unit.service.conftest import upload, work_off, write_slide
 from wsi.testing.dicom import Kind, tissue_picture, write_pyramid
 
@@ -97,7 +97,7 @@ def test_on_postgresql_too(settings: Settings, share: Path) -> None:
         "webhook_secret": SecretStr("s"),
     }
     with postgres_url() as url, ExitStack() as stack:
-        app = create_app(settings.model_copy(update={"database_url": url, **more}))
+        app = app_for(settings.model_copy(update={"database_url": url, **more}))
         client = stack.enter_context(TestClient(app, base_url="http://localhost/api/v1/"))
         context: Context = app.state.context
         text = f"path\n{good}\n/etc/passwd\n"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from service.app import create_app
 from service.settings import Settings
+from tests.support.apps import app_for
 from tests.unit.service.conftest import upload, work_off, write_slide
 from tests.unit.service.test_access import bearer, context_of
 
@@ -57,7 +57,7 @@ def test_event_streams_are_not_held_back(client: TestClient, slide_id: str) -> N
 
 @pytest.fixture
 def guarded(settings: Settings) -> Iterator[TestClient]:
-    app = create_app(settings.model_copy(update={"auth": "on"}))
+    app = app_for(settings.model_copy(update={"auth": "on"}))
     with TestClient(app, base_url="http://localhost/api/v1/") as client:
         yield client
 

@@ -10,12 +10,12 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from service.app import create_app
 from service.context import Context
 from service.settings import Settings
 from service.tiles.deepzoom import OVERLAP_PX, TILE_PX, DeepZoom
 from service.tiles.open_slides import OpenSlides
 from tests.integration.toy_pipeline import write_bundle
+from tests.support.apps import app_for
 from tests.unit.service.conftest import upload, work_off, write_slide
 from wsi.geometry import Region, Size
 from wsi.jobs import Worker
@@ -301,7 +301,7 @@ def test_jobs_of_the_named_pipelines_and_models_go_to_the_gpu_queue(
     for name, pipeline in (("big", "patch"), ("small", "patch"), ("whole", "whole-slide")):
         write_bundle(settings.models, name, pipeline=pipeline)
     chosen = settings.model_copy(update={"gpu_jobs": ("whole-slide", "big")})
-    app = create_app(chosen)
+    app = app_for(chosen)
     with TestClient(app, base_url="http://localhost/api/v1/") as client:
         slide = upload(client, slide_file)["id"]
         queues = {

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from service.app import create_app
 from service.context import Context
 from service.settings import Settings
 from tests.integration.services import postgres_url
 from tests.integration.toy_pipeline import write_bundle
+from tests.support.apps import app_for
 from tests.unit.service.conftest import upload, work_off
 
 
@@ -37,7 +37,7 @@ def test_jobs_are_counted_by_status_reason_and_pipeline(
 @pytest.mark.services
 def test_metrics_are_the_same_on_postgresql(settings: Settings, slide_file: Path) -> None:
     with postgres_url() as url:
-        app = create_app(settings.model_copy(update={"database_url": url}))
+        app = app_for(settings.model_copy(update={"database_url": url}))
         with TestClient(app, base_url="http://localhost/api/v1/") as client:
             check(client, app.state.context, slide_file)
 

@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from fastapi.testclient import TestClient
 from pydantic import ValidationError
 
-from service.app import create_app
 from service.auth import oidc
 from service.auth.roles import Role
 from service.settings import Settings
+from tests.support.apps import app_for
 from tests.unit.service.provider import AUDIENCE, LocalProvider, local_provider
 from tests.unit.service.test_access import bearer, context_of
 
@@ -43,7 +43,7 @@ def oidc_settings(settings: Settings, provider: LocalProvider) -> Settings:
 @pytest.fixture
 def guarded(oidc_settings: Settings) -> Iterator[TestClient]:
     with TestClient(
-        create_app(oidc_settings),
+        app_for(oidc_settings),
         base_url="http://localhost/api/v1/",
         raise_server_exceptions=False,
     ) as client:
@@ -80,7 +80,7 @@ def test_groups_inside_other_claims_are_mapped_to_roles(
     monkeypatch.setenv("WSI_OIDC_ROLES", "cn=readers,ou=path=pathologist; chiefs=admin")
     mapped = Settings(auth="on", oidc_issuer=provider.issuer, oidc_audience=AUDIENCE)
     update = {"oidc_roles_claim": "realm.groups", "oidc_roles": mapped.oidc_roles}
-    app = create_app(oidc_settings.model_copy(update=update))
+    app = app_for(oidc_settings.model_copy(update=update))
     with TestClient(app, base_url="http://localhost/api/v1/") as client:
 
         def role(*groups: str) -> str:

@@ -8,19 +8,19 @@ from contextlib import contextmanager
 import pytest
 from fastapi.testclient import TestClient
 
-from service.app import create_app
 from service.auth.limits import Limit, caller_at
 from service.auth.roles import Role
 from service.errors import TooManyRequestsError
 from service.settings import Settings
 from tests.integration.deployment import free_port
 from tests.integration.services import REDIS, need_service
+from tests.support.apps import app_for
 from tests.unit.service.test_access import bearer, context_of
 
 
 @contextmanager
 def service(settings: Settings, **change: object) -> Iterator[TestClient]:
-    app = create_app(settings.model_copy(update={"auth": "on", **change}))
+    app = app_for(settings.model_copy(update={"auth": "on", **change}))
     with TestClient(
         app, base_url="http://localhost/api/v1/", raise_server_exceptions=False
     ) as client:

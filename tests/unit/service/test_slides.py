@@ -10,11 +10,11 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import ValidationError
 
-from service.app import create_app
 from service.context import Context
 from service.settings import Settings
 from service.slides import multipart
 from service.slides.staging import remove_abandoned, staging_folder
+from tests.support.apps import app_for
 from tests.unit.service.conftest import upload, write_slide
 
 _PART = b"--b\r\nContent-Disposition: form-data; %s\r\n\r\n"
@@ -151,7 +151,7 @@ def test_an_upload_over_the_limit_is_refused_by_its_header_and_by_counting(
 ) -> None:
     small = settings.model_copy(update={"max_upload_bytes": 1000})
     content = slide_file.read_bytes() * 20
-    with TestClient(create_app(small), base_url="http://localhost/api/v1/") as client:
+    with TestClient(app_for(small), base_url="http://localhost/api/v1/") as client:
         declared = client.post("slides", files={"file": ("a.tif", content)})
         # Chunked: no length is announced, so only counting can tell.
         form = (
@@ -243,7 +243,7 @@ def test_a_hostile_or_broken_zip_is_refused_and_nothing_kept(
 ) -> None:
     limits = {"max_unpacked_files": 30, "max_unpacked_bytes": 1_000_000}
     strict = settings.model_copy(update=limits)
-    with TestClient(create_app(strict), base_url="http://localhost/api/v1/") as client:
+    with TestClient(app_for(strict), base_url="http://localhost/api/v1/") as client:
         if not content.startswith(b"PK\x03\x04"):
             # An empty zip has no local header, so it is looked at as any other file.
             kind = "not_a_slide"
@@ -270,7 +270,7 @@ def test_a_file_that_takes_too_long_to_check_is_refused(
 ) -> None:
     hasty = settings.model_copy(update={"check_timeout_s": 0.01})
     with (
-        TestClient(create_app(hasty), base_url="http://localhost/api/v1/") as client,
+        TestClient(app_for(hasty), base_url="http://localhost/api/v1/") as client,
         slide_file.open("rb") as file,
     ):
         answer = client.post("slides", files={"file": ("a.tif", file)})
@@ -281,7 +281,7 @@ def test_a_file_that_takes_too_long_to_check_is_refused(
 def test_the_check_stays_within_its_memory(settings: Settings, slide_file: Path) -> None:
     poor = settings.model_copy(update={"check_memory_bytes": 64 << 20})
     with (
-        TestClient(create_app(poor), base_url="http://localhost/api/v1/") as client,
+        TestClient(app_for(poor), base_url="http://localhost/api/v1/") as client,
         slide_file.open("rb") as file,
     ):
         answer = client.post("slides", files={"file": ("a.tif", file)})
@@ -317,7 +317,7 @@ def test_only_objects_below_a_prefix_are_registered(settings: Settings) -> None:
     """``..`` is no way up; versions, chained file systems and other servers are no way round."""
     chosen = Settings(data_dir=settings.data_dir, slide_prefixes="s3://b/ours, s3://c")  # type: ignore[arg-type]
     assert chosen.slide_prefixes == ("s3://b/ours/", "s3://c/")
-    with TestClient(create_app(chosen), base_url="http://localhost/api/v1/") as client:
+    with TestClient(app_for(chosen), base_url="http://localhost/api/v1/") as client:
         for url in (
             "s3://b/ours-not/a.svs",
             "s3://b/ours/../a.svs",

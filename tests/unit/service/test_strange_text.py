@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 
-from service.app import create_app
 from service.settings import Settings
 from tests.integration.services import postgres_url
+from tests.support.apps import app_for
 from tests.unit.service.test_access import context_of
 
 STRANGE = [
@@ -31,7 +31,7 @@ STRANGE = [
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.services)])
 def either(settings: Settings, request: pytest.FixtureRequest) -> Iterator[TestClient]:
     def client(settings: Settings) -> TestClient:
-        app = create_app(settings)
+        app = app_for(settings)
         base = "http://localhost/api/v1/"
         return TestClient(app, base_url=base, raise_server_exceptions=False)
 

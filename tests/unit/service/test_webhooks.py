@@ -19,6 +19,7 @@ from service.app import create_app
 from service.context import Context
 from service.settings import Settings
 from service.webhooks.call import require_allowed
+from tests.support.apps import app_for
 from tests.unit.service.conftest import upload, work_off, write_slide
 from wsi.errors import ConfigError
 
@@ -122,12 +123,12 @@ def test_a_receiver_that_fails_twice_is_called_until_it_answers(
 
 def test_a_restart_loses_no_call(settings: Settings, slide_file: Path, receiver: Receiver) -> None:
     receiver.answers = [503] * 2
-    with TestClient(create_app(settings), base_url="http://localhost/api/v1/") as client:
+    with TestClient(app_for(settings), base_url="http://localhost/api/v1/") as client:
         batch_id = start(client, [str(upload(client, slide_file)["id"])], receiver)
         work_off(client.app.state.context)  # type: ignore[attr-defined]
         receiver.wait(1)
     before = len(receiver.got)
-    with TestClient(create_app(settings), base_url="http://localhost/api/v1/") as client:
+    with TestClient(app_for(settings), base_url="http://localhost/api/v1/") as client:
         wait_until(lambda: webhook(client, batch_id)["state"] == "DELIVERED")
     assert len(receiver.got) == 3 > before
 
