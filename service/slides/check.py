@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from wsi import errors
 from wsi.geometry import Mpp
@@ -86,7 +87,15 @@ def check_in_process(path: Path, name: str, *, timeout_s: float, memory_bytes: i
             done.stderr.decode(errors="replace")[-2000:],
         )
         raise errors.DamagedSlideError(name, "reading it crashes the reader; it was refused")
-    answer = json.loads(done.stdout)
+    return facts_of(json.loads(done.stdout), name)
+
+
+def facts_of(answer: dict[str, Any], name: str) -> SlideFacts:
+    """What the process answered.
+
+    Raises:
+        SlideError: it refuses the slide.
+    """
     if "kind" in answer:
         raise _KINDS.get(answer["kind"], errors.DamagedSlideError)(name, answer["reason"])
     return SlideFacts(**answer)

@@ -17,11 +17,12 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_AS, (int(memory_bytes), int(memory_bytes)))
     resource.setrlimit(resource.RLIMIT_CPU, (int(cpu_s), int(cpu_s)))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    sys.stdout.write(json.dumps(_check(path, name)))
+    sys.stdout.write(json.dumps(check(path, name)))
     return 0
 
 
-def _check(path: str, name: str) -> dict[str, Any]:
+def check(path: str, name: str) -> dict[str, Any]:
+    """What the slide says of itself, or the kind of refusal and its reason."""
     # Imported under the limits, like everything else that this process does.
     from wsi.errors import SlideError
     from wsi.slides import check_slide, open_slide

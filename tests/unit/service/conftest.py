@@ -12,6 +12,7 @@ from service.context import Context
 from service.settings import Settings
 from tests.integration.toy_pipeline import load, write_bundle
 from tests.support.apps import app_for
+from tests.support.checks import check_here
 from workers.loaded import LoadedPipelines
 from workers.run_job import Patience, run_job
 
@@ -39,6 +40,15 @@ def write_slide(
         resolutionunit="CENTIMETER" if mpp else None,
     )
     return path
+
+
+@pytest.fixture(autouse=True)
+def slides_are_checked_here(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only tests of the check itself start a process for each slide."""
+    if "slide_process" not in request.keywords:
+        monkeypatch.setattr("service.slides.intake.check_in_process", check_here)
 
 
 @pytest.fixture

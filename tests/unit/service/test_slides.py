@@ -26,6 +26,7 @@ def files_of(settings: Settings) -> set[str]:
     return {path.name for folder in folders for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slide_process
 def test_an_uploaded_slide_is_described_and_kept_byte_by_byte(
     client: TestClient, settings: Settings, slide_file: Path
 ) -> None:
@@ -80,6 +81,7 @@ def test_what_is_no_slide_is_refused_with_a_reason_and_not_kept(
     assert client.get("slides").json()["total"] == 0
 
 
+@pytest.mark.slide_process
 def test_a_truncated_slide_is_called_damaged(
     client: TestClient, settings: Settings, slide_file: Path
 ) -> None:
@@ -253,6 +255,7 @@ def test_a_hostile_or_broken_zip_is_refused_and_nothing_kept(
     assert not (settings.data_dir.parent / "out.tif").exists()
 
 
+@pytest.mark.slide_process
 def test_a_file_that_crashes_the_reader_is_refused_and_the_service_lives(
     client: TestClient, settings: Settings, slide_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,6 +268,7 @@ def test_a_file_that_crashes_the_reader_is_refused_and_the_service_lives(
     assert client.get("health").json() == {"status": "ok"}
 
 
+@pytest.mark.slide_process
 def test_a_file_that_takes_too_long_to_check_is_refused(
     settings: Settings, slide_file: Path
 ) -> None:
@@ -278,6 +282,7 @@ def test_a_file_that_takes_too_long_to_check_is_refused(
     assert "0.01 seconds" in answer.json()["detail"]
 
 
+@pytest.mark.slide_process
 def test_the_check_stays_within_its_memory(settings: Settings, slide_file: Path) -> None:
     poor = settings.model_copy(update={"check_memory_bytes": 64 << 20})
     with (
