@@ -27,8 +27,8 @@ from benchmarks.common import middle, write_result
 from benchmarks.served import served
 from wsi.cli.client import ServiceClient
 from wsi.jobs import QUEUES, Job, JobRequest, JobStatus, SqlJobStore, create_engine, default_url
-from wsi.jobs.bell import queue_on_broker
 from wsi.jobs.database import writing
+from wsi.jobs.notifications import queue_on_broker
 from wsi.jobs.tables import jobs
 from wsi.models.card import ModelCard
 from wsi.progress import Progress

@@ -59,7 +59,7 @@ from service.webhooks.caller import WebhookCaller
 from service.webhooks.events import what_ended
 from service.webhooks.repository import WebhookRepository
 from wsi.errors import ConfigError
-from wsi.jobs import CeleryBells, SqlJobStore, WorkerRegistry, create_engine
+from wsi.jobs import CeleryNotifier, SqlJobStore, WorkerRegistry, create_engine
 from wsi.storage.slide_cache import SlideCache
 
 _log = logging.getLogger(__name__)
@@ -167,9 +167,9 @@ def _start(settings: Settings) -> Context:
     workers = WorkerRegistry(engine)
     reconciler = Reconciler(
         job_store,
-        CeleryBells(settings.broker_url, settings.queue) if settings.broker_url else None,
+        CeleryNotifier(settings.broker_url, settings.queue) if settings.broker_url else None,
         max_attempts=settings.max_attempts,
-        sweep_s=settings.reconcile_interval_s,
+        interval_s=settings.reconcile_interval_s,
         workers=workers,
     )
     reconciler.start()

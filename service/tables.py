@@ -103,11 +103,11 @@ batch_items = sa.Table(
     # Why there is no job, where the slide was refused.
     sa.Column("refusal_kind", sa.String(64)),
     sa.Column("refusal", sa.Text),
-    # A slide that is still to be registered: where it lies, what is wanted of it, and until when
-    # one of several services is at it.
+    # A slide that is still to be registered: where it lies, the options of its job, and until when
+    # one of several services has claimed it.
     sa.Column("path", sa.Text),
-    sa.Column("wish", sa.JSON),
-    sa.Column("taken_until", UtcDateTime),
+    sa.Column("options", sa.JSON),
+    sa.Column("claimed_until", UtcDateTime),
     sa.Index("ix_batch_items_job", "job_id"),
 )
 

@@ -14,7 +14,7 @@ from typing import Any, Self
 from workers.settings import Settings
 from wsi.errors import ConfigError, JobStoreUnavailableError, ModelError
 from wsi.jobs import CPU, GPU, Worker, WorkerRegistry
-from wsi.jobs.workers import SAY_EVERY_S
+from wsi.jobs.workers import HEARTBEAT_INTERVAL_S
 from wsi.models.card import AGGREGATOR, CARD_FILE, read_card
 
 _log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ def describe(settings: Settings, device: dict[str, Any]) -> Worker:
     return Worker(
         name=f"{socket.gethostname()}:{os.getpid()}",
         queues=settings.queues,
-        abilities={
+        capabilities={
             **device,
             "processes": settings.processes,
             "cores": len(os.sched_getaffinity(0)),
@@ -107,7 +107,7 @@ def _lines(path: Path) -> list[str]:
 
 def in_words(worker: Worker) -> str:
     """One line for the log."""
-    can = worker.abilities
+    can = worker.capabilities
     memory = can["memory_free_bytes"]
     parts = [
         f"serves {', '.join(worker.queues)}",
@@ -149,15 +149,15 @@ class Presence:
         self._stop.set()
         self._thread.join()
         try:
-            self._registry.leave(describe(self._settings, self._device).name)
+            self._registry.unregister(describe(self._settings, self._device).name)
         except JobStoreUnavailableError as away:
             _log.warning("%s", away)
 
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                self._registry.say(describe(self._settings, self._device))
+                self._registry.heartbeat(describe(self._settings, self._device))
                 self.said.set()
             except JobStoreUnavailableError as error:
                 _log.warning("%s", error)
-            self._stop.wait(SAY_EVERY_S)
+            self._stop.wait(HEARTBEAT_INTERVAL_S)

@@ -25,7 +25,7 @@ from workers.settings import Settings
 from wsi.errors import JobStoreUnavailableError
 from wsi.heap import set_environment
 from wsi.jobs import CPU, SqlJobStore, WorkerRegistry, create_engine
-from wsi.jobs.bell import TASK_NAME, broker_settings, queue_on_broker
+from wsi.jobs.notifications import TASK_NAME, broker_settings, queue_on_broker
 from wsi.logs import set_up_logging
 from wsi.tracing import set_up_tracing
 
@@ -169,7 +169,7 @@ class _PoolProcess:
             return
         try:
             job = self._store.claim(
-                self._name, lease_s=self._settings.lease_s, queues=[queue], rung=True
+                self._name, lease_s=self._settings.lease_s, queues=[queue], keep_notification=True
             )
         except JobStoreUnavailableError as error:
             # This bell is spent; the sweeper rings again once the database is back.

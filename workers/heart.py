@@ -169,7 +169,7 @@ def settle(store: JobStore, job: Job, halt: Halt, stall_s: float) -> None:
     if halt is Halt.CANCELLED:
         store.confirm_cancelled(job.id, job.attempt)
     elif halt is Halt.HANDED_BACK:
-        store.give_back(job.id, job.attempt)
+        store.release(job.id, job.attempt)
     elif halt is Halt.HUNG:
         text = f"{job.request.slide_name}: no progress for {stall_s:g} seconds; it was stopped"
         store.fail(job.id, job.attempt, kind="hung", reason=text)

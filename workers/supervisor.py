@@ -107,7 +107,7 @@ class Supervisor:
         _log.error("worker %s ended with %s", slot.name, slot.process.exitcode)
         try:
             # It is known to be dead, so its job need not wait for the end of its lease.
-            if self._store.worker_died(slot.name):
+            if self._store.expire_leases_of(slot.name):
                 self._next_sweep = now
         except JobStoreUnavailableError as error:
             _log.warning("%s", error)
@@ -124,7 +124,7 @@ class Supervisor:
             return
         self._next_sweep = now + self._settings.reconcile_interval_s
         try:
-            for job in self._store.sweep(max_attempts=self._settings.max_attempts):
+            for job in self._store.reconcile(max_attempts=self._settings.max_attempts):
                 _log.info("job %s waits for a worker (lost %d times)", job.id, job.losses)
         except JobStoreUnavailableError as error:
             _log.warning("%s", error)

@@ -137,7 +137,7 @@ class IllegalMoveError(JobError):
 
 
 class LeaseLostError(JobError):
-    """Another worker, or the sweeper, owns this job now: the result at hand must be dropped."""
+    """Another worker, or the queue, owns this job now: the result at hand must be dropped."""
 
 
 class JobStoreUnavailableError(JobError):

@@ -28,11 +28,11 @@ def _outcome(context: Context, arriving: Arriving) -> NewItem:
     try:
         slide, _ = context.intake.register(
             arriving.path,
-            arriving.wish.get("mpp"),
-            force_mpp=arriving.wish.get("force_mpp", False),
+            arriving.options.get("mpp"),
+            force_mpp=arriving.options.get("force_mpp", False),
         )
         slide_id = slide.id
-        job = JobIn(slide_id=slide_id, pipeline=pipeline, **arriving.wish)
+        job = JobIn(slide_id=slide_id, pipeline=pipeline, **arriving.options)
         request = request_for(context, slide, job)
     except (JobStoreUnavailableError, SlideAwayError):
         raise  # the database or the object storage is away: another time

@@ -79,5 +79,5 @@ def at_place(context: Context, place: str, pipeline: str, wish: Wanted) -> NewIt
     except (ForbiddenPathError, ModelError, UnreadableSlideError) as error:
         return refused("", pipeline, error)
     return NewItem(
-        slide_id="", pipeline=pipeline, path=place, wish=vars(wish), priority=wish.priority
+        slide_id="", pipeline=pipeline, path=place, options=vars(wish), priority=wish.priority
     )

@@ -32,7 +32,7 @@ class NewItem:
         slide_id: empty where the slide is not known (yet).
         priority: of its job; ``None``: the batch's.
         path: where a slide lies that is to be registered first.
-        wish: what is wanted of it then: fields of ``JobIn``.
+        options: of its job then: fields of ``JobIn``.
     """
 
     slide_id: str
@@ -40,20 +40,20 @@ class NewItem:
     request: JobRequest | None = None
     priority: int | None = None
     path: str | None = None
-    wish: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     refusal_kind: str | None = None
     refusal: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arriving:
-    """An item that one service has taken upon itself to register."""
+    """An item that one service has claimed, to register it."""
 
     batch_id: str
     number: int
     path: str
     pipeline: str
-    wish: Mapping[str, Any]
+    options: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +115,7 @@ class BatchRepository:
     def add(
         self, name: str, items: Sequence[NewItem], *, priority: int, callback_url: str | None = None
     ) -> Batch:
-        """A batch with all its jobs and their bells, in one transaction: all of it or nothing."""
+        """A batch with all its jobs and notifications, in one transaction: all or nothing."""
         batch_id, now = str(uuid.uuid4()), datetime.now(UTC)
         with writing(self._engine) as connection:
             connection.execute(sa.insert(batches).values(id=batch_id, name=name, created_at=now))
@@ -128,7 +128,7 @@ class BatchRepository:
                         number=number,
                         pipeline=item.pipeline,
                         path=item.path,
-                        wish={"priority": priority, **item.wish} if item.path else None,
+                        options={"priority": priority, **item.options} if item.path else None,
                         **self._outcome(connection, item, now, priority),
                     )
                 )
@@ -142,7 +142,7 @@ class BatchRepository:
             .join(batches, batches.c.id == batch_items.c.batch_id)
             .where(
                 _IS_ARRIVING,
-                sa.or_(batch_items.c.taken_until.is_(None), batch_items.c.taken_until <= now),
+                sa.or_(batch_items.c.claimed_until.is_(None), batch_items.c.claimed_until <= now),
             )
             .order_by(batches.c.created_at, batch_items.c.number)
             .limit(1)
@@ -155,14 +155,14 @@ class BatchRepository:
             connection.execute(
                 sa.update(batch_items)
                 .where(batch_items.c.batch_id == row.batch_id, batch_items.c.number == row.number)
-                .values(taken_until=now + timedelta(seconds=lease_s))
+                .values(claimed_until=now + timedelta(seconds=lease_s))
             )
         return Arriving(
             batch_id=row.batch_id,
             number=row.number,
             path=row.path,
             pipeline=row.pipeline,
-            wish=row.wish,
+            options=row.options,
         )
 
     def settle(self, arriving: Arriving, item: NewItem) -> None:
@@ -179,7 +179,7 @@ class BatchRepository:
             connection.execute(
                 sa.update(batch_items)
                 .where(*_is(arriving.batch_id, arriving.number))
-                .values(taken_until=None, **outcome)
+                .values(claimed_until=None, **outcome)
             )
 
     def cancel_arriving(self, batch_id: str) -> None:

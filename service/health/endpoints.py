@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from service.auth.access import Operator, Public
 from service.context import Ctx
@@ -36,19 +36,27 @@ def ready(caller: Public, context: Ctx) -> JSONResponse:
 
 
 class WorkerOut(BaseModel):
-    """A worker, and what it said of itself when it was last seen."""
+    """A worker, and what it registered about itself when it was last seen.
+
+    Attributes:
+        capabilities: device, processes, free memory (bytes), pipelines and models.
+        abilities: the former name of ``capabilities``, in this release only.
+    """
 
     name: str
     queues: list[str]
-    abilities: Mapping[str, Any]
+    capabilities: Mapping[str, Any]
+    abilities: Mapping[str, Any] = Field(
+        deprecated="called capabilities now; this name goes with the next release"
+    )
     started_at: datetime | None
     seen_at: datetime | None
 
 
 @router.get("/workers")
 def list_workers(caller: Operator, context: Ctx) -> list[WorkerOut]:
-    """Workers that are there: device, free memory, pipelines and models."""
+    """Workers that are running: device, free memory, pipelines and models."""
     return [
-        WorkerOut(**{**vars(worker), "queues": list(worker.queues)})
+        WorkerOut(**{**vars(worker), "queues": list(worker.queues)}, abilities=worker.capabilities)
         for worker in context.workers.alive()
     ]

@@ -96,11 +96,11 @@ def _queue_families(context: Context) -> Iterable[str]:
     alive = context.workers.alive()
     serving = {queue: sum(queue in worker.queues for worker in alive) for queue in QUEUES}
     for name, text, by_queue in (
-        ("wsi_queue_depth", "Jobs that wait, by queue.", depth),
+        ("wsi_queue_depth", "Jobs waiting, by queue.", depth),
         ("wsi_workers", "Workers that serve a queue.", serving),
         (
             "wsi_queue_unserved",
-            "Jobs that wait in a queue that no worker serves.",
+            "Jobs waiting in a queue that no worker serves.",
             {queue: number for queue, number in depth.items() if not serving.get(queue)},
         ),
     ):
@@ -124,7 +124,7 @@ def _table_families(connection: sa.Connection) -> Iterable[str]:
     yield _family("wsi_slides_scored", "gauge", "Slides with a result.", [({}, scored)])
     for name, table, text in (
         ("wsi_slides", slides, "Slides in the service."),
-        ("wsi_outbox", outbox, "Bells that wait to be sent to the broker."),
+        ("wsi_outbox", outbox, "Notifications waiting in the outbox."),
     ):
         number = connection.execute(sa.select(count).select_from(table)).scalar_one()
         yield _family(name, "gauge", text, [({}, number)])

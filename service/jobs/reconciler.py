@@ -1,15 +1,15 @@
 """The thread that makes up for everything that can be missed.
 
-It relays the outbox to the broker, gives lost jobs back to the queue, and rings again for jobs
-that nobody picked up. Several services may do so at once: every step is compare-and-set, and a
-bell rung twice does nothing.
+It relays the outbox to the broker, gives lost jobs back to the queue, and notifies workers again of
+jobs that nobody picked up. Several services may do so at once: every step is compare-and-set, and a
+message sent twice does nothing.
 """
 
 import logging
 import threading
 
 from wsi.errors import JobStoreUnavailableError
-from wsi.jobs import Bells, JobStore, WorkerRegistry, relay
+from wsi.jobs import JobStore, Notifier, WorkerRegistry, relay
 
 _log = logging.getLogger(__name__)
 
@@ -19,25 +19,25 @@ class Reconciler:
 
     Args:
         jobs: the job store.
-        bells: the broker, or ``None`` where workers look into the database by themselves.
+        notifier: the broker, or ``None`` where workers poll the database.
         max_attempts: a job lost this often fails.
-        sweep_s: seconds between two sweeps.
+        interval_s: seconds between two rounds.
         workers: where it is read whether a queue with jobs has workers at all.
     """
 
     def __init__(
         self,
         jobs: JobStore,
-        bells: Bells | None,
+        notifier: Notifier | None,
         *,
         max_attempts: int,
-        sweep_s: float,
+        interval_s: float,
         workers: WorkerRegistry | None = None,
     ) -> None:
         self._jobs = jobs
-        self._bells = bells
+        self._notifier = notifier
         self._max_attempts = max_attempts
-        self._sweep_s = sweep_s
+        self._interval_s = interval_s
         self._workers = workers
         self._unserved: set[str] = set()
         self._wake = threading.Event()
@@ -61,18 +61,18 @@ class Reconciler:
 
     def step(self) -> None:
         """One round."""
-        for job in self._jobs.sweep(max_attempts=self._max_attempts):
+        for job in self._jobs.reconcile(max_attempts=self._max_attempts):
             _log.info(
                 "job %s waits for a worker (lost %d times)",
                 job.id,
                 job.losses,
                 extra={"job_id": job.id},
             )
-        if self._bells is not None:
-            while relay(self._jobs, self._bells):
+        if self._notifier is not None:
+            while relay(self._jobs, self._notifier):
                 pass
         if self._workers is not None:
-            unserved = self._workers.tell_waiting()
+            unserved = self._workers.flag_unserved_jobs()
             for queue in unserved.keys() - self._unserved:
                 _log.warning("no worker serves the queue %r; its jobs wait", queue)
             self._unserved = set(unserved)
@@ -93,4 +93,4 @@ class Reconciler:
                 away = True
             except Exception:  # noqa: BLE001 - the thread must outlive a bug; it is logged
                 _log.exception("a round of the reconciler failed")
-            self._wake.wait(self._sweep_s)
+            self._wake.wait(self._interval_s)

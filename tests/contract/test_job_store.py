@@ -8,14 +8,14 @@ import pytest
 from tests.integration.services import postgres_url
 from wsi.jobs import JobStore, SqlJobStore, create_engine
 from wsi.jobs.tables import metadata
-from wsi.testing.job_store_contract import RING_AFTER_S, Clock, JobStoreContract
+from wsi.testing.job_store_contract import NOTIFY_AFTER_S, Clock, JobStoreContract
 from wsi.testing.jobs import MemoryJobStore
 
 
 class TestMemoryJobStore(JobStoreContract):
     @pytest.fixture
     def store(self, clock: Clock) -> JobStore:
-        return MemoryJobStore(clock, ring_after_s=RING_AFTER_S)
+        return MemoryJobStore(clock, notify_after_s=NOTIFY_AFTER_S)
 
 
 class TestSqliteJobStore(JobStoreContract):
@@ -23,7 +23,7 @@ class TestSqliteJobStore(JobStoreContract):
     def store(self, clock: Clock, tmp_path: Path) -> Iterator[JobStore]:
         engine = create_engine(f"sqlite:///{tmp_path / 'jobs.db'}")
         metadata.create_all(engine)
-        yield SqlJobStore(engine, clock, ring_after_s=RING_AFTER_S)
+        yield SqlJobStore(engine, clock, notify_after_s=NOTIFY_AFTER_S)
         engine.dispose()
 
 
@@ -34,5 +34,5 @@ class TestPostgresJobStore(JobStoreContract):
         with postgres_url() as url:
             engine = create_engine(url)
             metadata.create_all(engine)
-            yield SqlJobStore(engine, clock, ring_after_s=RING_AFTER_S)
+            yield SqlJobStore(engine, clock, notify_after_s=NOTIFY_AFTER_S)
             engine.dispose()

@@ -138,7 +138,7 @@ def test_an_api_killed_between_commit_and_enqueue_loses_no_job(
 ) -> None:
     with deployment(tmp_path / "d", broker="redis") as place:
         add_toy(place)
-        # A broker that nobody can reach: the row is committed, the bell is not sent.
+        # A broker that nobody can reach: the row is committed, the notification is not sent.
         nowhere = f"redis://127.0.0.1:{free_port()}/0"
         api, client = place.start_api(WSI_BROKER_URL=nowhere)
         job_id = submit(client, upload(client, slide_file)["id"])
@@ -233,7 +233,7 @@ def test_a_database_that_stops_and_starts_again_costs_time_and_no_job(
         answer = client.get(f"jobs/{job_id}")
         assert (answer.status_code, answer.json()["kind"]) == (503, "unavailable")
         assert client.get("health").status_code == 200
-        # Long enough for beats and sweeps to meet the closed door.
+        # Long enough for heartbeats and reconciler to meet the closed door.
         time.sleep(2)
         proxy.mend()
         ended = wait_status(client, job_id, *FINAL)

@@ -40,7 +40,7 @@ def test_a_job_for_gpu_workers_waits_for_one_and_holds_up_nobody(tmp_path: Path)
             lambda: len(found := client.get("workers").json()) == 2 and found, "both workers"
         )
         assert sorted(worker["queues"] for worker in seen) == [["cpu"], ["gpu"]]
-        assert seen[0]["abilities"]["models"] == {"on-cpu": "patch", "on-gpu": "whole-slide"}
+        assert seen[0]["capabilities"]["models"] == {"on-cpu": "patch", "on-gpu": "whole-slide"}
         assert "this worker serves gpu; on cpu" in place.logs()
 
 

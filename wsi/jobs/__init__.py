@@ -1,8 +1,18 @@
 """The contract that service and workers share: jobs, their legal moves and their store."""
 
-from wsi.jobs.bell import Bells, CeleryBells, relay
 from wsi.jobs.database import create_engine, default_url
-from wsi.jobs.job import CPU, GPU, LEGAL_MOVES, QUEUES, Bell, Job, JobRequest, JobStatus, JobStore
+from wsi.jobs.job import (
+    CPU,
+    GPU,
+    LEGAL_MOVES,
+    QUEUES,
+    Job,
+    JobRequest,
+    JobStatus,
+    JobStore,
+    Notification,
+)
+from wsi.jobs.notifications import CeleryNotifier, Notifier, relay
 from wsi.jobs.sql_store import SqlJobStore
 from wsi.jobs.workers import Worker, WorkerRegistry
 
@@ -11,13 +21,13 @@ __all__ = [
     "GPU",
     "LEGAL_MOVES",
     "QUEUES",
-    "Bell",
-    "Bells",
-    "CeleryBells",
+    "CeleryNotifier",
     "Job",
     "JobRequest",
     "JobStatus",
     "JobStore",
+    "Notification",
+    "Notifier",
     "SqlJobStore",
     "Worker",
     "WorkerRegistry",

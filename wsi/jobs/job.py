@@ -1,4 +1,4 @@
-"""A job: one slide, one pipeline, one model. The database row is the truth, the queue a bell."""
+"""A job: one slide, one pipeline, one model. The row is the truth; messages only wake workers."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,13 +31,13 @@ LEGAL_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
     JobStatus.FAILED: frozenset(),
     JobStatus.CANCELLED: frozenset(),
 }
-"""RUNNING goes back to QUEUED when its worker's lease runs out or the worker hands it back."""
+"""RUNNING goes back to QUEUED when its worker's lease runs out or the worker releases it."""
 
 
 CPU = "cpu"
 GPU = "gpu"
 QUEUES = (CPU, GPU)
-"""The queues there are. A worker says which of them it serves; see ``wsi.jobs.workers``."""
+"""The queues there are. A worker registers which of them it serves; see ``wsi.jobs.workers``."""
 
 NO_SECONDS: Mapping[str, float] = {}
 
@@ -79,12 +79,12 @@ class Job:
     Attributes:
         id: UUID.
         attempt: how often it was claimed; the fencing token of its lease.
-        losses: how often a worker was lost with it (died, hung, or fell silent).
+        losses: how often a worker was lost with it (died, hung, or stopped sending heartbeats).
         priority: higher goes first.
         progress: share done in [0, 1].
         stage: what is being done, for people.
         lease_until: when a silent worker loses the job (UTC).
-        cancel_requested: somebody asked for a stop; the worker obeys at its next heartbeat.
+        cancel_requested: somebody asked for a stop; the worker stops at its next heartbeat.
         error_kind: machine-readable word for the failure (see ``wsi.errors``).
         error: the reason of the failure, for people.
         result_id: where in the slide's store the result of the winning attempt lies.
@@ -110,13 +110,13 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bell:
-    """A row of the outbox: somebody must be told that a job waits.
+class Notification:
+    """A row of the outbox: workers must be told that a job waits.
 
     Attributes:
-        id: what to hand to ``JobStore.rung`` once the message is out.
+        id: what to hand to ``JobStore.mark_sent`` once the message is out.
         job_id: the job that waits.
-        queue: the queue whose workers are to hear it.
+        queue: the queue whose workers are told.
     """
 
     id: int
@@ -134,7 +134,7 @@ class JobStore(Protocol):
     """
 
     def add(self, request: JobRequest, *, priority: int = 0) -> Job:
-        """A new QUEUED job and its bell in the outbox, both durable when this returns."""
+        """A new QUEUED job and its notification in the outbox, both durable when this returns."""
         ...
 
     def get(self, job_id: str) -> Job:
@@ -167,12 +167,13 @@ class JobStore(Protocol):
         lease_s: float,
         queues: Collection[str] = QUEUES,
         job_id: str | None = None,
-        rung: bool = False,
+        keep_notification: bool = False,
     ) -> Job | None:
         """Take the next QUEUED job of these queues (or this one): RUNNING, attempt + 1, lease set.
 
-        ``None`` where there is none, or another worker was faster. ``rung``: the worker heard a
-        bell, which may have been another job's; so the bell of the job taken stays, for that one.
+        ``None`` where there is none, or another worker was faster. ``keep_notification``: the
+        worker was woken by a message, which may have been another job's; so the notification of
+        the job taken stays in the outbox, for that other one.
         """
         ...
 
@@ -203,12 +204,12 @@ class JobStore(Protocol):
         """RUNNING -> FAILED with a reason. Raises ``LeaseLostError``."""
         ...
 
-    def give_back(self, job_id: str, attempt: int) -> Job:
+    def release(self, job_id: str, attempt: int) -> Job:
         """RUNNING -> QUEUED: the worker stops before it is done. Raises ``LeaseLostError``."""
         ...
 
     def confirm_cancelled(self, job_id: str, attempt: int) -> Job:
-        """RUNNING -> CANCELLED by the worker that obeyed. Raises ``LeaseLostError``."""
+        """RUNNING -> CANCELLED by the worker that stopped. Raises ``LeaseLostError``."""
         ...
 
     def request_cancel(self, job_id: str) -> Job:
@@ -218,27 +219,27 @@ class JobStore(Protocol):
         """
         ...
 
-    def worker_died(self, worker: str) -> int:
-        """End the leases of a worker that is known to be dead, so that the next sweep acts.
+    def expire_leases_of(self, worker: str) -> int:
+        """End the leases of a worker that is known to be dead, so that ``reconcile`` acts on them.
 
         Returns how many jobs it held.
         """
         ...
 
-    def sweep(self, *, max_attempts: int) -> list[Job]:
+    def reconcile(self, *, max_attempts: int) -> list[Job]:
         """Give jobs whose lease ran out back to the queue; fail those lost too often.
 
-        Jobs that stayed QUEUED although a bell was rung for them get another one, each time
-        after twice the wait. A job lost ``max_attempts`` times ends FAILED, kind ``worker_lost``.
+        Workers are notified again of jobs that stayed QUEUED, each time after twice the wait. A job
+        lost ``max_attempts`` times ends FAILED, kind ``worker_lost``.
 
-        Returns the jobs that are QUEUED and whose bell is now in the outbox (again).
+        Returns the jobs that are QUEUED and whose notification is now in the outbox (again).
         """
         ...
 
-    def outbox(self, *, limit: int = 100) -> list[Bell]:
-        """Bells to ring, oldest first."""
+    def outbox(self, *, limit: int = 100) -> list[Notification]:
+        """Notifications to send, oldest first."""
         ...
 
-    def rung(self, bells: Sequence[Bell]) -> None:
-        """The messages of these bells are out. Rung twice does no harm."""
+    def mark_sent(self, notifications: Sequence[Notification]) -> None:
+        """These were sent, and leave the outbox. Doing so twice does no harm."""
         ...

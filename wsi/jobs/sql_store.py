@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from wsi.errors import JobNotFoundError, LeaseLostError
 from wsi.jobs.database import reading, writing
 from wsi.jobs.figures import add_stage_seconds
-from wsi.jobs.job import NO_SECONDS, QUEUES, Bell, Job, JobRequest, JobStatus
+from wsi.jobs.job import NO_SECONDS, QUEUES, Job, JobRequest, JobStatus, Notification
 from wsi.jobs.tables import jobs, outbox
 
 _REQUEST = tuple(JobRequest.__dataclass_fields__)
@@ -41,7 +41,7 @@ class SqlJobStore:
     Args:
         engine: the tables must be there (``service/migrations`` creates them).
         clock: aware UTC time; another one in tests.
-        ring_after_s: a job that is still QUEUED this long after its bell gets another.
+        notify_after_s: workers are notified again of a job that is still QUEUED after this time.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class SqlJobStore:
         engine: sa.Engine,
         clock: Callable[[], datetime] = utc_now,
         *,
-        ring_after_s: float = 60.0,
+        notify_after_s: float = 60.0,
     ) -> None:
         self._engine = engine
         self._clock = clock
-        self._ring_after_s = ring_after_s
+        self._notify_after_s = notify_after_s
 
     def is_ready(self) -> bool:
         """Whether the tables are there yet: the service makes them when it starts."""
@@ -73,13 +73,15 @@ class SqlJobStore:
         return job
 
     def insert(self, connection: sa.Connection, job: Job) -> None:
-        """Add a QUEUED job and its bell within the caller's transaction."""
+        """Add a QUEUED job and its notification within the caller's transaction."""
         values = {name: getattr(job, name) for name in _STATE}
         request = {name: getattr(job.request, name) for name in _REQUEST}
         connection.execute(
-            sa.insert(jobs).values(**values, **request, rings=0, ring_due_at=job.created_at)
+            sa.insert(jobs).values(
+                **values, **request, notify_count=0, next_notify_at=job.created_at
+            )
         )
-        self._ring(connection, job.id, job.created_at, rings=0)
+        self._enqueue_notification(connection, job.id, job.created_at, notify_count=0)
 
     def get(self, job_id: str) -> Job:
         with reading(self._engine) as connection:
@@ -134,7 +136,7 @@ class SqlJobStore:
         lease_s: float,
         queues: Collection[str] = QUEUES,
         job_id: str | None = None,
-        rung: bool = False,
+        keep_notification: bool = False,
     ) -> Job | None:
         now = self._clock()
         query = (
@@ -166,8 +168,8 @@ class SqlJobStore:
                 progress=0.0,
                 stage="starting",
             )
-            if claimed is not None and not rung:
-                _silence(connection, claimed.id)
+            if claimed is not None and not keep_notification:
+                _drop_notifications(connection, claimed.id)
             return claimed
 
     def heartbeat(
@@ -211,10 +213,10 @@ class SqlJobStore:
     def confirm_cancelled(self, job_id: str, attempt: int) -> Job:
         return self._end(job_id, attempt, JobStatus.CANCELLED)
 
-    def give_back(self, job_id: str, attempt: int) -> Job:
+    def release(self, job_id: str, attempt: int) -> Job:
         with writing(self._engine) as connection:
-            job = self._moved(connection, job_id, attempt, **_back_in_queue("waiting again"))
-            self._ring(connection, job_id, self._clock(), rings=0)
+            job = self._moved(connection, job_id, attempt, **_requeued("waiting again"))
+            self._enqueue_notification(connection, job_id, self._clock(), notify_count=0)
             return job
 
     def request_cancel(self, job_id: str) -> Job:
@@ -228,7 +230,7 @@ class SqlJobStore:
                 .values(status=JobStatus.CANCELLED, cancel_requested=True, finished_at=now)
             )
             if cancelled.rowcount:
-                _silence(connection, job_id)
+                _drop_notifications(connection, job_id)
             else:
                 connection.execute(
                     sa.update(jobs)
@@ -237,7 +239,7 @@ class SqlJobStore:
                 )
             return _read(connection, job_id)
 
-    def worker_died(self, worker: str) -> int:
+    def expire_leases_of(self, worker: str) -> int:
         with writing(self._engine) as connection:
             ended = connection.execute(
                 sa.update(jobs)
@@ -246,31 +248,31 @@ class SqlJobStore:
             )
             return int(ended.rowcount)
 
-    def sweep(self, *, max_attempts: int) -> list[Job]:
+    def reconcile(self, *, max_attempts: int) -> list[Job]:
         now = self._clock()
         with writing(self._engine) as connection:
-            # One transaction: a crash in between sweeps nothing, or all of it.
+            # One transaction: a crash in between changes nothing, or all of it.
             lost = connection.execute(
                 sa.select(jobs)
                 .where(jobs.c.status == JobStatus.RUNNING, jobs.c.lease_until <= now)
                 .with_for_update(skip_locked=True)
             ).all()
             for row in lost:
-                self._give_up_lease(connection, job_from_row(row), now, max_attempts)
+                self._requeue_lost(connection, job_from_row(row), now, max_attempts)
             waiting = connection.execute(
-                sa.select(jobs.c.id, jobs.c.rings)
-                .where(jobs.c.status == JobStatus.QUEUED, jobs.c.ring_due_at <= now)
+                sa.select(jobs.c.id, jobs.c.notify_count)
+                .where(jobs.c.status == JobStatus.QUEUED, jobs.c.next_notify_at <= now)
                 .order_by(jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id)
                 .with_for_update(skip_locked=True)
             ).all()
             for row in waiting:
-                _silence(connection, row.id)
-                self._ring(connection, row.id, now, row.rings)
+                _drop_notifications(connection, row.id)
+                self._enqueue_notification(connection, row.id, now, row.notify_count)
             ids = {row.id for row in (*lost, *waiting)}
             query = sa.select(jobs).where(jobs.c.id.in_(ids), jobs.c.status == JobStatus.QUEUED)
             return [job_from_row(row) for row in connection.execute(query)]
 
-    def outbox(self, *, limit: int = 100) -> list[Bell]:
+    def outbox(self, *, limit: int = 100) -> list[Notification]:
         query = (
             sa.select(outbox.c.id, outbox.c.job_id, jobs.c.queue)
             .join(jobs, jobs.c.id == outbox.c.job_id)
@@ -279,27 +281,29 @@ class SqlJobStore:
         )
         with reading(self._engine) as connection:
             return [
-                Bell(id=row.id, job_id=row.job_id, queue=row.queue)
+                Notification(id=row.id, job_id=row.job_id, queue=row.queue)
                 for row in connection.execute(query)
             ]
 
-    def rung(self, bells: Sequence[Bell]) -> None:
+    def mark_sent(self, notifications: Sequence[Notification]) -> None:
         with writing(self._engine) as connection:
             connection.execute(
-                sa.delete(outbox).where(outbox.c.id.in_([bell.id for bell in bells]))
+                sa.delete(outbox).where(outbox.c.id.in_([one.id for one in notifications]))
             )
 
-    def _ring(self, connection: sa.Connection, job_id: str, now: datetime, rings: int) -> None:
-        """Put a bell into the outbox. Who waits long is rung for ever more rarely."""
-        wait_s = self._ring_after_s * 2 ** min(rings, _MAX_DOUBLINGS)
+    def _enqueue_notification(
+        self, connection: sa.Connection, job_id: str, now: datetime, notify_count: int
+    ) -> None:
+        """Put a notification into the outbox; the next one is due after twice the wait."""
+        wait_s = self._notify_after_s * 2 ** min(notify_count, _MAX_DOUBLINGS)
         connection.execute(sa.insert(outbox).values(job_id=job_id, created_at=now))
         connection.execute(
             sa.update(jobs)
             .where(jobs.c.id == job_id)
-            .values(rings=rings + 1, ring_due_at=now + timedelta(seconds=wait_s))
+            .values(notify_count=notify_count + 1, next_notify_at=now + timedelta(seconds=wait_s))
         )
 
-    def _give_up_lease(
+    def _requeue_lost(
         self, connection: sa.Connection, job: Job, now: datetime, max_attempts: int
     ) -> None:
         losses = job.losses + 1
@@ -315,10 +319,10 @@ class SqlJobStore:
                 **ended,
             }
         else:
-            values = _back_in_queue("waiting again: its worker was lost")
+            values = _requeued("waiting again: its worker was lost")
         moved = _move(connection, job.id, JobStatus.RUNNING, job.attempt, losses=losses, **values)
         if moved is not None and moved.status is JobStatus.QUEUED:
-            self._ring(connection, job.id, now, rings=0)
+            self._enqueue_notification(connection, job.id, now, notify_count=0)
 
     def _end(self, job_id: str, attempt: int, status: JobStatus, **values: Any) -> Job:
         return self._move_running(
@@ -362,7 +366,7 @@ def _move(
     return job_from_row(row) if row is not None else None
 
 
-def _back_in_queue(stage: str) -> dict[str, Any]:
+def _requeued(stage: str) -> dict[str, Any]:
     return {
         "status": JobStatus.QUEUED,
         "worker": None,
@@ -372,8 +376,8 @@ def _back_in_queue(stage: str) -> dict[str, Any]:
     }
 
 
-def _silence(connection: sa.Connection, job_id: str) -> None:
-    """Bells of a job that needs none; without a broker nothing else empties the outbox."""
+def _drop_notifications(connection: sa.Connection, job_id: str) -> None:
+    """Remove those of a job that needs none; without a broker nothing else empties the outbox."""
     connection.execute(sa.delete(outbox).where(outbox.c.job_id == job_id))
 
 

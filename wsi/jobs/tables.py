@@ -52,9 +52,9 @@ jobs = sa.Table(
     sa.Column("error_kind", sa.String(64)),
     sa.Column("error", sa.Text),
     sa.Column("result_id", sa.String(64)),
-    # How often its bell was put into the outbox, and when a QUEUED job wants the next one.
-    sa.Column("rings", sa.Integer, nullable=False, default=0),
-    sa.Column("ring_due_at", UtcDateTime, nullable=False),
+    # How often workers were notified of it, and when a QUEUED job is due for the next time.
+    sa.Column("notify_count", sa.Integer, nullable=False, default=0),
+    sa.Column("next_notify_at", UtcDateTime, nullable=False),
     sa.Index("ix_jobs_slide", "slide_id", "pipeline", "created_at"),
 )
 # What claim looks for, in the order it looks for it.
@@ -71,13 +71,13 @@ outbox = sa.Table(
     sa.Index("ix_job_outbox_job", "job_id"),
 )
 
-# Every worker says here what it can run, and that it is there.
+# Every worker registers here what it can run, and renews that as its heartbeat.
 workers = sa.Table(
     "workers",
     metadata,
     sa.Column("name", sa.String(255), primary_key=True),
     sa.Column("queues", sa.JSON, nullable=False),
-    sa.Column("abilities", sa.JSON, nullable=False),
+    sa.Column("capabilities", sa.JSON, nullable=False),
     sa.Column("started_at", UtcDateTime, nullable=False),
     sa.Column("seen_at", UtcDateTime, nullable=False),
 )

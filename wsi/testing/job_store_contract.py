@@ -13,7 +13,7 @@ from wsi.errors import JobNotFoundError, LeaseLostError
 from wsi.jobs import LEGAL_MOVES, Job, JobRequest, JobStatus, JobStore
 
 LEASE_S = 30.0
-RING_AFTER_S = 60.0
+NOTIFY_AFTER_S = 60.0
 
 
 class Clock:
@@ -47,7 +47,7 @@ def job_request(
 
 
 class JobStoreContract:
-    """Fixtures wanted: ``clock`` (a Clock) and ``store`` (empty, with ``ring_after_s`` of 60)."""
+    """Fixtures wanted: ``clock`` (a Clock) and ``store`` (empty, with ``notify_after_s`` of 60)."""
 
     @pytest.fixture
     def clock(self) -> Clock:
@@ -68,7 +68,7 @@ class JobStoreContract:
         assert (added.status, added.priority, added.attempt) == (JobStatus.QUEUED, 3, 0)
         assert added.request == job_request()
 
-    def test_an_unknown_job_is_said_to_be_unknown(self, store: JobStore) -> None:
+    def test_an_unknown_job_is_an_error_that_names_it(self, store: JobStore) -> None:
         for call in (store.get, store.request_cancel):
             with pytest.raises(JobNotFoundError, match="nothing"):
                 call("nothing")
@@ -134,7 +134,7 @@ class JobStoreContract:
         assert (job.progress, job.stage) == (0.25, "patches")
         assert job.lease_until == clock.now + timedelta(seconds=LEASE_S)
         clock.pass_s(20)
-        assert store.sweep(max_attempts=3) == []
+        assert store.reconcile(max_attempts=3) == []
         assert store.get(job.id).status is JobStatus.RUNNING
 
     def test_a_job_succeeds_once_and_names_the_winners_result(
@@ -159,12 +159,12 @@ class JobStoreContract:
             "a.svs: cut off",
         )
 
-    def test_a_job_given_back_is_claimed_again_without_counting_as_lost(
+    def test_a_released_job_is_claimed_again_without_counting_as_lost(
         self, store: JobStore
     ) -> None:
         store.add(job_request())
         job = self.claimed(store)
-        back = store.give_back(job.id, job.attempt)
+        back = store.release(job.id, job.attempt)
         assert (back.status, back.worker, back.lease_until) == (JobStatus.QUEUED, None, None)
         again = self.claimed(store, "w2")
         assert (again.attempt, again.losses, again.worker) == (2, 0, "w2")
@@ -172,13 +172,13 @@ class JobStoreContract:
     def test_an_old_attempt_can_do_nothing_any_more(self, store: JobStore) -> None:
         store.add(job_request())
         old = self.claimed(store)
-        store.give_back(old.id, old.attempt)
+        store.release(old.id, old.attempt)
         new = self.claimed(store, "w2")
         calls: tuple[Callable[[], Job], ...] = (
             lambda: store.heartbeat(old.id, 1, lease_s=LEASE_S, progress=0.9, stage="late"),
             lambda: store.succeed(old.id, 1, result_id="late"),
             lambda: store.fail(old.id, 1, kind="late", reason="late"),
-            lambda: store.give_back(old.id, 1),
+            lambda: store.release(old.id, 1),
             lambda: store.confirm_cancelled(old.id, 1),
         )
         for call in calls:
@@ -198,8 +198,8 @@ class JobStoreContract:
         job = self.claimed(store)
         asked = store.request_cancel(job.id)
         assert (asked.status, asked.cancel_requested) == (JobStatus.RUNNING, True)
-        beat = store.heartbeat(job.id, 1, lease_s=LEASE_S, progress=0.5, stage="x")
-        assert beat.cancel_requested
+        answer = store.heartbeat(job.id, 1, lease_s=LEASE_S, progress=0.5, stage="x")
+        assert answer.cancel_requested
         assert store.confirm_cancelled(job.id, 1).status is JobStatus.CANCELLED
 
     def test_cancelling_an_ended_job_changes_nothing(self, store: JobStore) -> None:
@@ -208,24 +208,24 @@ class JobStoreContract:
         ended = store.succeed(job.id, 1, result_id="r")
         assert store.request_cancel(job.id) == ended
 
-    def test_a_lost_lease_puts_the_job_back_and_rings_again(
+    def test_a_lost_lease_puts_the_job_back_and_notifies_again(
         self, store: JobStore, clock: Clock
     ) -> None:
         store.add(job_request())
         job = self.claimed(store)
         assert store.outbox() == []
         clock.pass_s(LEASE_S)
-        assert [swept.id for swept in store.sweep(max_attempts=3)] == [job.id]
+        assert [one.id for one in store.reconcile(max_attempts=3)] == [job.id]
         now = store.get(job.id)
         assert (now.status, now.losses) == (JobStatus.QUEUED, 1)
-        assert [bell.job_id for bell in store.outbox()] == [job.id]
+        assert [one.job_id for one in store.outbox()] == [job.id]
 
     def test_a_job_lost_too_often_fails_with_a_reason(self, store: JobStore, clock: Clock) -> None:
         job = store.add(job_request())
         for _ in range(3):
             self.claimed(store)
             clock.pass_s(LEASE_S + 1)
-            store.sweep(max_attempts=3)
+            store.reconcile(max_attempts=3)
         ended = store.get(job.id)
         assert (ended.status, ended.error_kind, ended.losses) == (
             JobStatus.FAILED,
@@ -243,7 +243,7 @@ class JobStoreContract:
         job = self.claimed(store)
         store.request_cancel(job.id)
         clock.pass_s(LEASE_S + 1)
-        assert store.sweep(max_attempts=3) == []
+        assert store.reconcile(max_attempts=3) == []
         assert store.get(job.id).status is JobStatus.CANCELLED
 
     def test_the_jobs_of_a_dead_worker_come_back_before_their_lease_ends(
@@ -252,44 +252,46 @@ class JobStoreContract:
         for _ in range(2):
             store.add(job_request())
         mine, other = self.claimed(store, "dead"), self.claimed(store, "alive")
-        assert store.worker_died("dead") == 1
-        assert [job.id for job in store.sweep(max_attempts=3)] == [mine.id]
+        assert store.expire_leases_of("dead") == 1
+        assert [job.id for job in store.reconcile(max_attempts=3)] == [mine.id]
         assert store.get(other.id).status is JobStatus.RUNNING
 
-    def test_a_bell_that_led_to_another_job_leaves_that_ones_bell(self, store: JobStore) -> None:
+    def test_a_message_that_led_to_another_job_leaves_that_ones_notification(
+        self, store: JobStore
+    ) -> None:
         store.add(job_request())
         urgent = store.add(job_request(), priority=9)
-        store.rung(store.outbox(limit=1))
-        job = store.claim("w1", lease_s=LEASE_S, rung=True)
+        store.mark_sent(store.outbox(limit=1))
+        job = store.claim("w1", lease_s=LEASE_S, keep_notification=True)
         assert job is not None
         assert job.id == urgent.id
-        assert len(store.outbox()) == 1, "the job that waits would stay unheard"
+        assert len(store.outbox()) == 1, "nobody would be told of the job that waits"
 
-    def test_a_bell_is_in_the_outbox_until_it_was_rung(self, store: JobStore) -> None:
+    def test_a_notification_is_in_the_outbox_until_it_was_sent(self, store: JobStore) -> None:
         job = store.add(job_request(queue="gpu"))
-        (bell,) = store.outbox()
-        assert (bell.job_id, bell.queue) == (job.id, "gpu")
-        store.rung([bell])
-        store.rung([bell])
+        (notification,) = store.outbox()
+        assert (notification.job_id, notification.queue) == (job.id, "gpu")
+        store.mark_sent([notification])
+        store.mark_sent([notification])
         assert store.outbox() == []
 
-    def test_a_claimed_job_needs_no_bell(self, store: JobStore) -> None:
+    def test_a_claimed_job_needs_no_notification(self, store: JobStore) -> None:
         store.add(job_request())
         self.claimed(store)
         assert store.outbox() == []
 
-    def test_a_job_never_picked_up_is_rung_for_ever_more_rarely(
+    def test_workers_are_notified_ever_more_rarely_of_a_job_never_picked_up(
         self, store: JobStore, clock: Clock
     ) -> None:
         job = store.add(job_request())
-        rung_at = []
+        notified_at = []
         for minute in range(16):
-            if store.sweep(max_attempts=3):
-                rung_at.append(minute)
+            if store.reconcile(max_attempts=3):
+                notified_at.append(minute)
                 assert len(store.outbox()) == 1
-            store.rung(store.outbox())
-            clock.pass_s(RING_AFTER_S)
-        assert rung_at == [1, 3, 7, 15]
+            store.mark_sent(store.outbox())
+            clock.pass_s(NOTIFY_AFTER_S)
+        assert notified_at == [1, 3, 7, 15]
         assert store.get(job.id).status is JobStatus.QUEUED
 
     def test_finding_is_newest_first_filtered_and_paged(
@@ -378,19 +380,31 @@ class JobStoreContract:
                 assert after == before
 
 
-_CALLS = ("claim", "beat", "succeed", "fail", "give_back", "cancelled", "cancel", "sweep", "wait")
+_CALLS = (
+    "claim",
+    "heartbeat",
+    "succeed",
+    "fail",
+    "release",
+    "cancelled",
+    "cancel",
+    "reconcile",
+    "wait",
+)
 
 
 def _call(store: JobStore, clock: Clock, job_id: str, attempt: int, name: str) -> None:
     calls: dict[str, Callable[[], object]] = {
         "claim": lambda: store.claim("w", lease_s=LEASE_S, job_id=job_id),
-        "beat": lambda: store.heartbeat(job_id, attempt, lease_s=LEASE_S, progress=0.1, stage="s"),
+        "heartbeat": lambda: store.heartbeat(
+            job_id, attempt, lease_s=LEASE_S, progress=0.1, stage="s"
+        ),
         "succeed": lambda: store.succeed(job_id, attempt, result_id="r"),
         "fail": lambda: store.fail(job_id, attempt, kind="k", reason="r"),
-        "give_back": lambda: store.give_back(job_id, attempt),
+        "release": lambda: store.release(job_id, attempt),
         "cancelled": lambda: store.confirm_cancelled(job_id, attempt),
         "cancel": lambda: store.request_cancel(job_id),
-        "sweep": lambda: store.sweep(max_attempts=2),
+        "reconcile": lambda: store.reconcile(max_attempts=2),
         "wait": lambda: clock.pass_s(LEASE_S),
     }
     try:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from wsi.errors import JobNotFoundError, LeaseLostError
-from wsi.jobs import Bell, Job, JobRequest, JobStatus
+from wsi.jobs import Job, JobRequest, JobStatus, Notification
 from wsi.jobs.job import NO_SECONDS, QUEUES
 from wsi.jobs.sql_store import utc_now, worker_lost_text
 
@@ -20,20 +20,20 @@ class MemoryJobStore:
 
     Args:
         clock: aware UTC time.
-        ring_after_s: a job that is still QUEUED this long after its bell gets another.
+        notify_after_s: workers are notified again of a job that is still QUEUED after this time.
     """
 
     def __init__(
-        self, clock: Callable[[], datetime] = utc_now, *, ring_after_s: float = 60.0
+        self, clock: Callable[[], datetime] = utc_now, *, notify_after_s: float = 60.0
     ) -> None:
         self._clock = clock
-        self._ring_after_s = ring_after_s
+        self._notify_after_s = notify_after_s
         self._lock = threading.RLock()
         self._jobs: dict[str, Job] = {}
         self._order: dict[str, int] = {}
-        self._rings: dict[str, tuple[int, datetime]] = {}
-        self._bells: list[Bell] = []
-        self._next_bell = 1
+        self._notified: dict[str, tuple[int, datetime]] = {}
+        self._outbox: list[Notification] = []
+        self._next_id = 1
         self.stage_seconds: list[tuple[str, Mapping[str, float]]] = []
 
     def add(self, request: JobRequest, *, priority: int = 0) -> Job:
@@ -48,7 +48,7 @@ class MemoryJobStore:
             )
             self._jobs[job.id] = job
             self._order[job.id] = len(self._order)
-            self._ring(job, rings=0)
+            self._enqueue_notification(job, notify_count=0)
             return job
 
     def get(self, job_id: str) -> Job:
@@ -88,7 +88,7 @@ class MemoryJobStore:
         lease_s: float,
         queues: Collection[str] = QUEUES,
         job_id: str | None = None,
-        rung: bool = False,
+        keep_notification: bool = False,
     ) -> Job | None:
         with self._lock:
             waiting = [
@@ -102,8 +102,8 @@ class MemoryJobStore:
                 return None
             job = min(waiting, key=lambda job: (-job.priority, *self._age(job)))
             now = self._clock()
-            if not rung:
-                self._silence(job.id)
+            if not keep_notification:
+                self._drop_notifications(job.id)
             return self._set(
                 job,
                 status=JobStatus.RUNNING,
@@ -149,17 +149,17 @@ class MemoryJobStore:
     def confirm_cancelled(self, job_id: str, attempt: int) -> Job:
         return self._end(job_id, attempt, JobStatus.CANCELLED)
 
-    def give_back(self, job_id: str, attempt: int) -> Job:
+    def release(self, job_id: str, attempt: int) -> Job:
         with self._lock:
             job = self._requeue(self._running(job_id, attempt), "waiting again")
-            self._ring(job, rings=0)
+            self._enqueue_notification(job, notify_count=0)
             return job
 
     def request_cancel(self, job_id: str) -> Job:
         with self._lock:
             job = self.get(job_id)
             if job.status is JobStatus.QUEUED:
-                self._silence(job_id)
+                self._drop_notifications(job_id)
                 return self._set(
                     job,
                     status=JobStatus.CANCELLED,
@@ -168,7 +168,7 @@ class MemoryJobStore:
                 )
             return self._set(job, cancel_requested=True) if not job.status.is_final else job
 
-    def worker_died(self, worker: str) -> int:
+    def expire_leases_of(self, worker: str) -> int:
         with self._lock:
             held = [
                 job
@@ -179,33 +179,33 @@ class MemoryJobStore:
                 self._set(job, lease_until=self._clock())
             return len(held)
 
-    def sweep(self, *, max_attempts: int) -> list[Job]:
+    def reconcile(self, *, max_attempts: int) -> list[Job]:
         with self._lock:
             now = self._clock()
-            swept: list[str] = []
+            changed: list[str] = []
             for job in list(self._jobs.values()):
                 lease = job.lease_until
                 if job.status is JobStatus.RUNNING and lease is not None and lease <= now:
-                    swept.append(self._give_up_lease(job, max_attempts).id)
+                    changed.append(self._requeue_lost(job, max_attempts).id)
             for job in sorted(
                 self._jobs.values(), key=lambda job: (-job.priority, *self._age(job))
             ):
-                rings, due = self._rings[job.id]
+                notify_count, due = self._notified[job.id]
                 if job.status is JobStatus.QUEUED and due <= now:
-                    self._silence(job.id)
-                    self._ring(job, rings=rings)
-                    swept.append(job.id)
-            found = [self._jobs[job_id] for job_id in dict.fromkeys(swept)]
+                    self._drop_notifications(job.id)
+                    self._enqueue_notification(job, notify_count=notify_count)
+                    changed.append(job.id)
+            found = [self._jobs[job_id] for job_id in dict.fromkeys(changed)]
             return [job for job in found if job.status is JobStatus.QUEUED]
 
-    def outbox(self, *, limit: int = 100) -> list[Bell]:
+    def outbox(self, *, limit: int = 100) -> list[Notification]:
         with self._lock:
-            return self._bells[:limit]
+            return self._outbox[:limit]
 
-    def rung(self, bells: Sequence[Bell]) -> None:
+    def mark_sent(self, notifications: Sequence[Notification]) -> None:
         with self._lock:
-            done = {bell.id for bell in bells}
-            self._bells = [bell for bell in self._bells if bell.id not in done]
+            sent = {one.id for one in notifications}
+            self._outbox = [one for one in self._outbox if one.id not in sent]
 
     def _age(self, job: Job) -> tuple[datetime, int]:
         return job.created_at, self._order[job.id]
@@ -248,7 +248,7 @@ class MemoryJobStore:
             **values,
         )
 
-    def _give_up_lease(self, job: Job, max_attempts: int) -> Job:
+    def _requeue_lost(self, job: Job, max_attempts: int) -> Job:
         losses = job.losses + 1
         ended = {"finished_at": self._clock(), "lease_until": None, "losses": losses}
         if job.cancel_requested:
@@ -262,14 +262,14 @@ class MemoryJobStore:
                 **ended,
             )
         job = self._requeue(job, "waiting again: its worker was lost", losses=losses)
-        self._ring(job, rings=0)
+        self._enqueue_notification(job, notify_count=0)
         return job
 
-    def _ring(self, job: Job, *, rings: int) -> None:
-        wait_s = self._ring_after_s * 2 ** min(rings, _MAX_DOUBLINGS)
-        self._rings[job.id] = (rings + 1, self._clock() + timedelta(seconds=wait_s))
-        self._bells.append(Bell(id=self._next_bell, job_id=job.id, queue=job.request.queue))
-        self._next_bell += 1
+    def _enqueue_notification(self, job: Job, *, notify_count: int) -> None:
+        wait_s = self._notify_after_s * 2 ** min(notify_count, _MAX_DOUBLINGS)
+        self._notified[job.id] = (notify_count + 1, self._clock() + timedelta(seconds=wait_s))
+        self._outbox.append(Notification(id=self._next_id, job_id=job.id, queue=job.request.queue))
+        self._next_id += 1
 
-    def _silence(self, job_id: str) -> None:
-        self._bells = [bell for bell in self._bells if bell.job_id != job_id]
+    def _drop_notifications(self, job_id: str) -> None:
+        self._outbox = [one for one in self._outbox if one.job_id != job_id]

@@ -313,8 +313,8 @@ def test_jobs_of_the_named_pipelines_and_models_go_to_the_gpu_queue(
         assert queues == {"big": "gpu", "small": "cpu", "whole": "gpu"}
         ready = client.get("ready").json()
         assert ready == {"status": "ready", "unserved_queues": {"cpu": 1, "gpu": 2}}
-        app.state.context.workers.say(
-            Worker(name="w", queues=("cpu",), abilities={"device": "cpu"})
+        app.state.context.workers.heartbeat(
+            Worker(name="w", queues=("cpu",), capabilities={"device": "cpu"})
         )
         assert client.get("ready").json()["unserved_queues"] == {"gpu": 2}
         (shown,) = client.get("workers").json()

@@ -66,8 +66,8 @@ def test_a_worker_says_what_it_can_run(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "models" / "bad" / "model.json").write_text("{")
     settings, device = settled(Settings(data_dir=tmp_path))
     worker = describe(settings, device)
-    assert worker.abilities["models"] == {"a": "patch", "b": "whole-slide"}
-    assert worker.abilities["pipelines"] == ["patch", "whole-slide"]
+    assert worker.capabilities["models"] == {"a": "patch", "b": "whole-slide"}
+    assert worker.capabilities["pipelines"] == ["patch", "whole-slide"]
     words = in_words(worker)
     for part in ("serves gpu, cpu", "cuda (Some GPU)", "8.0 GiB free on the GPU", "a (patch)"):
         assert part in words
@@ -96,7 +96,7 @@ def test_a_worker_is_listed_while_it_works(
     with Presence(registry, settings, device) as presence:
         presence.said.wait(30)
         (worker,) = registry.alive()
-        assert worker.abilities["device"] == "cpu"
+        assert worker.capabilities["device"] == "cpu"
     assert registry.alive() == []
     assert "this worker serves cpu; on cpu" in caplog.text
     engine.dispose()

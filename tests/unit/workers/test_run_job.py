@@ -189,13 +189,13 @@ def test_a_worker_that_stops_gives_its_job_back(tmp_path: Path) -> None:
     bench = Bench(tmp_path, steps=1000, step_s=0.02)
     job = bench.run(stopping=lambda: True)
     assert (job.status, job.losses) == (JobStatus.QUEUED, 0)
-    assert [bell.job_id for bell in bench.store.outbox()] == [job.id]
+    assert [one.job_id for one in bench.store.outbox()] == [job.id]
 
 
 def test_what_a_worker_computed_after_losing_its_lease_is_dropped(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    bench.store.worker_died("w")
-    bench.store.sweep(max_attempts=3)
+    bench.store.expire_leases_of("w")
+    bench.store.reconcile(max_attempts=3)
     second = bench.claim()
     # No beat in between: it would tell the worker, which would then stop earlier.
     run_job(bench.store, bench.job, bench.pipelines, bench.slides, Patience(beat_s=60))
@@ -209,8 +209,8 @@ def test_what_a_worker_computed_after_losing_its_lease_is_dropped(tmp_path: Path
 
 def test_a_lease_lost_in_the_middle_stops_the_work(tmp_path: Path) -> None:
     bench = Bench(tmp_path, steps=1000, step_s=0.02)
-    bench.store.worker_died("w")
-    bench.store.sweep(max_attempts=3)
+    bench.store.expire_leases_of("w")
+    bench.store.reconcile(max_attempts=3)
     assert bench.run().status is JobStatus.QUEUED
     assert bench.results() == ()
 

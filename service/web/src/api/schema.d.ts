@@ -490,6 +490,10 @@ export interface components {
         readonly WorkerOut: {
             readonly name: string;
             readonly queues: readonly string[];
+            readonly capabilities: {
+                readonly [key: string]: unknown;
+            };
+            /** @deprecated */
             readonly abilities: {
                 readonly [key: string]: unknown;
             };

@@ -1,6 +1,6 @@
-"""Telling workers that a job waits. A lost bell costs time, never a job; a double one does nothing.
+"""Telling workers that a job waits. A lost message costs time, no job; a double one does nothing.
 
-A bell says that there is work, not which: the worker that hears it claims the most urgent job of
+A message says that there is work, not which: the worker that gets it claims the most urgent job of
 the database. So priorities hold on every broker.
 """
 
@@ -17,13 +17,13 @@ TASK_NAME = "wsi.run_job"
 DEFAULT_QUEUE = "wsi.jobs"
 
 
-class Bells(Protocol):
+class Notifier(Protocol):
     """A way to wake workers up."""
 
-    def ring(self, job_id: str, queue: str) -> None:
+    def notify(self, job_id: str, queue: str) -> None:
         """Send a message to the workers of a queue.
 
-        Raises ``JobStoreUnavailableError`` where the broker is away.
+        Raises ``JobStoreUnavailableError`` where the broker cannot be reached.
         """
         ...
 
@@ -34,7 +34,7 @@ def queue_on_broker(name: str, queue: str) -> str:
 
 
 def job_queue(name: str) -> Queue:
-    """A queue that bells go through; both ends must declare it alike."""
+    """A queue that notifications go through; both ends must declare it alike."""
     return Queue(  # type: ignore[no-untyped-call]
         name,
         # A topic exchange, since Celery warns of delayed tasks (of which there are none) on others.
@@ -62,7 +62,7 @@ def broker_settings(queue_name: str) -> dict[str, Any]:
         "task_ignore_result": True,
         "broker_connection_retry_on_startup": True,
         "broker_transport_options": {
-            # RabbitMQ: `ring` returns only once the broker has the message on disk.
+            # RabbitMQ: `notify` returns only once the broker has the message on disk.
             "confirm_publish": True,
             # Redis: an unacknowledged message comes back after this time. Shorter than a job,
             # and the message would start again and again. (Our own worker acknowledges on
@@ -74,8 +74,8 @@ def broker_settings(queue_name: str) -> dict[str, Any]:
     }
 
 
-class CeleryBells:
-    """Bells through RabbitMQ or Redis, by task name: the sender knows no worker code.
+class CeleryNotifier:
+    """Notifications through RabbitMQ or Redis, by task name: the sender knows no worker code.
 
     Args:
         broker_url: ``amqp://...`` or ``redis://...``.
@@ -83,13 +83,13 @@ class CeleryBells:
     """
 
     def __init__(self, broker_url: str, queue: str = DEFAULT_QUEUE) -> None:
-        self._app = celery.Celery("wsi-bells", broker=broker_url, set_as_current=False)
+        self._app = celery.Celery("wsi-notifier", broker=broker_url, set_as_current=False)
         self._app.conf.update(broker_settings(queue))
         self._name = queue
 
-    def ring(self, job_id: str, queue: str) -> None:
+    def notify(self, job_id: str, queue: str) -> None:
         try:
-            # Few retries: the outbox keeps the bell, and the next round tries again.
+            # Few retries: the outbox keeps the notification, and the next round tries again.
             self._app.send_task(
                 TASK_NAME,
                 args=[job_id, queue],
@@ -105,15 +105,15 @@ class CeleryBells:
         self._app.close()
 
 
-def relay(store: JobStore, bells: Bells, *, limit: int = 100) -> int:
-    """Ring what is in the outbox; returns how many. What was not sent stays for the next call."""
+def relay(store: JobStore, notifier: Notifier, *, limit: int = 100) -> int:
+    """Send what is in the outbox; returns how many. What was not sent stays for the next call."""
     waiting = store.outbox(limit=limit)
     sent = []
     try:
-        for bell in waiting:
-            bells.ring(bell.job_id, bell.queue)
-            sent.append(bell)
+        for notification in waiting:
+            notifier.notify(notification.job_id, notification.queue)
+            sent.append(notification)
     finally:
         if sent:
-            store.rung(sent)
+            store.mark_sent(sent)
     return len(sent)
