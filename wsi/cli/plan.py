@@ -1,4 +1,4 @@
-"""``wsi plan``: what training a network on whole slides would need, with no GPU at hand."""
+"""``wsi plan``: what training a network on whole slides would need, on any machine."""
 
 import click
 
@@ -60,36 +60,20 @@ def plan(
     precision: str,
 ) -> None:
     """Print how one training update would run: mode, tiles, memory and seconds, stage by stage."""
-    from typing import cast
+    from wsi.api import plan as make_plan
 
-    import torch
-    from torchvision.models import ResNet
-
-    from wsi.models.backbones import build_backbone
-    from wsi.networks import stage_network
-    from wsi.planning import OPTIMIZER_STATE
-    from wsi.planning import plan as make_plan
-    from wsi.planning.budgets import memory_budgets, parse_bytes
-
-    host = parse_bytes(host_memory) if host_memory else memory_budgets(torch.device("cpu"))[1]
-    # Shapes are all a plan needs: no weights are made on the meta device.
-    with torch.device("meta"):
-        network = stage_network(
-            cast(ResNet, build_backbone(architecture, 2)),
-            classes=2,
-            norm=norm,  # type: ignore[arg-type]
-            pooling=pooling,  # type: ignore[arg-type]
-        )
     planned = make_plan(
-        network,
         (height or size, size),
-        parse_bytes(device_memory) if device_memory else None,
-        host,
-        disk_budget=parse_bytes(disk) if disk else 0,
-        dtype=torch.bfloat16 if precision == "bfloat16" else None,
+        device_memory=device_memory,
+        host_memory=host_memory,
+        disk=disk or 0,
+        architecture=architecture,
+        norm=norm,
+        pooling=pooling,
+        optimizer=optimizer,
         mode=mode,
+        precision=precision,
         training=not inference,
-        state_per_parameter=OPTIMIZER_STATE[optimizer],
         tissue=tissue,
     )
     click.echo(planned.table())
