@@ -1,4 +1,4 @@
-"""Pages that mkdocs makes from the code: command line, API, measurements, decisions, inputs."""
+"""Pages that mkdocs makes from the code: command line, API, measurements, inputs."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         ("reference/cli.md", command_line()),
         ("reference/api.md", http_api()),
         ("reference/measurements.md", measurements()),
-        ("reference/decisions.md", decisions()),
         ("reference/unusual-inputs.md", unusual_inputs()),
     ):
         files.append(File.generated(config, name, content=text))
@@ -121,15 +120,6 @@ def measurements() -> str:
         machine = f"{about['cores']} cores, {about['machine']}" if "cores" in about else ""
         lines += [f"## {file.stem}", "", file.read_text().strip(), "", machine, ""]
     return "\n".join(lines)
-
-
-def decisions() -> str:
-    """A list of the decision records by their titles."""
-    lines = ["# Decisions", "", "Why things are as they are, one short record each.", ""]
-    for file in sorted((ROOT / "docs" / "decisions").glob("*.md")):
-        title = file.read_text().splitlines()[0].removeprefix("# ")
-        lines.append(f"- [{title}](../decisions/{file.name})")
-    return "\n".join(lines) + "\n"
 
 
 def unusual_inputs() -> str:
