@@ -16,7 +16,7 @@ from service.annotations.repository import AnnotationRepository
 from service.auth import endpoints as access
 from service.auth import login_page
 from service.auth.access import roles_of
-from service.auth.gate import COOKIE, Gate
+from service.auth.authenticator import COOKIE, Authenticator
 from service.auth.limits import Limit
 from service.auth.oidc import TokenChecker
 from service.auth.repository import AuditLog, KeyRepository
@@ -77,11 +77,11 @@ def create_app(settings: Settings) -> FastAPI:
     """
     if settings.auth == "off" and settings.is_open_to_others:
         raise ConfigError(
-            f"WSI_HOST={settings.host} is open to others: set WSI_AUTH=on, so that keys are asked "
-            "for"
+            f"WSI_HOST={settings.host} is reachable from other machines: set WSI_AUTH=on, so that "
+            "API keys are required"
         )
     if settings.webhook_hosts and not settings.webhook_secret.get_secret_value():
-        raise ConfigError("WSI_WEBHOOK_HOSTS needs WSI_WEBHOOK_SECRET, which calls are signed with")
+        raise ConfigError("WSI_WEBHOOK_HOSTS needs WSI_WEBHOOK_SECRET, which signs the calls")
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -199,7 +199,7 @@ def _start(settings: Settings) -> Context:
         uploads=uploads,
         keys=keys,
         audit=audit,
-        gate=_gate(settings, keys, audit),
+        authenticator=_authenticator(settings, keys, audit),
         slide_cache=slide_cache,
         open_slides=OpenSlides(settings.open_slides, slide_cache, intake.require_same),
         reconciler=reconciler,
@@ -212,7 +212,7 @@ def _start(settings: Settings) -> Context:
 def _start_loops(context: Context) -> None:
     settings = context.settings
     context.arrivals.start(lambda: register_next(context))
-    context.idle_slides.start(context.open_slides.let_go_of_idle)
+    context.idle_slides.start(context.open_slides.close_idle)
     if settings.webhook_hosts:
         caller = WebhookCaller(
             context.callbacks,
@@ -224,8 +224,8 @@ def _start_loops(context: Context) -> None:
         context.webhooks.start(caller.step)
 
 
-def _gate(settings: Settings, keys: KeyRepository, audit: AuditLog) -> Gate:
-    return Gate(
+def _authenticator(settings: Settings, keys: KeyRepository, audit: AuditLog) -> Authenticator:
+    return Authenticator(
         keys,
         audit,
         enabled=settings.auth == "on",

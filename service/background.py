@@ -16,7 +16,7 @@ class Loop:
 
     Args:
         name: of the thread.
-        every_s: seconds between two looks when nothing is to do.
+        every_s: seconds between two runs when there is nothing to do.
     """
 
     def __init__(self, name: str, every_s: float) -> None:
@@ -34,11 +34,11 @@ class Loop:
         self._thread.start()
 
     def wake(self) -> None:
-        """There is something to do: do not wait for the next look."""
+        """There is something to do: do not wait for the interval to end."""
         self._wake.set()
 
     def close(self) -> None:
-        """Stop after the step at hand. What it leaves undone is in the database."""
+        """Stop after the current step. What is left is in the database."""
         self._stopping = True
         self._wake.set()
         if self._thread is not None:
@@ -51,8 +51,8 @@ class Loop:
             try:
                 more = step()
             except JobStoreUnavailableError as error:
-                _log.warning("%s waits: %s", self._name, error)
+                _log.warning("%s is waiting: %s", self._name, error)
             except Exception:  # noqa: BLE001 - the thread must outlive a bug; it is logged
-                _log.exception("a round of %s failed", self._name)
+                _log.exception("a run of %s failed", self._name)
             if not more:
                 self._wake.wait(self._every_s)

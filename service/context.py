@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from fastapi import Depends, Request
 
 from service.annotations.repository import AnnotationRepository
-from service.auth.gate import Gate
+from service.auth.authenticator import Authenticator
 from service.auth.repository import AuditLog, KeyRepository
 from service.background import Loop
 from service.batches.repository import BatchRepository
@@ -44,7 +44,7 @@ class Context:
     uploads: PartialUploads
     keys: KeyRepository
     audit: AuditLog
-    gate: Gate
+    authenticator: Authenticator
     slide_cache: SlideCache
     open_slides: OpenSlides
     reconciler: Reconciler

@@ -40,21 +40,21 @@ class ServiceError(errors.WsiError):
 
 
 class NotFoundError(ServiceError):
-    """Nothing of this id is here."""
+    """There is nothing with this id."""
 
     status = HTTPStatus.NOT_FOUND
     kind = "not_found"
 
 
 class TooLargeError(ServiceError):
-    """What was sent is larger than this service takes."""
+    """The request is larger than this service accepts."""
 
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     kind = "too_large"
 
 
 class DiskFullError(ServiceError):
-    """The disk of the service has no room for it."""
+    """The disk of the service is full."""
 
     status = HTTPStatus.INSUFFICIENT_STORAGE
     kind = "disk_full"
@@ -83,21 +83,21 @@ class TusVersionError(ServiceError):
 
 
 class OffsetError(ServiceError):
-    """The next bytes of an upload do not go where the client thinks."""
+    """The offset is not where the upload stands."""
 
     status = HTTPStatus.CONFLICT
     kind = "offset"
 
 
 class UploadBusyError(ServiceError):
-    """Two requests write to one upload."""
+    """Another request is writing to this upload."""
 
     status = HTTPStatus.LOCKED
     kind = "upload_busy"
 
 
 class ChecksumError(ServiceError):
-    """Bytes of an upload were changed on their way."""
+    """The data does not match its checksum."""
 
     # The upload protocol's own status, which HTTP knows nothing of.
     status = 460
@@ -113,16 +113,16 @@ class UnauthorizedError(ServiceError):
     headers: Mapping[str, str] = {"WWW-Authenticate": "Bearer"}
 
 
-class ProviderAwayError(ServiceError):
-    """Who vouches for tokens does not answer."""
+class IdentityProviderUnavailableError(ServiceError):
+    """The identity provider does not answer."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
-    kind = "provider_away"
+    kind = "identity_provider_unavailable"
     headers: Mapping[str, str] = _RETRY
 
 
 class TooManyRequestsError(ServiceError):
-    """A caller that makes more requests than allowed.
+    """The caller makes more requests than allowed.
 
     Attributes:
         wait_s: seconds after which there is room for another.
@@ -138,24 +138,24 @@ class TooManyRequestsError(ServiceError):
 
 
 class ForbiddenError(ServiceError):
-    """Somebody who may not do this."""
+    """The caller is not allowed to do this."""
 
     status = HTTPStatus.FORBIDDEN
     kind = "forbidden"
 
 
 class BusyError(ServiceError):
-    """Jobs are at work on it."""
+    """Jobs are using it."""
 
     status = HTTPStatus.CONFLICT
     kind = "busy"
 
 
-class NotOursError(ServiceError):
-    """A file that was registered where it lies: this service does not change it."""
+class ExternallyManagedError(ServiceError):
+    """The file was registered in place: this service does not change it."""
 
     status = HTTPStatus.CONFLICT
-    kind = "not_ours"
+    kind = "externally_managed"
 
 
 class NotFinishedError(ServiceError):
@@ -174,28 +174,28 @@ class NotFinishedError(ServiceError):
 
 
 class StaleError(ServiceError):
-    """Somebody else saved a newer version of the same thing."""
+    """Somebody else saved a newer version."""
 
     status = HTTPStatus.PRECONDITION_FAILED
     kind = "stale"
 
 
 class PreconditionMissingError(ServiceError):
-    """A save that does not say which version it was made from."""
+    """The request does not say which version it changes."""
 
     status = HTTPStatus.PRECONDITION_REQUIRED
     kind = "precondition_required"
 
 
 class SignedError(ServiceError):
-    """What is signed is not changed; it can be amended."""
+    """It is signed; it can only be amended."""
 
     status = HTTPStatus.CONFLICT
     kind = "signed"
 
 
 class ReviewError(ServiceError):
-    """A review lacks what its state asks for."""
+    """The review lacks what its status needs."""
 
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     kind = "review"
@@ -205,7 +205,7 @@ LIBRARY: Mapping[type[errors.WsiError], tuple[int, str]] = {
     errors.WsiError: (HTTPStatus.UNPROCESSABLE_ENTITY, "error"),
     errors.AnnotationError: (HTTPStatus.UNPROCESSABLE_ENTITY, "annotation"),
     errors.SlideError: (HTTPStatus.UNPROCESSABLE_ENTITY, "slide_error"),
-    errors.SlideAwayError: (HTTPStatus.SERVICE_UNAVAILABLE, "slide_away"),
+    errors.SlideUnavailableError: (HTTPStatus.SERVICE_UNAVAILABLE, "slide_unavailable"),
     errors.ChangedSlideError: (HTTPStatus.CONFLICT, "changed"),
     errors.JobError: (HTTPStatus.CONFLICT, "job"),
     errors.JobNotFoundError: (HTTPStatus.NOT_FOUND, "not_found"),
@@ -217,6 +217,14 @@ LIBRARY: Mapping[type[errors.WsiError], tuple[int, str]] = {
     errors.MissingExtraError: (HTTPStatus.NOT_IMPLEMENTED, "not_installed"),
 }
 """Status and kind of the library's errors; a class without a line takes its parent's."""
+
+
+# For this release: clients that switch on the words of before find them in ``former_kind``.
+FORMER_KINDS: Mapping[str, str] = {
+    "slide_unavailable": "slide_away",
+    "identity_provider_unavailable": "provider_away",
+    "externally_managed": "not_ours",
+}
 
 
 def status_of(kind: type[errors.WsiError]) -> int:
@@ -263,6 +271,8 @@ def problem(
         "kind": kind,
         **more,
     }
+    if kind in FORMER_KINDS:
+        body["former_kind"] = FORMER_KINDS[kind]
     return JSONResponse(body, status, headers=dict(headers or {}), media_type=PROBLEM_JSON)
 
 
@@ -319,6 +329,4 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
 
 def _unknown(request: Request, error: Exception) -> JSONResponse:
     _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return problem(
-        HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "something went wrong here; it was logged"
-    )
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "internal error; it was logged")

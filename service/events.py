@@ -8,22 +8,22 @@ import anyio.to_thread
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
-LOOK_S = 0.4
-_KEEPALIVE_LOOKS = 30
+POLL_INTERVAL_S = 0.4
+_KEEPALIVE_POLLS = 30
 
 _Shown = TypeVar("_Shown", bound=BaseModel)
 
 
-class Watch(Generic[_Shown]):
-    """What to watch: ``look`` gives what is shown now, and whether it is the last."""
+class EventStream(Generic[_Shown]):
+    """What to watch: ``poll`` gives what is shown now, and whether it is the last."""
 
-    def __init__(self, name: str, look: Callable[[], tuple[_Shown, bool]]) -> None:
+    def __init__(self, name: str, poll: Callable[[], tuple[_Shown, bool]]) -> None:
         self._name = name
-        self._look = look
+        self._poll = poll
 
     async def response(self) -> StreamingResponse:
-        """The stream. The first look happens before it starts, so its errors have a status."""
-        first = await anyio.to_thread.run_sync(self._look)
+        """The stream. The first poll happens before it starts, so its errors have a status."""
+        first = await anyio.to_thread.run_sync(self._poll)
         return StreamingResponse(
             self._events(first),
             media_type="text/event-stream",
@@ -38,11 +38,11 @@ class Watch(Generic[_Shown]):
             if shown != before:
                 quiet = 0
                 yield f"event: {self._name}\ndata: {shown.model_dump_json()}\n\n"
-            elif (quiet := quiet + 1) % _KEEPALIVE_LOOKS == 0:
+            elif (quiet := quiet + 1) % _KEEPALIVE_POLLS == 0:
                 # A comment: keeps proxies from closing a quiet connection.
-                yield ": still here\n\n"
+                yield ": keep-alive\n\n"
             before = shown
             if last:
                 return
-            await anyio.sleep(LOOK_S)
-            now = await anyio.to_thread.run_sync(self._look)
+            await anyio.sleep(POLL_INTERVAL_S)
+            now = await anyio.to_thread.run_sync(self._poll)

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.auth.gate import Note
+from service.auth.authenticator import AuditEntry
 from service.errors import problem
 from wsi.errors import JobStoreUnavailableError
 from wsi.logs import about_request
@@ -106,7 +106,7 @@ class SignInFirst:
 
 
 class AuditTrail:
-    """Completes the note that an endpoint's guard left, once the answer's status is known."""
+    """Completes the audit entry of a request once the status of its answer is known."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -126,17 +126,19 @@ class AuditTrail:
         try:
             await self._app(scope, receive, watched)
         finally:
-            note = scope.get("state", {}).get("audit")
+            entry = scope.get("state", {}).get("audit")
             # Not of a request too many: the log would grow as fast as somebody can send.
-            if note is not None and status != HTTPStatus.TOO_MANY_REQUESTS:
-                await self._write(note, status)
+            if entry is not None and status != HTTPStatus.TOO_MANY_REQUESTS:
+                await self._write(entry, status)
 
-    async def _write(self, note: Note, status: int) -> None:
+    async def _write(self, entry: AuditEntry, status: int) -> None:
         try:
-            await anyio.to_thread.run_sync(note.write, status)
+            await anyio.to_thread.run_sync(entry.write, status)
         except (JobStoreUnavailableError, SQLAlchemyError) as error:
             # The answer is out already; what the log cannot hold must at least be seen.
-            _log.error("audit entry lost: %s by %s (%s): %s", note.action, note.who, status, error)
+            _log.error(
+                "audit entry lost: %s by %s (%s): %s", entry.action, entry.who, status, error
+            )
 
 
 class BodyLimit:

@@ -13,7 +13,7 @@ GENERAL_REFUSALS: Responses = refusals(
     errors.ForbiddenError,
     errors.TooLargeError,
     InvalidError,
-    errors.ProviderAwayError,
+    errors.IdentityProviderUnavailableError,
     errors.TooManyRequestsError,
 )
 """What every endpoint may refuse with."""

@@ -1,4 +1,4 @@
-"""The built page: its entry is asked for anew each time, its hashed assets are kept for ever."""
+"""The built page: its entry is revalidated each time, its hashed assets are cached for ever."""
 
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles

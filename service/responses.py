@@ -23,7 +23,7 @@ class Problem(BaseModel):
 
 
 class InvalidError(WsiError):
-    """The request is not as described here, or what it asks for cannot be done."""
+    """The request does not match this description, or cannot be carried out."""
 
 
 def refusals(*kinds: type[WsiError]) -> Responses:
@@ -49,5 +49,5 @@ def file_of(media_type: str) -> Responses:
     return {200: {"content": {media_type: content}}}
 
 
-NOT_MODIFIED: Responses = {304: {"description": "What the client has is still right."}}
+NOT_MODIFIED: Responses = {304: {"description": "Not modified: the client's copy is current."}}
 """For what can be asked for by its ETag."""

@@ -112,7 +112,9 @@ class Settings(SharedSettings):
         prefixes = tuple(f"{str(part).strip().rstrip('/')}/" for part in parts if str(part).strip())
         for prefix in prefixes:
             if not prefix.startswith(SCHEME) or len(prefix) < len(SCHEME) + 2:
-                raise ValueError(f"{prefix} is no address in object storage: s3://bucket/prefix")
+                raise ValueError(
+                    f"{prefix} is not an address in object storage: s3://bucket/prefix"
+                )
         return prefixes
 
     @field_validator("gpu_jobs", mode="before")

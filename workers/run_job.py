@@ -13,7 +13,7 @@ from workers.loaded import LoadedPipelines
 from wsi.errors import (
     JobError,
     JobStoreUnavailableError,
-    SlideAwayError,
+    SlideUnavailableError,
     StoreFullError,
     WsiError,
 )
@@ -192,7 +192,7 @@ def _local(
             return held.enter_context(
                 slides.local(place, lambda share: heart.progress(f"fetching, {share:.0%}", 0.0))
             )
-        except SlideAwayError as error:
+        except SlideUnavailableError as error:
             if time.monotonic() > give_up:
                 raise
             _pause("waiting for object storage", error, heart, patience)

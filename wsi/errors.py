@@ -5,6 +5,7 @@ may want to act on is a typed attribute. HTTP codes live in ``service/errors.py`
 """
 
 import errno
+import warnings
 
 
 class WsiError(Exception):
@@ -68,10 +69,10 @@ class ChangedSlideError(SlideError):
     kind = "changed"
 
 
-class SlideAwayError(SlideError):
-    """A slide in object storage cannot be fetched at this moment; later it may be."""
+class SlideUnavailableError(SlideError):
+    """A slide in object storage cannot be fetched at present; later it may be."""
 
-    kind = "slide_away"
+    kind = "slide_unavailable"
 
 
 class MppError(SlideError):
@@ -147,3 +148,12 @@ class JobStoreUnavailableError(JobError):
 def is_disk_full(error: OSError) -> bool:
     """Whether a write failed for want of room, or of the user's share of it."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def __getattr__(name: str) -> type[WsiError]:
+    # For this release: what was renamed.
+    if name == "SlideAwayError":
+        text = "wsi.errors.SlideAwayError is now called SlideUnavailableError"
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        return SlideUnavailableError
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

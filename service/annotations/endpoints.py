@@ -8,11 +8,11 @@ from fastapi import APIRouter, Body, Header, Path, Query, Response
 from fastapi.responses import JSONResponse
 
 from service.annotations.exchange import (
-    ImportWish,
+    ImportOptions,
     import_features,
     to_feature_collection,
 )
-from service.annotations.rules import Wish, checked
+from service.annotations.rules import AnnotationChange, checked
 from service.annotations.schemas import (
     AnnotationHistory,
     AnnotationIn,
@@ -24,7 +24,7 @@ from service.annotations.schemas import (
     Text,
 )
 from service.auth.access import AuditedViewer, Pathologist, Viewer
-from service.auth.gate import LOCAL, Principal
+from service.auth.authenticator import LOCAL, Principal
 from service.context import Context, Ctx
 from service.errors import PreconditionMissingError, SignedError
 from service.responses import file_of, refusals
@@ -58,22 +58,24 @@ def list_annotations(
 def save_annotation(
     slide_id: str,
     annotation_id: AnnotationId,
-    wish: AnnotationIn,
+    body: AnnotationIn,
     response: Response,
     caller: Pathologist,
     context: Ctx,
     if_match: Seen = None,
 ) -> AnnotationOut:
-    """Make an annotation (If-Match: 0, the id is the client's), change it, or bring it back.
+    """Create an annotation (If-Match: 0, with an id chosen by the client), change or restore it.
 
-    The same request again is answered alike. 412 where somebody else was faster: nothing is
+    Repeating a request is safe. 412 if somebody else saved in between: nothing is
     overwritten.
     """
     slide = context.slides.get(slide_id)
-    content = checked(wish, Size(slide.width, slide.height))
-    who = _name(caller, wish.author)
-    wanted = Wish(content=content, expected=_version(if_match), who=who, reason=wish.reason)
-    return _apply(context, slide_id, annotation_id, wanted, response)
+    content = checked(body, Size(slide.width, slide.height))
+    who = _name(caller, body.author)
+    change = AnnotationChange(
+        content=content, expected=_version(if_match), who=who, reason=body.reason
+    )
+    return _apply(context, slide_id, annotation_id, change, response)
 
 
 @router.delete("/annotations/{annotation_id}", responses=refusals(SignedError))
@@ -87,10 +89,10 @@ def delete_annotation(
     author: Name = "",
     reason: Text = "",
 ) -> AnnotationOut:
-    """Take an annotation off the slide. Its versions stay, and saving it again brings it back."""
+    """Delete an annotation. Its versions stay, and saving it again restores it."""
     who = _name(caller, author)
-    wanted = Wish(content=None, expected=_version(if_match), who=who, reason=reason)
-    return _apply(context, slide_id, annotation_id, wanted, response)
+    change = AnnotationChange(content=None, expected=_version(if_match), who=who, reason=reason)
+    return _apply(context, slide_id, annotation_id, change, response)
 
 
 @router.get("/annotations/{annotation_id}/history")
@@ -135,12 +137,12 @@ def import_annotations(
 ) -> ImportOut:
     """Add the annotations of a GeoJSON file as QuPath writes it: all of them, or none.
 
-    JSON of NCRF, Darwin V7, Sectra PathologyCore and Girder is read as well. What is on the slide
-    already, the same in shape, class and comment, is not added again; detections, cells and TMA
+    JSON of NCRF, Darwin V7, Sectra PathologyCore and Girder is read as well. Annotations that exist
+    already with the same shape, class and comment are not added again; detections, cells and TMA
     cores are counted, not added.
 
     Args:
-        new_classes: take classes that are not among ``/annotation-classes``.
+        new_classes: accept classes that are not among ``/annotation-classes``.
         repair: repair outlines that cross themselves; else they are refused.
         drop_outside: leave out what lies outside the slide; else it is refused.
         frame: where coordinates begin: at the whole slide's corner (level0) or at that of its
@@ -153,7 +155,7 @@ def import_annotations(
         context.annotations,
         slide,
         data,
-        ImportWish(
+        ImportOptions(
             known=None if new_classes else _classes(context),
             repair=repair,
             drop_outside=drop_outside,
@@ -167,15 +169,19 @@ def import_annotations(
 
 @classes.get("")
 def list_classes(caller: Viewer, context: Ctx) -> ClassList:
-    """The classes of the models, the usual ones, and those that readers gave."""
+    """The classes of the models, common ones, and those that readers have used."""
     return ClassList(items=_classes(context))
 
 
 def _apply(
-    context: Context, slide_id: str, annotation_id: str, wish: Wish, response: Response
+    context: Context,
+    slide_id: str,
+    annotation_id: str,
+    change: AnnotationChange,
+    response: Response,
 ) -> AnnotationOut:
     with context.annotations.changing(slide_id) as slide:
-        saved = slide.apply(annotation_id, wish)
+        saved = slide.apply(annotation_id, change)
     response.headers["ETag"] = f'"{saved.version}"'
     return saved
 
@@ -194,6 +200,6 @@ def _version(if_match: str | None) -> int:
     found = re.fullmatch(r'\s*"?(\d{1,9})"?\s*', if_match or "")
     if not found:
         raise PreconditionMissingError(
-            "name the version that you have seen, 0 for a new annotation: send it in If-Match"
+            "send the version you last read in If-Match; 0 for a new annotation"
         )
     return int(found[1])

@@ -8,7 +8,7 @@ from uuid import uuid4
 import shapely
 
 from service.annotations.repository import AnnotationRepository
-from service.annotations.rules import Wish, check_signature, content_key, geometry_of
+from service.annotations.rules import AnnotationChange, check_signature, content_key, geometry_of
 from service.annotations.schemas import AnnotationIn, AnnotationOut, ImportOut
 from service.slides.repository import StoredSlide
 from wsi.annotations import (
@@ -30,7 +30,7 @@ _DECIMALS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportWish:
+class ImportOptions:
     """How somebody wants a file to be taken.
 
     Attributes:
@@ -79,7 +79,7 @@ def import_features(
     repository: AnnotationRepository,
     slide: StoredSlide,
     data: Any,
-    wish: ImportWish,
+    options: ImportOptions,
     *,
     bounds: Region | None,
     who: str,
@@ -91,7 +91,7 @@ def import_features(
         repository: where they go.
         slide: whose they are.
         data: parsed GeoJSON, or JSON of NCRF, Darwin V7, Sectra or Girder.
-        wish: how it is to be taken.
+        options: how it is to be taken.
         bounds: the slide's scanned area, from whose corner QuPath counts.
         who, reason: as for a single annotation.
 
@@ -100,11 +100,11 @@ def import_features(
         SignedError: the slide is signed, and no reason is given.
     """
     size = Size(slide.width, slide.height)
-    found = annotations_of_json("the file", data, size, wish.spec(), bounds=bounds)
+    found = annotations_of_json("the file", data, size, options.spec(), bounds=bounds)
     if len(found.items) > _MOST:
         raise AnnotationError(
-            f"the file holds {len(found.items)} annotations; {_MOST} are taken at most: leave out "
-            "what a program has detected"
+            f"the file holds {len(found.items)} annotations; at most {_MOST} are accepted: leave "
+            "out what a program has detected"
         )
     drawn = [_annotation(number, item) for number, item in enumerate(found, start=1)]
     added = 0
@@ -116,7 +116,7 @@ def import_features(
             if key in there:
                 continue
             there.add(key)
-            new = Wish(content=content, expected=0, who=who, reason=reason)
+            new = AnnotationChange(content=content, expected=0, who=who, reason=reason)
             annotations.apply(str(uuid4()), new)
             added += 1
     return ImportOut(

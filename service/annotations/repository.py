@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from service.annotations.rules import Wish, next_version
+from service.annotations.rules import AnnotationChange, next_version
 from service.annotations.schemas import AnnotationOut
 from service.errors import NotFoundError
 from service.slides.repository import lock_slide
@@ -39,8 +39,8 @@ class SlideAnnotations:
         """Of one annotation, oldest first."""
         return _versions(self._connection, self._slide_id, annotation_id)
 
-    def apply(self, annotation_id: str, wish: Wish) -> AnnotationOut:
-        """Grant a wish; the newest version after it.
+    def apply(self, annotation_id: str, change: AnnotationChange) -> AnnotationOut:
+        """Make a change; returns the newest version after it.
 
         Raises:
             StaleError: somebody else changed it since the version that was seen.
@@ -49,10 +49,10 @@ class SlideAnnotations:
         versions = self.versions(annotation_id)
         following = next_version(
             versions,
-            wish,
+            change,
             slide_id=self._slide_id,
             id=annotation_id,
-            change=self._change + 1,
+            number=self._change + 1,
             signed=self.signed,
         )
         if following is None:

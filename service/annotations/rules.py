@@ -16,7 +16,7 @@ from wsi.geometry import Size
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class AnnotationChange:
     """A change that somebody wants.
 
     Attributes:
@@ -33,17 +33,23 @@ class Wish:
 
 
 def next_version(
-    versions: list[AnnotationOut], wish: Wish, *, slide_id: str, id: str, change: int, signed: bool
+    versions: list[AnnotationOut],
+    change: AnnotationChange,
+    *,
+    slide_id: str,
+    id: str,
+    number: int,
+    signed: bool,
 ) -> AnnotationOut | None:
-    """The version that follows, or ``None`` where this very wish was granted before.
+    """The version that follows, or ``None`` where this very change was made before.
 
     A client whose connection broke does not know whether it was heard, and asks again.
 
     Args:
         versions: what there is of this annotation, oldest first.
-        wish: what is wanted.
+        change: what is wanted.
         slide_id, id: of the slide and the annotation.
-        change: the number that this change gets.
+        number: of this change on its slide.
         signed: the slide is signed off.
 
     Raises:
@@ -51,30 +57,30 @@ def next_version(
         SignedError: the slide is signed, and no reason is given.
     """
     newest = versions[-1] if versions else None
-    if len(versions) > wish.expected and _is_granted(versions[wish.expected], wish):
+    if len(versions) > change.expected and _is_applied(versions[change.expected], change):
         return None
-    if len(versions) != wish.expected:
-        raise StaleError(_stale(newest, wish.expected))
-    if wish.content is None and (newest is None or newest.deleted):
-        raise StaleError("there is no such annotation (any more)")
-    check_signature(signed, wish.reason)
+    if len(versions) != change.expected:
+        raise StaleError(_stale(newest, change.expected))
+    if change.content is None and (newest is None or newest.deleted):
+        raise StaleError("this annotation does not exist or was deleted")
+    check_signature(signed, change.reason)
     now = datetime.now(UTC)
-    content = wish.content or newest
+    content = change.content or newest
     assert content is not None
     return AnnotationOut(
         id=id,
         slide_id=slide_id,
-        version=wish.expected + 1,
-        change=change,
+        version=change.expected + 1,
+        change=number,
         geometry=content.geometry,
         class_name=content.class_name,
         comment=content.comment,
-        author=newest.author if newest else wish.who,
-        changed_by=wish.who,
+        author=newest.author if newest else change.who,
+        changed_by=change.who,
         created_at=newest.created_at if newest else now,
         changed_at=now,
-        reason=wish.reason.strip(),
-        deleted=wish.content is None,
+        reason=change.reason.strip(),
+        deleted=change.content is None,
     )
 
 
@@ -88,18 +94,18 @@ def check_signature(signed: bool, reason: str) -> None:
 
 def _stale(newest: AnnotationOut | None, expected: int) -> str:
     if newest is None:
-        return f"there is no version {expected} of this annotation; read the list again"
+        return f"this annotation has no version {expected}; load the list again"
     what = "deleted" if newest.deleted else "changed"
     return (
         f"this annotation is at version {newest.version}, not {expected}: "
-        f"{newest.changed_by or 'somebody else'} {what} it meanwhile; read it and save again"
+        f"{newest.changed_by or 'somebody else'} {what} it in the meantime; load it and save again"
     )
 
 
-def _is_granted(version: AnnotationOut, wish: Wish) -> bool:
-    if version.changed_by != wish.who or version.deleted != (wish.content is None):
+def _is_applied(version: AnnotationOut, change: AnnotationChange) -> bool:
+    if version.changed_by != change.who or version.deleted != (change.content is None):
         return False
-    return wish.content is None or same_content(version, wish.content)
+    return change.content is None or same_content(version, change.content)
 
 
 def same_content(a: AnnotationOut | AnnotationIn, b: AnnotationOut | AnnotationIn) -> bool:
@@ -118,31 +124,31 @@ def content_key(
     return item.class_name, item.comment, shapely.normalize(shape).wkt
 
 
-def checked(wish: AnnotationIn, size: Size) -> AnnotationIn:
-    """The wish with a valid geometry on the slide.
+def checked(annotation: AnnotationIn, size: Size) -> AnnotationIn:
+    """The annotation with a valid geometry on the slide.
 
     A drawn outline that crosses itself is repaired, and what reaches over the border cut off.
 
     Raises:
         AnnotationError: there is no readable geometry, it is empty, or outside the slide.
     """
-    if wish.geometry.get("type") == "GeometryCollection":
+    if annotation.geometry.get("type") == "GeometryCollection":
         raise AnnotationError(_no_kind("annotation", "GeometryCollection"))
     feature = {
         "type": "Feature",
-        "geometry": wish.geometry,
-        "properties": {"name": wish.class_name},
+        "geometry": annotation.geometry,
+        "properties": {"name": annotation.class_name},
     }
     # A measured line may end where it began: it is no area by that.
     (item,) = annotations_of_geojson(
         "annotation", feature, size, AnnotationSpec(), closed_lines_are_areas=False
     )
     geometry = geometry_of(item.geometry, "annotation")
-    return wish.model_copy(update={"geometry": geometry})
+    return annotation.model_copy(update={"geometry": geometry})
 
 
 def _no_kind(where: str, kind: str) -> str:
-    return f"{where}: a {kind} is no annotation; they are {', '.join(KINDS)}"
+    return f"{where}: a {kind} is not an annotation; accepted: {', '.join(KINDS)}"
 
 
 def geometry_of(geometry: BaseGeometry, where: str) -> dict[str, Any]:

@@ -20,12 +20,12 @@ ClassName = Annotated[
 
 
 class AnnotationIn(BaseModel):
-    """An annotation as it shall stand.
+    """An annotation to save.
 
     Attributes:
         geometry: GeoJSON in level-0 px: a polygon with or without holes, a point, or a line (which
             is a measurement), or several of one of these.
-        author: who draws; heard only where keys are off, since a key says who it is.
+        author: who draws; used only where keys are off, since a key names its owner.
         reason: why, which a change to a signed slide must say.
     """
 
@@ -60,7 +60,7 @@ class AnnotationOut(BaseModel):
         change: number of the change on its slide, from 1: what ``since`` asks for.
         author: who drew it.
         changed_by: who made this version.
-        deleted: it is gone from the slide; its versions stay.
+        deleted: it was deleted; its versions stay.
     """
 
     id: str
@@ -103,8 +103,8 @@ class ImportOut(BaseModel):
     Attributes:
         added: annotations that are new on the slide.
         already_there: those that were on it before.
-        ignored: objects that were not taken, such as detections; the warnings say which.
-        warnings: what was repaired, cut, assumed or not taken.
+        ignored: objects that were not imported, such as detections; the warnings say which.
+        warnings: what was repaired, cut, assumed or ignored.
     """
 
     added: int

@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from fastapi.security.base import SecurityBase
 from starlette.routing import BaseRoute
 
-from service.auth.gate import ANYBODY, Principal
+from service.auth.authenticator import ANONYMOUS, Principal
 from service.auth.roles import Role
 from service.context import get_context
 from wsi.errors import WsiError
@@ -53,24 +53,26 @@ class Requires:
             ForbiddenError: the caller's role is not enough, or another site sent the request.
             TooManyRequestsError: one too many.
         """
-        gate = get_context(request).gate
+        authenticator = get_context(request).authenticator
         is_public = self.role is Role.PUBLIC
-        request.state.audit = self._entry(request, ANYBODY)
+        request.state.audit = self._entry(request, ANONYMOUS)
         try:
-            who = await gate.who(request)
+            who = await authenticator.who(request)
         except WsiError:
-            await gate.count(request, ANYBODY, is_public=is_public)
+            await authenticator.count(request, ANONYMOUS, is_public=is_public)
             raise
-        noted = await gate.count(request, who, is_public=is_public)
+        noted = await authenticator.count(request, who, is_public=is_public)
         request.state.audit = self._entry(request, who) if noted else None
-        gate.check(who, self.role)
+        authenticator.check(who, self.role)
         return who
 
     def _entry(self, request: Request, who: Principal) -> object:
         is_read = request.method in ("GET", "HEAD", "OPTIONS")
         if self._audit is Audit.NEVER or (is_read and self._audit is not Audit.ALWAYS):
             return None
-        return get_context(request).gate.note(request, request.scope["route"].path, who)
+        return get_context(request).authenticator.audit_entry(
+            request, request.scope["route"].path, who
+        )
 
 
 class RequiresKey(Requires, SecurityBase):

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.auth.access import Admin, AuditedAdmin, Public, Viewer
-from service.auth.gate import COOKIE, Principal
+from service.auth.authenticator import COOKIE, Principal
 from service.auth.repository import Key
 from service.auth.roles import Role
 from service.context import Context, Ctx
@@ -54,7 +54,7 @@ class SessionIn(BaseModel):
 
 
 class Me(BaseModel):
-    """Who is asking, and how the service wants them to read.
+    """The caller, their role, and how the service wants them to read.
 
     Attributes:
         known_by: what says who they are: a ``key``, a provider's ``token``, or ``nothing`` where
@@ -81,10 +81,10 @@ class AuditOut(BaseModel):
 
 @router.post("/session", responses=refusals(UnauthorizedError))
 def open_session(
-    wish: SessionIn, request: Request, response: Response, caller: Public, context: Ctx
+    body: SessionIn, request: Request, response: Response, caller: Public, context: Ctx
 ) -> Me:
     """Exchange a key for a cookie that scripts cannot read; it lasts twelve hours."""
-    return start_session(wish.key, request, response, context)
+    return start_session(body.key, request, response, context)
 
 
 def start_session(text: str, request: Request, response: Response, context: Context) -> Me:
@@ -94,7 +94,7 @@ def start_session(text: str, request: Request, response: Response, context: Cont
         UnauthorizedError: the key is not valid.
         TooManyRequestsError: too many tries from this address.
     """
-    context.gate.count_sign_in(request)
+    context.authenticator.count_sign_in(request)
     key = context.keys.find(text.strip())
     if key is None or key.expires_at is not None:
         raise UnauthorizedError("this key is not valid")
@@ -112,7 +112,7 @@ def start_session(text: str, request: Request, response: Response, context: Cont
 
 @router.get("/session")
 def get_session(caller: Viewer, context: Ctx) -> Me:
-    """Who is asking, and with which role."""
+    """The caller and their role."""
     return _me(caller, context)
 
 
@@ -141,15 +141,15 @@ def list_keys(caller: Admin, context: Ctx) -> list[KeyOut]:
 
 
 @router.post("/keys", status_code=201)
-def make_key(wish: KeyIn, caller: Admin, context: Ctx) -> NewKeyOut:
-    """A new key. Its secret is in the answer and nowhere else."""
-    key, secret = context.keys.make(wish.name, Role[wish.role.upper()])
+def make_key(body: KeyIn, caller: Admin, context: Ctx) -> NewKeyOut:
+    """Create a key. Its secret is shown in this answer only."""
+    key, secret = context.keys.make(body.name, Role[body.role.upper()])
     return NewKeyOut(**_key_out(key).model_dump(), secret=secret)
 
 
 @router.delete("/keys/{key_id}", status_code=204)
 def revoke_key(key_id: str, caller: Admin, context: Ctx) -> None:
-    """End a key, and the sessions of the page that were opened with it."""
+    """Revoke a key and the sessions that were opened with it."""
     context.keys.revoke(key_id)
 
 

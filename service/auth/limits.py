@@ -37,10 +37,10 @@ class Limit:
 
     @property
     def waits(self) -> bool:
-        """Whether ``spend`` may wait for a network: then it is not for the event loop."""
+        """Whether ``consume`` may wait for a network: then it is not for the event loop."""
         return self._shared is not None and self._rate is not None
 
-    def spend(self, caller: str) -> None:
+    def consume(self, caller: str) -> None:
         """Count one.
 
         Raises:
@@ -54,7 +54,7 @@ class Limit:
             except StorageError as error:
                 # Counting here alone is better than no limit, and much better than no service.
                 self._shared_again_at = time.monotonic() + _STORE_RETRY_S
-                _log.warning("the store of rate limits is away: %s", error.storage_error)
+                _log.warning("could not reach the store of rate limits: %s", error.storage_error)
             else:
                 return
         self._count(self._own, self._rate, caller)
@@ -67,7 +67,7 @@ class Limit:
         free_at = counter.get_window_stats(rate, self._name, caller).reset_time
         wait_s = max(1, math.ceil(free_at - time.time()))
         raise TooManyRequestsError(
-            f"more than {rate}: wait {wait_s} second{'s' * (wait_s > 1)} and send it again", wait_s
+            f"more than {rate}: wait {wait_s} second{'s' * (wait_s > 1)} and try again", wait_s
         )
 
 

@@ -7,8 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from service.auth.authenticator import refuse_forged
 from service.auth.endpoints import start_session
-from service.auth.gate import refuse_forged
 from service.context import Ctx
 from service.errors import ForbiddenError, TooManyRequestsError, UnauthorizedError
 

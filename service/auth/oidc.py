@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import jwt
 
 from service.auth.roles import Role
-from service.errors import ProviderAwayError, UnauthorizedError
+from service.errors import IdentityProviderUnavailableError, UnauthorizedError
 
 _log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class TokenChecker:
 
         Raises:
             UnauthorizedError: it is not valid (any more), or was made for somebody else.
-            ProviderAwayError: its key is not known here, and the provider does not answer.
+            IdentityProviderUnavailableError: its key is unknown, and the provider does not answer.
         """
         if len(token) > _MAX_TOKEN:
             raise UnauthorizedError("the token is too long")
@@ -130,7 +130,7 @@ class SigningKeys:
         self._lock = threading.Lock()
         self._known: Mapping[str, jwt.PyJWK] = {}
         self._fetched_at = self._ask_at = float("-inf")
-        self._away = ""
+        self._failure = ""
 
     def get(self, key_id: str) -> jwt.PyJWK:
         """The key of this id. Raises as ``TokenChecker.bearer`` does."""
@@ -144,11 +144,12 @@ class SigningKeys:
         key = self._fresh(key_id)
         if key is not None:
             return key
-        if self._away:
-            raise ProviderAwayError(
-                f"tokens cannot be checked now: {self._issuer} did not answer ({self._away})"
+        if self._failure:
+            raise IdentityProviderUnavailableError(
+                f"tokens cannot be checked at present: {self._issuer} did not answer "
+                f"({self._failure})"
             )
-        raise UnauthorizedError("the token is not valid: its provider does not know its key")
+        raise UnauthorizedError("the token is not valid: its provider has no such signing key")
 
     def _fresh(self, key_id: str) -> jwt.PyJWK | None:
         if time.monotonic() - self._fetched_at > _KEYS_LAST_S:
@@ -160,11 +161,11 @@ class SigningKeys:
             self._known = _signing_keys(self._issuer)
         # URLError and timeouts are OSErrors; broken JSON and foreign addresses ValueErrors.
         except (OSError, HTTPException, ValueError) as error:
-            self._away = f"{type(error).__name__}: {error}"
+            self._failure = f"{type(error).__name__}: {error}"
             self._ask_at = time.monotonic() + _RETRY_S
-            _log.warning("no signing keys from %s: %s", self._issuer, self._away)
+            _log.warning("could not load signing keys from %s: %s", self._issuer, self._failure)
             return
-        self._away = ""
+        self._failure = ""
         self._fetched_at = time.monotonic()
         self._ask_at = self._fetched_at + _ASK_AGAIN_S
         _log.info("%d signing keys from %s", len(self._known), self._issuer)
@@ -181,10 +182,10 @@ def require_safe_url(url: str) -> None:
 def _key_id(token: str) -> str:
     header = jwt.get_unverified_header(token)
     if header.get("alg") not in ALGORITHMS:
-        raise UnauthorizedError("the token is not valid: signed by an algorithm that is not taken")
+        raise UnauthorizedError("the token is not valid: its signature algorithm is not accepted")
     key_id = header.get("kid")
     if not isinstance(key_id, str):
-        raise UnauthorizedError("the token is not valid: it does not name its key")
+        raise UnauthorizedError("the token is not valid: it does not name its signing key")
     return key_id
 
 
@@ -204,7 +205,7 @@ def _signing_keys(issuer: str) -> dict[str, jwt.PyJWK]:
             key = jwt.PyJWK(data)
         except jwt.PyJWTError as error:
             # A kind of key that this library does not know must not hide the others.
-            _log.info("a key of %s is left out: %s", issuer, type(error).__name__)
+            _log.info("ignored a key of %s: %s", issuer, type(error).__name__)
             continue
         if key.algorithm_name in ALGORITHMS:
             found[str(data["kid"])] = key
@@ -218,5 +219,5 @@ def _document(url: str) -> dict[str, Any]:
         require_safe_url(answer.url)
         document = json.loads(answer.read(_MAX_DOCUMENT))
     if not isinstance(document, dict):
-        raise ValueError(f"{url} holds no JSON object")
+        raise ValueError(f"{url} is not a JSON object")
     return document

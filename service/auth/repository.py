@@ -134,7 +134,7 @@ class KeyRepository:
                 .values(revoked_at=now)
             )
         if not ended.rowcount:
-            raise NotFoundError(f"there is no valid key {key_id}")
+            raise NotFoundError(f"no valid key {key_id}")
 
 
 class AuditLog:

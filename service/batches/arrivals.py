@@ -5,7 +5,7 @@ from service.batches.repository import Arriving, NewItem
 from service.context import Context
 from service.jobs.endpoints import request_for
 from service.jobs.schemas import JobIn
-from wsi.errors import JobStoreUnavailableError, SlideAwayError, WsiError
+from wsi.errors import JobStoreUnavailableError, SlideUnavailableError, WsiError
 
 # Longer than reading a slide usually takes; then, after a crash, another service goes on. Where two
 # work on one item, one of them does so in vain.
@@ -13,7 +13,7 @@ _LEASE_S = 600.0
 
 
 def register_next(context: Context) -> bool:
-    """Register one slide and queue its job, or note why not; whether there was one."""
+    """Register one slide and queue its job, or record why not; returns whether there was one."""
     arriving = context.batches.take_arriving(lease_s=_LEASE_S)
     if arriving is None:
         return False
@@ -34,7 +34,7 @@ def _outcome(context: Context, arriving: Arriving) -> NewItem:
         slide_id = slide.id
         job = JobIn(slide_id=slide_id, pipeline=pipeline, **arriving.options)
         request = request_for(context, slide, job)
-    except (JobStoreUnavailableError, SlideAwayError):
+    except (JobStoreUnavailableError, SlideUnavailableError):
         raise  # the database or the object storage is away: another time
     except WsiError as error:
         return refused(slide_id, pipeline, error)

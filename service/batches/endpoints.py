@@ -9,24 +9,24 @@ from fastapi.responses import StreamingResponse
 
 from service.auth.access import Operator, Viewer
 from service.batches.folder import slides_in
-from service.batches.items import Wanted, at_place, from_table, known_slide
+from service.batches.items import ItemOptions, at_place, from_table, known_slide
 from service.batches.repository import Batch, NewItem
 from service.batches.schemas import (
     MAX_ITEMS,
     BatchIn,
+    BatchOptions,
     BatchOut,
     BatchPage,
     FolderIn,
     ItemPage,
     TableQuery,
-    Wish,
     batch_out,
     item_out,
 )
 from service.batches.table import read_table
 from service.context import Context, Ctx
 from service.errors import BadRequestError
-from service.events import Watch
+from service.events import EventStream
 from service.jobs.schemas import JobIn
 from service.responses import file_of
 from service.webhooks.call import require_allowed
@@ -43,62 +43,62 @@ _TABLE = {
 
 
 @router.post("", status_code=202)
-def start_batch(wish: BatchIn, caller: Operator, context: Ctx) -> BatchOut:
-    """Queue many slides. One that cannot be scored is refused by itself, with its reason."""
-    _require_startable(context, wish.pipelines, wish.callback_url)
+def start_batch(body: BatchIn, caller: Operator, context: Ctx) -> BatchOut:
+    """Queue many slides. A slide that cannot be scored becomes a refused item with its reason."""
+    _require_startable(context, body.pipelines, body.callback_url)
     items = [
         known_slide(
             context,
             JobIn(
                 slide_id=slide_id,
                 pipeline=pipeline,
-                mpp=wish.mpp,
-                force_mpp=wish.force_mpp,
-                priority=wish.priority,
+                mpp=body.mpp,
+                force_mpp=body.force_mpp,
+                priority=body.priority,
             ),
         )
-        for slide_id in dict.fromkeys(wish.slide_ids)
-        for pipeline in dict.fromkeys(wish.pipelines)
+        for slide_id in dict.fromkeys(body.slide_ids)
+        for pipeline in dict.fromkeys(body.pipelines)
     ]
-    return _started(context, wish, items)
+    return _started(context, body, items)
 
 
 @router.post("/table", status_code=202, openapi_extra=_TABLE)
 async def start_from_table(
-    request: Request, caller: Operator, context: Ctx, wish: Annotated[TableQuery, Query()]
+    request: Request, caller: Operator, context: Ctx, query: Annotated[TableQuery, Query()]
 ) -> BatchOut:
     """Queue the slides of a CSV table; a line that cannot be accepted is an item with its reason.
 
     Columns: ``slide`` (an id of the service, or a path or ``s3://bucket/key`` that may be
-    registered), ``mpp``, ``pipeline``, ``model``, ``priority``. Slides named by their place are
+    registered), ``mpp``, ``pipeline``, ``model``, ``priority``. Slides given by path are
     registered in the background.
     """
     content = await request.body()
 
     def start() -> BatchOut:
-        _require_startable(context, wish.pipelines, wish.callback_url)
+        _require_startable(context, query.pipelines, query.callback_url)
         lines = read_table(content, max_lines=MAX_ITEMS)
-        pipelines = list(dict.fromkeys(wish.pipelines))
-        wanted = Wanted(None, None, wish.priority, wish.force_mpp)
-        return _started(context, wish, from_table(context, lines, pipelines, wanted))
+        pipelines = list(dict.fromkeys(query.pipelines))
+        defaults = ItemOptions(None, None, query.priority, query.force_mpp)
+        return _started(context, query, from_table(context, lines, pipelines, defaults))
 
     return await anyio.to_thread.run_sync(start)
 
 
 @router.post("/folder", status_code=202)
-def start_from_folder(wish: FolderIn, caller: Operator, context: Ctx) -> BatchOut:
-    """Queue the slides of a folder that may be registered, and of those below it."""
-    _require_startable(context, wish.pipelines, wish.callback_url)
-    if is_object(wish.path):
-        raise BadRequestError("buckets are not listed: send a table of the objects' addresses")
-    folder = context.intake.require_allowed(Path(wish.path))
-    one = Wanted(wish.mpp, None, wish.priority, wish.force_mpp)
+def start_from_folder(body: FolderIn, caller: Operator, context: Ctx) -> BatchOut:
+    """Queue the slides of a folder that may be registered, and of its subfolders."""
+    _require_startable(context, body.pipelines, body.callback_url)
+    if is_object(body.path):
+        raise BadRequestError("buckets cannot be listed: send a table of the objects' addresses")
+    folder = context.intake.require_allowed(Path(body.path))
+    one = ItemOptions(body.mpp, None, body.priority, body.force_mpp)
     items = [
         at_place(context, str(path), pipeline, one)
         for path in slides_in(folder, limit=MAX_ITEMS)
-        for pipeline in dict.fromkeys(wish.pipelines)
+        for pipeline in dict.fromkeys(body.pipelines)
     ]
-    return _started(context, wish, items)
+    return _started(context, body, items)
 
 
 @router.get("")
@@ -115,7 +115,7 @@ def list_batches(
 
 @router.get("/{batch_id}")
 def get_batch(batch_id: str, caller: Viewer, context: Ctx) -> BatchOut:
-    """How far a batch is."""
+    """The progress of a batch."""
     return _shown(context, context.batches.get(batch_id))
 
 
@@ -137,16 +137,16 @@ def list_items(
 async def watch_batch(batch_id: str, caller: Viewer, context: Ctx) -> StreamingResponse:
     """Server-sent events: ``event: batch`` at each change, until every item has ended."""
 
-    def look() -> tuple[BatchOut, bool]:
+    def poll() -> tuple[BatchOut, bool]:
         batch = context.batches.get(batch_id)
         return _shown(context, batch), batch.is_final
 
-    return await Watch("batch", look).response()
+    return await EventStream("batch", poll).response()
 
 
 @router.post("/{batch_id}/retry", status_code=202)
 def retry_failed(batch_id: str, caller: Operator, context: Ctx) -> BatchOut:
-    """Queue the failed items again, and only those."""
+    """Queue the failed items again."""
     context.batches.get(batch_id)
     if context.batches.retry_failed(batch_id):
         context.reconciler.wake()
@@ -155,7 +155,7 @@ def retry_failed(batch_id: str, caller: Operator, context: Ctx) -> BatchOut:
 
 @router.post("/{batch_id}/cancel")
 def cancel_batch(batch_id: str, caller: Operator, context: Ctx) -> BatchOut:
-    """Cancel what has not ended yet."""
+    """Cancel the items that have not ended."""
     context.batches.get(batch_id)
     context.batches.cancel_arriving(batch_id)
     for item in context.batches.items(batch_id):
@@ -172,9 +172,9 @@ def _require_startable(context: Context, pipelines: list[str], callback_url: str
         require_allowed(callback_url, context.settings.webhook_hosts)
 
 
-def _started(context: Context, wish: Wish, items: list[NewItem]) -> BatchOut:
+def _started(context: Context, options: BatchOptions, items: list[NewItem]) -> BatchOut:
     batch = context.batches.add(
-        wish.name, items, priority=wish.priority, callback_url=wish.callback_url
+        options.name, items, priority=options.priority, callback_url=options.callback_url
     )
     context.reconciler.wake()
     context.arrivals.wake()

@@ -22,10 +22,10 @@ router = APIRouter(prefix="/batches/{batch_id}", tags=["batches"])
 
 @router.get("/results.csv", response_class=Response, responses=file_of("text/csv"))
 def export_csv(batch_id: str, caller: AuditedViewer, context: Ctx) -> Response:
-    """One line an item: status, probabilities by class, or the error.
+    """One row per item: status, probabilities by class, or the error.
 
-    Where the item's own job has no result, the last one of its slide and pipeline stands:
-    ``result_job_id``, ``result_model`` and ``result_finished_at`` say which one that is.
+    Where the item's own job has no result, the latest one of its slide and pipeline is used:
+    ``result_job_id``, ``result_model`` and ``result_finished_at`` identify it.
     """
     columns, rows = _table(context, batch_id)
     buffer = io.StringIO()
@@ -39,7 +39,7 @@ def export_csv(batch_id: str, caller: AuditedViewer, context: Ctx) -> Response:
     "/results.parquet", response_class=Response, responses=file_of("application/vnd.apache.parquet")
 )
 def export_parquet(batch_id: str, caller: AuditedViewer, context: Ctx) -> Response:
-    """The same lines with types. 501 where pyarrow is not installed."""
+    """The same rows with types. 501 where pyarrow is not installed."""
     columns, rows = _table(context, batch_id)
     content = to_parquet({name: [row.get(name) for row in rows] for name in columns})
     return _file(content, "application/vnd.apache.parquet", f"batch-{batch_id}.parquet")

@@ -16,10 +16,10 @@ def slides_in(folder: Path, *, limit: int) -> list[Path]:
         BadRequestError: there is no such folder, no slide in it, or more than ``limit``.
     """
     if not folder.is_dir():
-        raise BadRequestError(f"there is no folder {folder}")
+        raise BadRequestError(f"no such folder: {folder}")
     found = [slide.path for slide in slides_below(folder)]
     if len(found) > limit:
-        raise BadRequestError(f"{folder} holds more than {limit} slides; name folders below it")
+        raise BadRequestError(f"{folder} holds more than {limit} slides; use its subfolders")
     if not found:
         raise BadRequestError(f"{folder} holds no slides")
     return found

@@ -17,8 +17,8 @@ _MAX_ID = 36
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is wanted of one slide: fields of ``JobIn``."""
+class ItemOptions:
+    """How one slide is scored: fields of ``JobIn``."""
 
     mpp: float | None
     model: str | None
@@ -33,51 +33,54 @@ def refused(slide_id: str, pipeline: str, error: WsiError) -> NewItem:
     )
 
 
-def known_slide(context: Context, wish: JobIn) -> NewItem:
+def known_slide(context: Context, body: JobIn) -> NewItem:
     """A slide that is here: a request for its job, or why there is none."""
     try:
-        request = request_for(context, context.slides.get(wish.slide_id), wish)
+        request = request_for(context, context.slides.get(body.slide_id), body)
     except (NotFoundError, SlideError, ModelError) as error:
-        return refused(wish.slide_id, wish.pipeline, error)
+        return refused(body.slide_id, body.pipeline, error)
     return NewItem(
-        slide_id=wish.slide_id, pipeline=wish.pipeline, request=request, priority=wish.priority
+        slide_id=body.slide_id, pipeline=body.pipeline, request=request, priority=body.priority
     )
 
 
 def from_table(
-    context: Context, lines: Iterable[Line | BadLine], pipelines: Sequence[str], wanted: Wanted
+    context: Context,
+    lines: Iterable[Line | BadLine],
+    pipelines: Sequence[str],
+    defaults: ItemOptions,
 ) -> list[NewItem]:
     """One item a line, and a pipeline where the line names none.
 
     Args:
-        wanted: what holds where a line does not say otherwise.
+        defaults: for what a line does not state.
     """
     items = []
     for line in lines:
         if isinstance(line, BadLine):
             items.append(refused(line.slide[:_MAX_ID], "", BadRequestError(line.reason)))
             continue
-        priority = wanted.priority if line.priority is None else line.priority
-        wish = replace(wanted, mpp=line.mpp, model=line.model, priority=priority)
+        priority = defaults.priority if line.priority is None else line.priority
+        options = replace(defaults, mpp=line.mpp, model=line.model, priority=priority)
         for pipeline in [line.pipeline] if line.pipeline else pipelines:
             if "/" in line.slide:
-                items.append(at_place(context, line.slide, pipeline, wish))
+                items.append(at_place(context, line.slide, pipeline, options))
             else:
-                job = JobIn(slide_id=line.slide[:_MAX_ID], pipeline=pipeline, **vars(wish))
+                job = JobIn(slide_id=line.slide[:_MAX_ID], pipeline=pipeline, **vars(options))
                 items.append(known_slide(context, job))
     return items
 
 
-def at_place(context: Context, place: str, pipeline: str, wish: Wanted) -> NewItem:
+def at_place(context: Context, place: str, pipeline: str, options: ItemOptions) -> NewItem:
     """A slide that lies somewhere: what can be told at once is told, the rest when it is read."""
     try:
-        context.models.choose(pipeline, wish.model)
+        context.models.choose(pipeline, options.model)
         if is_object(place):
             context.intake.require_allowed_object(place)
         elif not context.intake.require_allowed(Path(place)).exists():
-            raise UnreadableSlideError(Path(place).name, "there is no such file")
+            raise UnreadableSlideError(Path(place).name, "no such file")
     except (ForbiddenPathError, ModelError, UnreadableSlideError) as error:
         return refused("", pipeline, error)
     return NewItem(
-        slide_id="", pipeline=pipeline, path=place, options=vars(wish), priority=wish.priority
+        slide_id="", pipeline=pipeline, path=place, options=vars(options), priority=options.priority
     )

@@ -196,7 +196,7 @@ class BatchRepository:
         with reading(self._engine) as connection:
             row = connection.execute(sa.select(batches).where(batches.c.id == batch_id)).first()
             if row is None:
-                raise NotFoundError(f"there is no batch {batch_id}")
+                raise NotFoundError(f"no batch {batch_id}")
             return _batch(connection, row)
 
     def page(self, *, limit: int, offset: int) -> tuple[list[Batch], int]:

@@ -16,7 +16,7 @@ CallbackUrl = Annotated[str, Field(min_length=1, max_length=2000)]
 _Name = Annotated[str, Field(min_length=1, max_length=64)]
 
 
-class Wish(BaseModel):
+class BatchOptions(BaseModel):
     """What all ways to start a batch have in common.
 
     Attributes:
@@ -30,7 +30,7 @@ class Wish(BaseModel):
     callback_url: CallbackUrl | None = None
 
 
-class BatchIn(Wish):
+class BatchIn(BatchOptions):
     """Slides to score with each of the pipelines."""
 
     model_config = ConfigDict(
@@ -53,8 +53,8 @@ class BatchIn(Wish):
     force_mpp: bool = False
 
 
-class FolderIn(Wish):
-    """All slides of a folder that the service sees, and of those below it."""
+class FolderIn(BatchOptions):
+    """All slides of a folder that the service sees, and of its subfolders."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -63,7 +63,7 @@ class FolderIn(Wish):
     force_mpp: bool = False
 
 
-class TableQuery(Wish):
+class TableQuery(BatchOptions):
     """What goes for the lines of a table that do not say otherwise."""
 
     model_config = ConfigDict(extra="forbid")
@@ -82,7 +82,7 @@ class WebhookOut(BaseModel):
 
 
 class BatchOut(BaseModel):
-    """How far a batch is.
+    """The progress of a batch.
 
     Attributes:
         counts: items by status of their job; REFUSED, or ARRIVING where the slide is still to be

@@ -25,8 +25,8 @@ def health(caller: Public) -> dict[str, str]:
 def ready(caller: Public, context: Ctx) -> JSONResponse:
     """The database answers: requests can be served.
 
-    ``unserved_queues``: how many jobs wait in queues that no worker serves. That is no reason to
-    take the API away, so the status stays 200.
+    ``unserved_queues``: how many jobs wait in queues that no worker serves. The API
+    works without workers, so the status stays 200.
     """
     try:
         unserved = context.workers.unserved()

@@ -8,7 +8,7 @@ from fastapi.responses import StreamingResponse
 
 from service.auth.access import Pathologist, Viewer
 from service.context import Context, Ctx
-from service.events import Watch
+from service.events import EventStream
 from service.jobs.schemas import JobIn, JobOut, JobPage, job_out
 from service.responses import file_of, refusals
 from service.slides.repository import StoredSlide
@@ -26,20 +26,20 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 
 @router.post("", status_code=202, responses=refusals(ChangedSlideError))
-def start_job(wish: JobIn, caller: Pathologist, context: Ctx) -> JobOut:
+def start_job(body: JobIn, caller: Pathologist, context: Ctx) -> JobOut:
     """Queue a slide for a pipeline. The job runs in a worker process."""
-    slide = context.slides.get(wish.slide_id)
-    if wish.callback_url is not None:
-        require_allowed(wish.callback_url, context.settings.webhook_hosts)
-    job = context.jobs.add(request_for(context, slide, wish), priority=wish.priority)
-    if wish.callback_url is not None:
-        context.callbacks.add("job", job.id, wish.callback_url)
+    slide = context.slides.get(body.slide_id)
+    if body.callback_url is not None:
+        require_allowed(body.callback_url, context.settings.webhook_hosts)
+    job = context.jobs.add(request_for(context, slide, body), priority=body.priority)
+    if body.callback_url is not None:
+        context.callbacks.add("job", job.id, body.callback_url)
     context.reconciler.wake()
     _log.info("job %s is queued", job.id, extra={"job_id": job.id})
     return job_out(job)
 
 
-def request_for(context: Context, slide: StoredSlide, wish: JobIn) -> JobRequest:
+def request_for(context: Context, slide: StoredSlide, body: JobIn) -> JobRequest:
     """What a worker is told.
 
     Raises:
@@ -48,9 +48,9 @@ def request_for(context: Context, slide: StoredSlide, wish: JobIn) -> JobRequest
             the file; or the slide is too coarse for the model.
         ChangedSlideError: the slide was replaced where it lies.
     """
-    card = context.models.choose(wish.pipeline, wish.model)
+    card = context.models.choose(body.pipeline, body.model)
     context.intake.require_same(slide, at_once=True)
-    resolution = resolution_with(slide, wish.mpp, force=wish.force_mpp)
+    resolution = resolution_with(slide, body.mpp, force=body.force_mpp)
     used = resolution.require(slide.name)
     for one in (card, *context.models.members(card)):
         require_detail_for(one, slide.name, used, slide.size)
@@ -95,7 +95,7 @@ def get_job(job_id: str, caller: Viewer, context: Ctx) -> JobOut:
 
 @router.post("/{job_id}/cancel", responses=refusals(JobError))
 def cancel_job(job_id: str, caller: Pathologist, context: Ctx) -> JobOut:
-    """Cancel: at once where it waits, within seconds where it runs. An ended job stays as it is."""
+    """Cancel: immediately if it is queued, within seconds if it runs. An ended job stays ended."""
     return job_out(context.jobs.request_cancel(job_id))
 
 
@@ -103,8 +103,8 @@ def cancel_job(job_id: str, caller: Pathologist, context: Ctx) -> JobOut:
 async def watch_job(job_id: str, caller: Viewer, context: Ctx) -> StreamingResponse:
     """Server-sent events: ``event: job`` at each change, until the job has ended."""
 
-    def look() -> tuple[JobOut, bool]:
+    def poll() -> tuple[JobOut, bool]:
         job = context.jobs.get(job_id)
         return job_out(job), job.status.is_final
 
-    return await Watch("job", look).response()
+    return await EventStream("job", poll).response()

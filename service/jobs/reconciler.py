@@ -74,7 +74,7 @@ class Reconciler:
         if self._workers is not None:
             unserved = self._workers.flag_unserved_jobs()
             for queue in unserved.keys() - self._unserved:
-                _log.warning("no worker serves the queue %r; its jobs wait", queue)
+                _log.warning("no worker serves the queue %r; its jobs are waiting", queue)
             self._unserved = set(unserved)
 
     def _run(self) -> None:
@@ -84,7 +84,7 @@ class Reconciler:
             try:
                 self.step()
                 if away:
-                    _log.info("database and broker answer again")
+                    _log.info("database and broker are reachable again")
                 away = False
             except JobStoreUnavailableError as error:
                 # Nothing is lost: rows and outbox wait for the next round.
@@ -92,5 +92,5 @@ class Reconciler:
                     _log.warning("%s", error)
                 away = True
             except Exception:  # noqa: BLE001 - the thread must outlive a bug; it is logged
-                _log.exception("a round of the reconciler failed")
+                _log.exception("a run of the reconciler failed")
             self._wake.wait(self._interval_s)

@@ -8,7 +8,7 @@ from wsi.jobs import Job, JobStatus
 
 
 class JobIn(BaseModel):
-    """A wish to have a slide scored."""
+    """A slide to score with a pipeline."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -29,7 +29,7 @@ class JobIn(BaseModel):
 
 
 class JobOut(BaseModel):
-    """Where a job stands."""
+    """The status of a job."""
 
     id: str
     slide_id: str

@@ -33,10 +33,10 @@ class ModelCatalog:
             return fitting[0]
         there = ", ".join(f"{card.name} ({card.pipeline})" for card in cards) or "none at all"
         wanted = f"{model!r} for pipeline {pipeline!r}" if model else f"for pipeline {pipeline!r}"
-        raise ModelError(f"there is no model {wanted}; installed: {there}")
+        raise ModelError(f"no model {wanted}; installed: {there}")
 
     def members(self, card: ModelCard) -> list[ModelCard]:
-        """The models that a fusion combines; those that are not installed are passed over."""
+        """The models that a fusion combines; those that are not installed are ignored."""
         named = card.settings.get("members", ())
         digests = {one.get("digest") for one in named if isinstance(one, dict)}
         return [one for one in self.cards() if one.weights_sha256 in digests]

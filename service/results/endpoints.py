@@ -30,7 +30,7 @@ router = APIRouter(prefix="/jobs/{job_id}", tags=["results"])
 
 @router.get("/result", responses=refusals(NotFinishedError))
 def get_result(job_id: str, request: Request, caller: AuditedViewer, context: Ctx) -> JSONResponse:
-    """Probabilities, hotspots, timings, and where the heatmaps are. 409 while there is none."""
+    """Probabilities, hotspots, timings, and URLs of the heatmaps. 409 while there is no result."""
     job = scored_job(context, job_id)
     result = context.results.of(job)
     body = result_to_json(result)
@@ -68,7 +68,7 @@ def get_heatmap(
     caller: AuditedViewer,
     context: Ctx,
 ) -> Response:
-    """Raw scores: one pixel a grid cell, L = round(255 * score), A = 0 where not looked at."""
+    """Raw scores: one pixel per grid cell, L = round(255 * score), A = 0 where not analyzed."""
     job = scored_job(context, job_id)
     etag = etag_of(job.id, job.result_id or "", kind, class_name)
     _, values = _layer(context.results.of(job), kind, class_name)

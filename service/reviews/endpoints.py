@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import AwareDatetime, BeforeValidator
 
 from service.auth.access import AuditedViewer, Pathologist, Viewer
-from service.auth.gate import LOCAL
+from service.auth.authenticator import LOCAL
 from service.caching import not_modified
 from service.context import Ctx
 from service.errors import PreconditionMissingError, SignedError
@@ -42,7 +42,7 @@ def list_news(
     after: Annotated[AwareDatetime, BeforeValidator(_written_out)] = _ALWAYS,
     limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
 ) -> ReviewNews:
-    """What was saved after some time, oldest first: how a worklist hears of other readers."""
+    """Reviews saved after a point in time, oldest first: for worklists to follow other readers."""
     return ReviewNews(items=context.reviews.saved_after(after, limit=limit))
 
 
@@ -50,7 +50,7 @@ def list_news(
 def get_review(
     slide_id: str, request: Request, response: Response, caller: AuditedViewer, context: Ctx
 ) -> object:
-    """The newest version. Its ETag is what a save must name in If-Match."""
+    """The newest version. Send its ETag as If-Match to save the next one."""
     context.slides.get(slide_id)
     review = context.reviews.latest(slide_id)
     etag = _etag(review)
@@ -64,22 +64,22 @@ def get_review(
 @router.put("", responses=refusals(SignedError))
 def save_review(
     slide_id: str,
-    wish: ReviewIn,
+    body: ReviewIn,
     response: Response,
     caller: Pathologist,
     context: Ctx,
     if_match: Annotated[str | None, Header()] = None,
 ) -> ReviewOut:
-    """Save the next version. 412 where somebody else was faster: nothing is overwritten.
+    """Save the next version. 412 if somebody else saved in between: nothing is overwritten.
 
-    With keys on, the reviewer is the name of the key or token, whatever is sent. A signature stands
-    on the results in ``shown_runs`` for ever: reports show these, whatever is scored later.
+    With keys on, the reviewer is the name of the key or token, whatever is sent. A signature refers
+    to the results in ``shown_runs`` permanently: reports show these, not later ones.
     """
     context.slides.get(slide_id)
     expected = _version(if_match)
     before = context.reviews.latest(slide_id)
     known_as = None if caller is LOCAL else caller.name
-    review = next_version(before, wish, expected, gather(context, before, wish), known_as)
+    review = next_version(before, body, expected, gather(context, before, body), known_as)
     context.reviews.add(review)
     response.headers["ETag"] = _etag(review)
     return review
@@ -87,7 +87,7 @@ def save_review(
 
 @router.get("/history")
 def get_history(slide_id: str, caller: AuditedViewer, context: Ctx) -> ReviewHistory:
-    """Every version that was ever saved, newest first."""
+    """All saved versions, newest first."""
     context.slides.get(slide_id)
     return ReviewHistory(items=context.reviews.history(slide_id))
 
@@ -99,7 +99,5 @@ def _etag(review: ReviewOut) -> str:
 def _version(if_match: str | None) -> int:
     found = re.fullmatch(r'\s*"?(\d{1,9})"?\s*', if_match or "")
     if not found:
-        raise PreconditionMissingError(
-            "name the version that you have seen: send its ETag in If-Match"
-        )
+        raise PreconditionMissingError("send the ETag of the version you last read in If-Match")
     return int(found[1])

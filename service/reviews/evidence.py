@@ -12,7 +12,7 @@ from wsi.errors import JobNotFoundError, StoreError
 from wsi.jobs import Job, JobStatus
 
 
-def gather(context: Context, before: ReviewOut, wish: ReviewIn) -> Evidence:
+def gather(context: Context, before: ReviewOut, body: ReviewIn) -> Evidence:
     """What the review that is about to be saved stands on.
 
     Raises:
@@ -21,11 +21,11 @@ def gather(context: Context, before: ReviewOut, wish: ReviewIn) -> Evidence:
     slide_id = before.slide_id
     newest = newest_results(context, slide_id)
     jobs = list(newest.values())
-    if wish.status == "signed":
+    if body.status == "signed":
         known = {job.id: job for job in jobs}
-        if wish.shown_runs is not None:
+        if body.shown_runs is not None:
             jobs = [
-                known.get(one) or _result_job(context, slide_id, one) for one in wish.shown_runs
+                known.get(one) or _result_job(context, slide_id, one) for one in body.shown_runs
             ]
         elif before.runs:
             ids = [run.job_id for run in before.runs]
@@ -34,7 +34,7 @@ def gather(context: Context, before: ReviewOut, wish: ReviewIn) -> Evidence:
     return Evidence(
         calls=[call for job in jobs if (call := _call(job, _summary(context, job)))],
         runs=[_run(job, _summary(context, job)) for job in jobs],
-        hotspots=_hotspots(context, slide_id, wish),
+        hotspots=_hotspots(context, slide_id, body),
         unseen=[
             pipeline
             for pipeline, job in newest.items()
@@ -57,7 +57,7 @@ def _result_job(context: Context, slide_id: str, job_id: str) -> Job:
         job = context.jobs.get(job_id)
     if job is None or job.request.slide_id != slide_id or job.status is not JobStatus.SUCCEEDED:
         raise ReviewError(
-            f"run {job_id} is no result of this slide: reload the page and sign again"
+            f"run {job_id} is not a result of this slide: reload the page and sign again"
         )
     return job
 
@@ -106,11 +106,11 @@ def _run(job: Job, summary: Summary | None) -> SignedRun:
 
 
 def _hotspots(
-    context: Context, slide_id: str, wish: ReviewIn
+    context: Context, slide_id: str, body: ReviewIn
 ) -> dict[tuple[str, int], tuple[str, tuple[str, ...]]]:
     """The class of each hotspot that the reader agrees with, as far as its result is there."""
     found: dict[tuple[str, int], tuple[str, tuple[str, ...]]] = {}
-    agreed = [spot for spot in wish.hotspots if spot.decision == "agree"]
+    agreed = [spot for spot in body.hotspots if spot.decision == "agree"]
     for job_id in _unique(spot.job_id for spot in agreed):
         try:
             job = _result_job(context, slide_id, job_id)

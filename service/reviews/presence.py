@@ -14,14 +14,14 @@ from wsi.jobs.database import writing
 
 router = APIRouter(prefix="/slides/{slide_id}/readers", tags=["reviews"])
 
-LASTS = timedelta(seconds=20)
-"""A page that says nothing for this long has gone."""
+READER_TIMEOUT = timedelta(seconds=20)
+"""A page that sends no heartbeat for this long is closed."""
 
 ReaderId = Annotated[str, Path(pattern=r"^[0-9a-f]{16,32}$")]
 
 
-class Beat(BaseModel):
-    """A page's sign of life."""
+class ReaderHeartbeat(BaseModel):
+    """A heartbeat of a page."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -42,20 +42,26 @@ class Readers(BaseModel):
 
 @router.put("/{reader_id}")
 def stay(
-    slide_id: str, reader_id: ReaderId, beat: Beat, caller: UnauditedViewer, context: Ctx
+    slide_id: str,
+    reader_id: ReaderId,
+    heartbeat: ReaderHeartbeat,
+    caller: UnauditedViewer,
+    context: Ctx,
 ) -> Readers:
-    """Say that a page has the slide open; the answer names the others."""
+    """Report that a page has the slide open; the answer names the other readers."""
     context.slides.get(slide_id)
     now = datetime.now(UTC)
     mine = presence.c.reader_id == reader_id
     with writing(context.engine) as connection:
-        connection.execute(sa.delete(presence).where(mine | (presence.c.seen_at < now - LASTS)))
+        connection.execute(
+            sa.delete(presence).where(mine | (presence.c.seen_at < now - READER_TIMEOUT))
+        )
         connection.execute(
             sa.insert(presence).values(
                 slide_id=slide_id,
                 reader_id=reader_id,
                 # A key or token says who it is; without keys the page's own word is all there is.
-                name=caller.name if caller.key_id or caller.subject else beat.name,
+                name=caller.name if caller.key_id or caller.subject else heartbeat.name,
                 seen_at=now,
             )
         )

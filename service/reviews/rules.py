@@ -32,7 +32,7 @@ class Evidence:
 
 def next_version(
     before: ReviewOut,
-    wish: ReviewIn,
+    body: ReviewIn,
     expected: int,
     evidence: Evidence,
     known_as: str | None = None,
@@ -41,10 +41,10 @@ def next_version(
 
     Args:
         before: the newest version there is.
-        wish: what the reader wants to save.
+        body: what the reader wants to save.
         expected: the version that the reader has seen.
         evidence: what the models say.
-        known_as: whose key or token saves it: the reviewer, whatever ``wish`` says. ``None``
+        known_as: whose key or token saves it: the reviewer, whatever ``body`` says. ``None``
             where keys are off.
 
     Raises:
@@ -55,25 +55,25 @@ def next_version(
     if expected != before.version:
         raise StaleError(
             f"this review is at version {before.version}, not {expected}: somebody else saved it "
-            "meanwhile; read it and save again"
+            "in the meantime; load it and save again"
         )
     contradicts = [
         call.pipeline
         for call in evidence.calls
-        if wish.diagnosis not in (None, "", NOT_ASSESSABLE, call.class_name)
+        if body.diagnosis not in (None, "", NOT_ASSESSABLE, call.class_name)
     ]
-    beyond = agreed_beyond(wish, evidence.hotspots)
+    beyond = agreed_beyond(body, evidence.hotspots)
     amends = before.version if before.status == "signed" else None
-    if amends is not None and wish.status != "signed":
+    if amends is not None and body.status != "signed":
         raise SignedError("this review is signed; sign an amended one, with a reason")
-    reviewer = wish.reviewer if known_as is None else known_as
-    if wish.status == "signed":
+    reviewer = body.reviewer if known_as is None else known_as
+    if body.status == "signed":
         _require_name(reviewer, known_as)
         if amends is None:
             _require_seen(evidence.unseen)
-        _require_reason(wish, contradicts, beyond, amends)
+        _require_reason(body, contradicts, beyond, amends)
     return ReviewOut(
-        **{**wish.model_dump(exclude={"shown_runs"}), "reviewer": reviewer.strip()},
+        **{**body.model_dump(exclude={"shown_runs"}), "reviewer": reviewer.strip()},
         slide_id=before.slide_id,
         version=before.version + 1,
         saved_at=datetime.now(UTC),
@@ -82,18 +82,18 @@ def next_version(
         model_calls=list(evidence.calls),
         contradicts=contradicts,
         agreed_beyond=beyond,
-        runs=list(evidence.runs) if wish.status == "signed" else [],
+        runs=list(evidence.runs) if body.status == "signed" else [],
     )
 
 
-def agreed_beyond(wish: ReviewIn, hotspots: ClassesAt) -> dict[str, int]:
+def agreed_beyond(body: ReviewIn, hotspots: ClassesAt) -> dict[str, int]:
     """Hotspots that were agreed with and are graver than the diagnosis: how many of each class."""
     found: Counter[str] = Counter()
-    for spot in wish.hotspots:
+    for spot in body.hotspots:
         if spot.decision != "agree" or (spot.job_id, spot.index) not in hotspots:
             continue
         name, malignant = hotspots[spot.job_id, spot.index]
-        if _severity(name, malignant) > _severity(wish.diagnosis, malignant):
+        if _severity(name, malignant) > _severity(body.diagnosis, malignant):
             found[name] += 1
     return dict(found)
 
@@ -110,29 +110,31 @@ def _require_name(reviewer: str, known_as: str | None) -> None:
         return
     if known_as is not None:
         raise ReviewError(
-            f"your key is called {known_as!r}, which is no name: have one made in your own name"
+            f"your key is called {known_as!r}, which is not a name: ask for a key in your own name"
         )
     if reviewer.strip():
-        raise ReviewError(f"{reviewer.strip()!r} is no name: a signature needs the reviewer's name")
+        raise ReviewError(
+            f"{reviewer.strip()!r} is not a name: a signature needs the reviewer's name"
+        )
     raise ReviewError("a signature needs the reviewer's name")
 
 
 def _require_seen(unseen: Sequence[str]) -> None:
     if unseen:
         raise ReviewError(
-            f"there is a newer result of {' and '.join(unseen)} than the one in your sight: "
-            "look at it, then sign"
+            f"there is a newer result of {' and '.join(unseen)} than the one you were shown: "
+            "review it, then sign"
         )
 
 
 def _require_reason(
-    wish: ReviewIn, contradicts: list[str], beyond: Mapping[str, int], amends: int | None
+    body: ReviewIn, contradicts: list[str], beyond: Mapping[str, int], amends: int | None
 ) -> None:
-    if not wish.diagnosis:
+    if not body.diagnosis:
         raise ReviewError("a signature needs a diagnosis")
-    if wish.reason.strip():
+    if body.reason.strip():
         return
-    if wish.diagnosis == NOT_ASSESSABLE:
+    if body.diagnosis == NOT_ASSESSABLE:
         raise ReviewError("give the reason why the slide is not assessable")
     if contradicts:
         raise ReviewError(
@@ -143,7 +145,7 @@ def _require_reason(
             f"{count} {name} hotspot{'s' * (count > 1)}" for name, count in beyond.items()
         )
         raise ReviewError(
-            f"you agreed with {said}, and the diagnosis is {wish.diagnosis}: give the reason for it"
+            f"you agreed with {said}, and the diagnosis is {body.diagnosis}: give the reason for it"
         )
     if amends is not None:
         raise ReviewError("an amendment needs a reason")

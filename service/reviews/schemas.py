@@ -73,7 +73,7 @@ class ReviewContent(BaseModel):
 
 
 class ReviewIn(ReviewContent):
-    """A whole review, as it shall stand.
+    """A complete review to save.
 
     Attributes:
         shown_runs: the jobs whose results the reader had in sight: a signature stands on these.

@@ -45,12 +45,12 @@ def unpack(archive: Path, folder: Path, *, name: str, max_bytes: int, max_files:
                 if place is not None:
                     left -= _extract(zipped, info, folder / place, left, name)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise DamagedSlideError(name, f"the zip is broken ({error}); pack it again") from error
+        raise DamagedSlideError(name, f"the zip is damaged ({error}); create it again") from error
     except (NotImplementedError, RuntimeError) as error:
         raise UnsupportedSlideError(name, f"the zip cannot be unpacked: {error}") from error
     except OSError as error:
         if is_disk_full(error):
-            raise DiskFullError("the disk of the service is full; nothing was kept") from error
+            raise DiskFullError("the service's disk is full; nothing was stored") from error
         raise
     return _entry(folder, name)
 
@@ -60,9 +60,9 @@ def _safe_place(info: zipfile.ZipInfo, name: str) -> PurePosixPath | None:
     place = PurePosixPath(info.filename.replace("\\", "/"))
     mode = info.external_attr >> 16
     if place.is_absolute() or ".." in place.parts or ":" in info.filename:
-        raise UnsupportedSlideError(name, f"the zip holds a path that leads out: {info.filename!r}")
+        raise UnsupportedSlideError(name, f"the zip contains a path outside it: {info.filename!r}")
     if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
-        raise UnsupportedSlideError(name, f"the zip holds a link or device: {info.filename!r}")
+        raise UnsupportedSlideError(name, f"the zip contains a link or device: {info.filename!r}")
     if info.flag_bits & 0x1:
         raise UnsupportedSlideError(name, "the zip is encrypted; send it without a password")
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in place.parts)
@@ -74,13 +74,13 @@ def _extract(
 ) -> int:
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
-        raise UnsupportedSlideError(name, f"the zip holds {info.filename!r} twice")
+        raise UnsupportedSlideError(name, f"the zip contains {info.filename!r} twice")
     written = 0
     with zipped.open(info) as source, target.open("xb") as sink:
         while block := source.read(_BLOCK):
             written += len(block)
             if written > left:
-                raise TooLargeError(f"{name}: unpacked, it is larger than this service takes")
+                raise TooLargeError(f"{name}: unpacked, it is larger than this service accepts")
             sink.write(block)
     return written
 

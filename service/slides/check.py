@@ -86,7 +86,7 @@ def check_in_process(path: Path, name: str, *, timeout_s: float, memory_bytes: i
             done.returncode,
             done.stderr.decode(errors="replace")[-2000:],
         )
-        raise errors.DamagedSlideError(name, "reading it crashes the reader; it was refused")
+        raise errors.DamagedSlideError(name, "reading it crashes the reader, so it was refused")
     return facts_of(json.loads(done.stdout), name)
 
 

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from service.auth.access import Operator, Pathologist, Viewer
 from service.batches.repository import Refusal
 from service.context import Context, Ctx
-from service.errors import BadRequestError, DiskFullError, NotOursError
+from service.errors import BadRequestError, DiskFullError, ExternallyManagedError
 from service.responses import Responses, refusals
 from service.slides.multipart import receive
 from service.slides.order import by_suspicion
@@ -32,7 +32,7 @@ from wsi.errors import ChangedSlideError
 router = APIRouter(prefix="/slides", tags=["slides"])
 
 _MPP: TypeAdapter[float] = TypeAdapter(MppIn)
-_HERE_ALREADY: Responses = {200: {"model": SlideOut, "description": "It was here already."}}
+_HERE_ALREADY: Responses = {200: {"model": SlideOut, "description": "The slide exists already."}}
 _FORM = {
     "requestBody": {
         "required": True,
@@ -57,7 +57,7 @@ _FORM = {
     "",
     status_code=201,
     openapi_extra=_FORM,
-    responses=_HERE_ALREADY | refusals(DiskFullError, NotOursError),
+    responses=_HERE_ALREADY | refusals(DiskFullError, ExternallyManagedError),
 )
 async def upload_slide(
     request: Request,
@@ -66,7 +66,7 @@ async def upload_slide(
     context: Ctx,
     strip_labels: Annotated[bool, Query(description="store no label and macro images")] = False,
 ) -> SlideOut:
-    """Upload a slide: one file, or a zip of a multi-file slide. 200 if it was here already."""
+    """Upload a slide: one file, or a zip of a multi-file slide. 200 if it exists already."""
     settings = context.settings
     length = request.headers.get("content-length", "")
     if length.isdigit():
@@ -87,14 +87,14 @@ async def upload_slide(
     "/registrations", status_code=201, responses=_HERE_ALREADY | refusals(ChangedSlideError)
 )
 def register_slide(
-    wish: Registration, response: Response, caller: Operator, context: Ctx
+    body: Registration, response: Response, caller: Operator, context: Ctx
 ) -> SlideOut:
-    """Take in a slide where it lies: a path, or ``s3://bucket/key``. 200 if it was here already.
+    """Register a slide in place: a path, or ``s3://bucket/key``. 200 if it exists already.
 
     An object is never copied into the service: each machine reads it through a bounded cache. One
     that was replaced since is refused (409, ``changed``) until it is registered again.
     """
-    slide, new = context.intake.register(wish.path, wish.mpp, force_mpp=wish.force_mpp)
+    slide, new = context.intake.register(body.path, body.mpp, force_mpp=body.force_mpp)
     if not new:
         response.status_code = 200
     return shown(context, slide)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
-from service.errors import DiskFullError, ForbiddenPathError, NotOursError
+from service.errors import DiskFullError, ExternallyManagedError, ForbiddenPathError
 from service.settings import Settings
 from service.slides.archive import is_zip, unpack
 from service.slides.check import SlideFacts, check_in_process
@@ -57,7 +57,7 @@ class Intake:
         Raises:
             SlideError: it is no readable slide, or labels cannot be removed from its format.
             MppError: ``mpp`` contradicts what the file states.
-            NotOursError: it is here already, registered at a place that is not ours to change.
+            ExternallyManagedError: it was registered in place, so it cannot be stripped.
         """
         strip = strip or self._settings.strip_labels
         known = self._known(upload.sha256, mpp, force_mpp=force_mpp)
@@ -119,7 +119,7 @@ class Intake:
         Raises:
             MppError: ``mpp`` contradicts what the file states.
             ForbiddenPathError: it lies outside the places that may be registered.
-            SlideAwayError: the object storage does not answer at present.
+            SlideUnavailableError: the object storage does not answer at present.
             ChangedSlideError: it was written to meanwhile.
             SlideError: it is no readable slide.
         """
@@ -143,7 +143,7 @@ class Intake:
             digest = slide_digest(file) if stamp else None
             if stamp and slide_stamp(file) != stamp:
                 raise ChangedSlideError(
-                    name, "it was written to while it was registered; try again when it is complete"
+                    name, "it changed while it was being registered; try again when it is complete"
                 )
         if known is not None:
             if not self.owns(known):
@@ -163,11 +163,11 @@ class Intake:
         odd = set(url.removeprefix(SCHEME).split("/")) & {"", ".", ".."}
         if odd or any(char in "?#*\\" or not char.isprintable() for char in url):
             raise ForbiddenPathError(
-                "an object's address must hold no empty, '.' or '..' parts and none of ? # * \\"
+                "an object's address must not contain empty, '.' or '..' parts or any of ? # * \\"
             )
         if not url.startswith(self._settings.slide_prefixes):
             raise ForbiddenPathError(
-                f"{url} is not below a prefix that may be registered; set WSI_SLIDE_PREFIXES"
+                f"{url} is not below a prefix that may be registered (WSI_SLIDE_PREFIXES)"
             )
         return url
 
@@ -177,11 +177,11 @@ class Intake:
             path = path.resolve()
         # A NUL in the name, a name too long, links in a circle.
         except (ValueError, OSError, RuntimeError) as error:
-            raise ForbiddenPathError(f"this path cannot be: {error}") from None
+            raise ForbiddenPathError(f"this path is not valid: {error}") from None
         roots = [root.resolve() for root in self._settings.slide_roots]
         if not any(path.is_relative_to(root) for root in roots):
             raise ForbiddenPathError(
-                f"{path} is not below a folder that may be registered; set WSI_SLIDE_ROOTS"
+                f"{path} is not below a folder that may be registered (WSI_SLIDE_ROOTS)"
             )
         return path
 
@@ -189,15 +189,15 @@ class Intake:
         """Take label and macro images out of the stored copy; done already, it stays as it is.
 
         Raises:
-            NotOursError: the slide is registered where it lies.
+            ExternallyManagedError: the slide is registered where it lies.
             SlideError: labels cannot be removed from its format.
         """
         if slide.stripped_sha256 is not None:
             return slide
         if not self.owns(slide):
-            raise NotOursError(
-                f"{slide.name}: this file is registered where it lies, and not ours to change; "
-                "make a copy with 'wsi strip-labels' and register that"
+            raise ExternallyManagedError(
+                f"{slide.name}: this file was registered in place, so the service does not change "
+                "it; make a copy with 'wsi strip-labels' and register that"
             )
         with staging_folder(self._settings.incoming) as staging:
             replace_by_stripped(

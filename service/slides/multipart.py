@@ -72,7 +72,7 @@ async def receive(request: Request, folder: Path, *, max_bytes: int) -> Upload:
         raise BadRequestError(f"the form cannot be read: {error}") from error
     except OSError as error:
         if is_disk_full(error):
-            raise DiskFullError("the disk of the service is full; nothing was kept") from error
+            raise DiskFullError("the service's disk is full; nothing was stored") from error
         raise
 
 
@@ -132,7 +132,7 @@ class _Form:
 
     def result(self) -> Upload:
         if not self._ended:
-            raise BadRequestError("the form breaks off before its end")
+            raise BadRequestError("the form is incomplete")
         if self._path is None:
             raise BadRequestError("the form has no part named 'file' with a file name")
         return Upload(
@@ -164,7 +164,7 @@ class _Form:
             self._field = self._fields.setdefault(part, bytearray())
             return
         if self._path is not None:
-            raise BadRequestError("send one file a request")
+            raise BadRequestError("send one file per request")
         name = options.get(b"filename", b"").decode(errors="replace")
         extended = options.get(b"filename*", b"").decode(errors="replace")
         if extended.lower().startswith("utf-8''"):
@@ -188,7 +188,7 @@ class _Form:
         elif self._field is not None:
             self._field += part
             if len(self._field) > _MAX_FIELD:
-                raise BadRequestError(f"a field of the form is over {_MAX_FIELD} bytes")
+                raise BadRequestError(f"a form field is longer than {_MAX_FIELD} bytes")
 
     def _part_end(self) -> None:
         if self._in_file and self._file is not None:

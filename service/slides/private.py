@@ -30,7 +30,7 @@ class AssociatedOut(BaseModel):
 
 @router.get("/associated", responses=refusals(ChangedSlideError))
 def list_associated(slide_id: str, caller: AuditedOperator, context: Ctx) -> AssociatedOut:
-    """Which associated images there are."""
+    """The names of the associated images."""
     slide = context.slides.get(slide_id)
     context.intake.require_same(slide)
     with (
@@ -46,7 +46,7 @@ def list_associated(slide_id: str, caller: AuditedOperator, context: Ctx) -> Ass
     responses=file_of("image/jpeg") | refusals(ChangedSlideError),
 )
 def get_associated(slide_id: str, name: str, caller: AuditedOperator, context: Ctx) -> Response:
-    """A label or macro image: it may show the patient's name, so each look is in the audit log."""
+    """A label or macro image: it may show the patient's name, so every view is in the audit log."""
     slide = context.slides.get(slide_id)
     context.intake.require_same(slide)
     # Not through the cache of open slides: that may still hold the file from before a redaction.
@@ -67,7 +67,7 @@ def get_associated(slide_id: str, name: str, caller: AuditedOperator, context: C
 
 @router.post("/redact", responses=refusals(BusyError, DiskFullError))
 def redact_slide(slide_id: str, caller: Operator, context: Ctx) -> SlideOut:
-    """Take label and macro images out of the stored copy. Its levels stay, pixel for pixel."""
+    """Remove label and macro images from the stored copy. Its levels stay, pixel for pixel."""
     slide = context.intake.redact(context.slides.get(slide_id))
     context.open_slides.forget(slide_id)
     return shown(context, slide)
@@ -84,7 +84,7 @@ def delete_slide(
     slide = context.slides.get(slide_id)
     _require_idle(context, slide_id)
     if context.reviews.latest(slide_id).status == "signed" and not with_review:
-        raise SignedError(f"{slide.name}: its review is signed; say with_review=true to remove it")
+        raise SignedError(f"{slide.name}: its review is signed; pass with_review=true to remove it")
     context.open_slides.forget(slide_id)
     # The row goes last: where this stops half-way, it can be asked for again.
     context.intake.discard(slide)

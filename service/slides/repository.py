@@ -98,7 +98,7 @@ class SlideRepository:
         """One slide. Raises ``NotFoundError``."""
         found = self._one(slides.c.id == slide_id)
         if found is None:
-            raise NotFoundError(f"there is no slide {slide_id}")
+            raise NotFoundError(f"no slide {slide_id}")
         return found
 
     def by_sha256(self, sha256: str) -> StoredSlide | None:
@@ -186,7 +186,7 @@ def lock_slide(connection: sa.Connection, slide_id: str) -> None:
     """
     lock = sa.select(slides.c.id).where(slides.c.id == slide_id).with_for_update()
     if connection.execute(lock).scalar() is None:
-        raise NotFoundError(f"there is no slide {slide_id}")
+        raise NotFoundError(f"no slide {slide_id}")
 
 
 def _slide(row: sa.Row[Any]) -> StoredSlide:

@@ -43,7 +43,7 @@ class TissueOut(BaseModel):
 
 @router.get("/tissue")
 def get_tissue(slide_id: str, caller: Viewer, context: Ctx) -> TissueOut:
-    """Tissue and quality layers; none until a pipeline has looked at the slide."""
+    """Tissue and quality layers; none until a pipeline has analyzed the slide."""
     try:
         found = _found(slide_id, context)
     except ArtifactMissingError:
@@ -64,9 +64,9 @@ def get_tissue(slide_id: str, caller: Viewer, context: Ctx) -> TissueOut:
 
 @router.get("/tissue.png", response_class=Response, responses=file_of("image/png") | NOT_MODIFIED)
 def get_tissue_picture(slide_id: str, request: Request, caller: Viewer, context: Ctx) -> Response:
-    """The layers: one grey pixel a cell, one bit a layer. With ``?digest=...`` it never changes.
+    """The layers: a grey pixel per cell, a bit per layer. With ``?digest=...`` it never changes.
 
-    404 until a pipeline has looked at the slide.
+    404 until a pipeline has analyzed the slide.
     """
     found = _found(slide_id, context)
     etag = etag_of(slide_id, found.digest)

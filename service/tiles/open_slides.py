@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.slides.repository import StoredSlide
-from wsi.errors import SlideAwayError, SlideError
+from wsi.errors import SlideError, SlideUnavailableError
 from wsi.slides import SlideReader, open_slide
 from wsi.storage.slide_cache import SlideCache, is_object
 
@@ -98,7 +98,7 @@ class OpenSlides:
         if not is_object(slide.path):
             return _open(slide.file, slide)
         if not self._fetching.acquire(timeout=_PATIENCE_S):
-            raise SlideAwayError(slide.name, "slides are being fetched from object storage")
+            raise SlideUnavailableError(slide.name, "too many slides are being fetched")
         try:
             with ExitStack() as held:
                 file = held.enter_context(self._cache.local(slide.path))
@@ -108,7 +108,7 @@ class OpenSlides:
         finally:
             self._fetching.release()
 
-    def let_go_of_idle(self) -> bool:
+    def close_idle(self) -> bool:
         """Let go of copies that others may want the room of. Says whether there is more to do."""
         before = time.monotonic() - IDLE_S
         with self._lock:

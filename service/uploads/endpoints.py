@@ -23,7 +23,7 @@ from service.errors import (
     BadRequestError,
     ChecksumError,
     DiskFullError,
-    NotOursError,
+    ExternallyManagedError,
     OffsetError,
     TooLargeError,
     TusVersionError,
@@ -56,7 +56,7 @@ Tus = Annotated[None, Depends(speaks_tus)]
 
 
 class UploadOut(BaseModel):
-    """How far an upload is; ``slide_id`` once its slide was taken in."""
+    """The progress of an upload; ``slide_id`` once its slide is stored."""
 
     id: str
     offset: int
@@ -67,7 +67,7 @@ class UploadOut(BaseModel):
 
 @router.options("", status_code=204)
 def options(response: Response, caller: Public, context: Ctx) -> None:
-    """What this server can do."""
+    """The protocol version and extensions that this server supports."""
     response.headers.update(
         {
             "Tus-Resumable": VERSION,
@@ -90,23 +90,23 @@ def create(
     upload_length: Annotated[int | None, Header(ge=0)] = None,
     upload_metadata: Annotated[str, Header(max_length=4096)] = "",
 ) -> None:
-    """Start an upload; what it is stands in ``Upload-Metadata``, values in base64 as tus has it.
+    """Start an upload, described by ``Upload-Metadata`` (values in base64, as tus defines).
 
     - ``filename``: needed; its ending is part of the format.
     - ``mpp``: micrometres per pixel, where the file states none.
-    - ``force_mpp``: ``true`` where it counts also against what the file states.
+    - ``force_mpp``: ``true`` to override the resolution in the file.
     - ``strip_labels``: ``true`` to store no label and macro images, as with plain uploads. A format
       that they cannot be taken out of is refused after the last byte.
     """
     if upload_length is None:
-        raise BadRequestError("Upload-Length is missing; uploads of unknown length are not taken")
+        raise BadRequestError("Upload-Length is missing: uploads need a known length")
     if upload_length > context.settings.max_upload_bytes:
         raise TooLargeError(f"the limit is {context.settings.max_upload_bytes} bytes")
     context.intake.require_room(upload_length)
     metadata = _metadata(upload_metadata)
     name = clean_name(metadata.get("filename", metadata.get("name", "")))
     if not name:
-        raise BadRequestError("Upload-Metadata must hold a filename")
+        raise BadRequestError("Upload-Metadata must contain a filename")
     upload = context.uploads.create(
         Info(
             length=upload_length,
@@ -122,7 +122,7 @@ def create(
 
 @router.get("/{upload_id}")
 def get_upload(upload_id: str, caller: Operator, context: Ctx) -> UploadOut:
-    """How far an upload is, and its slide at the end."""
+    """The progress of an upload, and its slide once it is complete."""
     upload = context.uploads.get(upload_id)
     info = upload.info
     return UploadOut(
@@ -150,7 +150,7 @@ def head_upload(
     "/{upload_id}", status_code=204, responses=refusals(TusVersionError, UploadBusyError)
 )
 def terminate(upload_id: str, caller: Operator, tus: Tus, context: Ctx) -> None:
-    """Give an upload up. (A slide that was taken in stays.)"""
+    """Cancel an upload. A slide that was already stored stays."""
     upload = context.uploads.get(upload_id)
     with upload.locked():
         upload.remove()
@@ -166,7 +166,7 @@ def terminate(upload_id: str, caller: Operator, tus: Tus, context: Ctx) -> None:
         UploadBusyError,
         ChecksumError,
         DiskFullError,
-        NotOursError,
+        ExternallyManagedError,
     ),
 )
 async def append(
@@ -249,7 +249,7 @@ def _take(context: Context, upload: PartialUpload, info: Info) -> None:
             slide, _ = context.intake.take(
                 arrived, info.mpp, force_mpp=info.force_mpp, strip=info.strip_labels
             )
-    except (SlideError, TooLargeError, NotOursError):
+    except (SlideError, TooLargeError, ExternallyManagedError):
         upload.remove()
         raise
     upload.write_info(replace(info, slide_id=slide.id))
@@ -275,5 +275,5 @@ def _metadata(header: str) -> dict[str, str]:
         try:
             found[key] = base64.b64decode(value, validate=True).decode()
         except (binascii.Error, UnicodeDecodeError):
-            raise BadRequestError(f"Upload-Metadata: {key[:40]!r} is no base64 of text") from None
+            raise BadRequestError(f"Upload-Metadata: {key[:40]!r} is not base64 of text") from None
     return found

@@ -59,7 +59,7 @@ class PartialUpload:
         try:
             return Info(**json.loads((self.folder / _INFO).read_text()))
         except FileNotFoundError:
-            raise NotFoundError(f"there is no upload {self.id}") from None
+            raise NotFoundError(f"no upload {self.id}") from None
 
     @property
     def offset(self) -> int:
@@ -79,7 +79,7 @@ class PartialUpload:
         try:
             handle = os.open(self.folder / ".lock", os.O_CREAT | os.O_RDWR, 0o600)
         except FileNotFoundError:
-            raise NotFoundError(f"there is no upload {self.id}") from None
+            raise NotFoundError(f"no upload {self.id}") from None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
@@ -96,7 +96,7 @@ class PartialUpload:
                 file.write(block)
         except OSError as error:
             if is_disk_full(error):
-                raise DiskFullError("the disk of the service is full; resume later") from error
+                raise DiskFullError("the service's disk is full; resume later") from error
             raise
 
     def truncate(self, length: int) -> None:
@@ -142,7 +142,7 @@ class PartialUploads:
             known = False
         upload = PartialUpload(self._folder / upload_id)
         if not known or not (upload.folder / _INFO).is_file():
-            raise NotFoundError(f"there is no upload {upload_id[:40]!r}")
+            raise NotFoundError(f"no upload {upload_id[:40]!r}")
         return upload
 
     def expires_at(self, upload: PartialUpload) -> datetime:
@@ -179,7 +179,7 @@ class Checksum:
         try:
             self._expected = base64.b64decode(encoded, validate=True)
         except binascii.Error as error:
-            raise BadRequestError(f"Upload-Checksum is no base64: {error}") from None
+            raise BadRequestError(f"Upload-Checksum is not base64: {error}") from None
         # Not for secrecy: tus names sha1 as what every server must know.
         self._digest = hashlib.new(kind, usedforsecurity=False)
 
@@ -196,4 +196,4 @@ class Checksum:
     def verify(self) -> None:
         """Raises ``ChecksumError``."""
         if self._digest is not None and self._digest.digest() != self._expected:
-            raise ChecksumError("what arrived is not what was sent; send it again")
+            raise ChecksumError("the data does not match its checksum; send it again")

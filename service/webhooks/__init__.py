@@ -1,1 +1,1 @@
-"""Telling other systems that a batch or a job has ended."""
+"""Webhooks: calls to other systems when a batch or a job has ended."""

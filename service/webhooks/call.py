@@ -38,9 +38,9 @@ def require_allowed(url: str, hosts: Collection[str]) -> None:
         parts = urlsplit(url)
         port = parts.port or _PORTS[parts.scheme]
     except (ValueError, KeyError):
-        raise ConfigError("callback_url must be a https:// or http:// address") from None
+        raise ConfigError("callback_url must be an https:// or http:// address") from None
     if parts.username or parts.password:
-        raise ConfigError("callback_url must hold no name and no password")
+        raise ConfigError("callback_url must not contain a user name or password")
     host = (parts.hostname or "").lower()
     names = {f"{host}:{port}"} | ({host} if port == _PORTS[parts.scheme] else set())
     if names.isdisjoint(allowed.lower() for allowed in hosts):

@@ -25,7 +25,7 @@ _MAX_ERROR = 500
 
 
 class WebhookCaller:
-    """Every call is made at least once; a receiver tells doubles by their delivery id.
+    """Every call is made at least once; a receiver recognizes duplicates by their delivery id.
 
     Args:
         webhooks: what is to be called.

@@ -23,7 +23,7 @@ _FINAL = [status for status in JobStatus if status.is_final]
 
 @dataclass(frozen=True, kw_only=True)
 class Webhook:
-    """A wish to be called.
+    """An address to call when a batch or job has ended.
 
     Attributes:
         state: ``WAITING``, ``DELIVERED`` or ``GIVEN_UP``.
@@ -83,7 +83,7 @@ class WebhookRepository:
     def settle(
         self, webhook: Webhook, state: str, *, error: str | None = None, wait_s: float = 0.0
     ) -> None:
-        """How a call went. One that was asked for anew meanwhile stays as it is."""
+        """How a call went. One that was requested again in the meantime does not change."""
         due_at = datetime.now(UTC) + timedelta(seconds=wait_s)
         with writing(self._engine) as connection:
             connection.execute(

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI, Request
 
 from service.annotations import endpoints
-from service.annotations.rules import Wish, next_version
+from service.annotations.rules import AnnotationChange, next_version
 from service.annotations.schemas import AnnotationOut
-from service.auth.gate import LOCAL
+from service.auth.authenticator import LOCAL
 from service.context import get_context
 from service.errors import install_error_handlers
 
@@ -42,15 +42,15 @@ class FakeAnnotations:
         """Those on the slide now."""
         return self.of_slide(slide_id or self.slide_id)[0]
 
-    def apply(self, annotation_id: str, wish: Wish) -> AnnotationOut:
+    def apply(self, annotation_id: str, change: AnnotationChange) -> AnnotationOut:
         """As the real one."""
         mine = [v for v in self.versions if (v.slide_id, v.id) == (self.slide_id, annotation_id)]
         following = next_version(
             mine,
-            wish,
+            change,
             slide_id=self.slide_id,
             id=annotation_id,
-            change=len(self.versions) + 1,
+            number=len(self.versions) + 1,
             signed=self.signed,
         )
         if following is None:

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from service.annotations.repository import AnnotationRepository
-from service.annotations.rules import Wish
+from service.annotations.rules import AnnotationChange
 from service.annotations.schemas import AnnotationIn
 from service.database import migrate
 from service.errors import NotFoundError, SignedError
@@ -22,7 +22,7 @@ from wsi.jobs import create_engine
 pytestmark = pytest.mark.services
 
 SLIDE = "slide-1"
-DRAWN = Wish(
+DRAWN = AnnotationChange(
     content=AnnotationIn(geometry={"type": "Point", "coordinates": [5, 5]}), expected=0, who="Ann"
 )
 

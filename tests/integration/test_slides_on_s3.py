@@ -25,7 +25,7 @@ from tests.integration.deployment import (
 from tests.integration.object_storage import BUCKET, object_storage
 from tests.integration.proxy import Proxy
 from tests.unit.service.conftest import write_slide
-from wsi.errors import ChangedSlideError, SlideAwayError, UnreadableSlideError
+from wsi.errors import ChangedSlideError, SlideUnavailableError, UnreadableSlideError
 from wsi.storage import slide_cache
 from wsi.storage.slide_cache import SlideCache
 
@@ -91,7 +91,7 @@ def test_a_copy_is_fetched_once_and_the_least_recently_used_makes_room(
         assert shares == [0, 0.5]
         assert kept(tmp_path) == 2
         # a and c are in use now, so nothing can make room for b.
-        with pytest.raises(SlideAwayError, match="full of slides in use"), cache.local(b):
+        with pytest.raises(SlideUnavailableError, match="full of slides in use"), cache.local(b):
             pass
         assert first.exists()
     with cache.local(b, shares.append):
@@ -210,7 +210,7 @@ def test_an_outage_stops_nobody_who_has_a_copy(
     line.cut()
     with cache.local(here) as file:
         assert file.stat().st_size == 100
-    with pytest.raises(SlideAwayError), cache.local(gone):
+    with pytest.raises(SlideUnavailableError), cache.local(gone):
         pass
     slide_cache._objects().clear_instance_cache()
 
@@ -304,7 +304,7 @@ def test_a_job_waits_out_an_outage_of_the_storage(
     job_id = submit(client, slide["id"])
     wait_until(lambda: "waiting for object" in job(client, job_id)["stage"], "the worker to wait")
     refused = register(client, f"s3://{BUCKET}/{tmp_path.name}/other.tif")
-    assert (refused.status_code, refused.json()["kind"]) == (503, "slide_away")
+    assert (refused.status_code, refused.json()["kind"]) == (503, "slide_unavailable")
     assert refused.headers["retry-after"]
     line.mend()
     ended = wait_status(client, job_id, "SUCCEEDED", "FAILED")

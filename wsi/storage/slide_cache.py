@@ -21,7 +21,7 @@ from typing import Any
 from wsi.errors import (
     ChangedSlideError,
     MissingExtraError,
-    SlideAwayError,
+    SlideUnavailableError,
     UnreadableSlideError,
     WsiError,
 )
@@ -66,7 +66,7 @@ class SlideCache:
 
         Raises:
             UnreadableSlideError: there is no such object, or it may not be read.
-            SlideAwayError: the storage does not answer.
+            SlideUnavailableError: the storage does not answer.
         """
         with _storage_errors(url):
             info = _objects().info(url, refresh=True)
@@ -81,7 +81,7 @@ class SlideCache:
         Raises:
             UnreadableSlideError: there is no such object, it may not be read, or is too large.
             ChangedSlideError: the object is another one by now.
-            SlideAwayError: the storage does not answer, or slides in use leave no room.
+            SlideUnavailableError: the storage does not answer, or slides in use leave no room.
         """
         if not is_object(place):
             yield Path(place)
@@ -118,7 +118,7 @@ class SlideCache:
         """Who may no longer read an object, or finds another in its place, is not shown a copy."""
         try:
             now = self.address(url_of(address))
-        except SlideAwayError as error:
+        except SlideUnavailableError as error:
             # The copy is what was registered; an outage of the storage need not stop its readers.
             _log.warning("%s; its copy is used", error)
             return
@@ -147,7 +147,7 @@ class SlideCache:
                 raise _changed(address)
             part.rename(file)
         except OSError as error:
-            raise SlideAwayError(
+            raise SlideUnavailableError(
                 name, f"it cannot be kept in {self._folder}: {error.strerror or error}"
             ) from error
         finally:
@@ -172,7 +172,7 @@ class SlideCache:
                 if self._remove(path.stem):
                     used -= sizes[path].st_size
             if used + size > self._max_bytes:
-                raise SlideAwayError(
+                raise SlideUnavailableError(
                     name, "the cache is full of slides in use; try again, or raise its size"
                 )
             part.touch(mode=0o600)
@@ -263,4 +263,6 @@ def _storage_errors(url: str) -> Iterator[None]:
             raise
         if type(error).__name__ == "FileExpired":
             raise _changed(url) from error
-        raise SlideAwayError(_name(url), f"the storage does not give {url}: {error}") from error
+        raise SlideUnavailableError(
+            _name(url), f"the storage does not give {url}: {error}"
+        ) from error

@@ -89,7 +89,7 @@ def test_a_change_to_a_version_not_seen_is_refused_and_changes_nothing(
     save(client, slide_id, A, 1, comment="first", author="Ann")
     answer = save(client, slide_id, A, 1, comment="second", author="Bob")
     assert (answer.status_code, answer.json()["kind"]) == (412, "stale")
-    assert "Ann changed it meanwhile" in answer.json()["detail"]
+    assert "Ann changed it in the meantime" in answer.json()["detail"]
     assert remove(client, slide_id, A, 1, author="Bob").status_code == 412
     assert listed(client, slide_id)["items"][0]["comment"] == "first"
 
@@ -160,7 +160,7 @@ def test_a_drawn_outline_that_crosses_itself_is_repaired(client: TestClient, sli
                     {"type": "LineString", "coordinates": [[3, 3], [9, 9]]},
                 ],
             },
-            "GeometryCollection is no annotation",
+            "GeometryCollection is not an annotation",
         ),
     ],
 )

@@ -1,5 +1,6 @@
 """The application as a whole: what it imports, its errors, its database."""
 
+import json
 import os
 import subprocess
 import sys
@@ -110,6 +111,13 @@ def test_an_error_is_answered_with_the_status_kind_and_headers_of_its_nearest_cl
     assert answer.json()["detail"] == str(error)
     assert answer.json().get("slide") == getattr(error, "slide", None)
     assert headers.items() <= dict(answer.headers).items()
+
+
+def test_what_was_renamed_is_still_told_by_its_former_name() -> None:
+    body = service_errors.problem(503, "slide_unavailable", "try again").body
+    assert json.loads(bytes(body))["former_kind"] == "slide_away"
+    with pytest.warns(DeprecationWarning, match="SlideUnavailableError"):
+        assert errors.SlideAwayError is errors.SlideUnavailableError
 
 
 def test_the_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_the_newest_model_of_a_pipeline_is_chosen_unless_one_is_named(tmp_path: 
     catalog = ModelCatalog(tmp_path)
     assert catalog.choose("patch", None).name == "new"
     assert catalog.choose("patch", "old").name == "old"
-    with pytest.raises(ModelError, match="there is no model 'other' for pipeline 'patch'"):
+    with pytest.raises(ModelError, match="no model 'other' for pipeline 'patch'"):
         catalog.choose("patch", "other")
 
 

@@ -104,7 +104,7 @@ def test_a_registered_file_is_never_changed_or_removed(
     before = svs.read_bytes()
     slide = client.post("slides/registrations", json={"path": str(svs)}).json()
     refused = client.post(f"slides/{slide['id']}/redact")
-    assert (refused.status_code, refused.json()["kind"]) == (409, "not_ours")
+    assert (refused.status_code, refused.json()["kind"]) == (409, "externally_managed")
     assert client.delete(f"slides/{slide['id']}").status_code == 204
     assert svs.read_bytes() == before
 

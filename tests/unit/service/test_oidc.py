@@ -171,14 +171,14 @@ def test_a_provider_that_is_away_is_a_503_and_known_keys_go_on(
 ) -> None:
     provider.away = True
     answer = guarded.get("slides", headers=bearer(provider.token()))
-    assert (answer.status_code, answer.json()["kind"]) == (503, "provider_away")
+    assert (answer.status_code, answer.json()["kind"]) == (503, "identity_provider_unavailable")
     assert answer.headers["retry-after"] == "5"
     provider.away = False
     # It is not asked again at once: every request would wait for it.
     assert status(guarded, provider.token()) == 503
     monkeypatch.setattr(oidc, "_RETRY_S", -10.0)
     monkeypatch.setattr(oidc, "_ASK_AGAIN_S", -10.0)
-    context_of(guarded).gate._tokens._keys._ask_at = 0.0  # type: ignore[union-attr]
+    context_of(guarded).authenticator._tokens._keys._ask_at = 0.0  # type: ignore[union-attr]
     assert status(guarded, provider.token()) == 200
     provider.away = True
     assert status(guarded, provider.token()) == 200
@@ -192,7 +192,7 @@ def test_keys_are_forgotten_after_an_hour(
     assert status(guarded, provider.token()) == 200
     monkeypatch.setattr(oidc, "_KEYS_LAST_S", -1.0)
     monkeypatch.setattr(oidc, "_ASK_AGAIN_S", 0.0)
-    context_of(guarded).gate._tokens._keys._ask_at = 0.0  # type: ignore[union-attr]
+    context_of(guarded).authenticator._tokens._keys._ask_at = 0.0  # type: ignore[union-attr]
     provider.away = True
     assert status(guarded, provider.token()) == 503
 

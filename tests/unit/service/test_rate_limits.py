@@ -102,13 +102,13 @@ def test_with_keys_off_nothing_is_limited(settings: Settings) -> None:
 def test_no_rate_is_no_limit() -> None:
     limit = Limit("test", "")
     for _ in range(1000):
-        limit.spend("x")
+        limit.consume("x")
 
 
 def test_the_general_limit_leaves_room_for_tiles() -> None:
     limit = Limit("test", Settings().rate_limit)
     for _ in range(2000):
-        limit.spend("a viewer that is dragged about")
+        limit.consume("a viewer that is dragged about")
 
 
 def test_a_whole_ipv6_network_is_one_caller() -> None:
@@ -122,21 +122,21 @@ def test_two_processes_with_one_redis_count_together() -> None:
     need_service("Redis", REDIS)
     name = f"test-{uuid.uuid4().hex}"
     here, there = (Limit(name, "3/minute", REDIS) for _ in range(2))
-    here.spend("x")
-    there.spend("x")
-    here.spend("x")
+    here.consume("x")
+    there.consume("x")
+    here.consume("x")
     with pytest.raises(TooManyRequestsError):
-        there.spend("x")
-    there.spend("y")
+        there.consume("x")
+    there.consume("y")
 
 
 def test_without_its_redis_a_process_counts_alone(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     limit = Limit("test", "3/minute", f"redis://:secret@127.0.0.1:{free_port()}/0")
     for _ in range(3):
-        limit.spend("x")
+        limit.consume("x")
     with pytest.raises(TooManyRequestsError):
-        limit.spend("x")
+        limit.consume("x")
     # Asked once and then left in peace for a while; its password stays out of the log.
     assert len(caplog.records) == 1
     assert "secret" not in caplog.text

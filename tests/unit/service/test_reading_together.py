@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from service.context import Context
-from service.reviews.presence import LASTS
+from service.reviews.presence import READER_TIMEOUT
 from service.tables import presence
 from tests.unit.service.conftest import upload, work_off, write_slide
 from wsi.jobs.database import writing
@@ -57,7 +57,7 @@ def test_a_reader_who_says_nothing_is_forgotten(
 ) -> None:
     beat(client, slide_id, A, "Ann")
     with writing(context.engine) as connection:
-        long_ago = datetime.now(UTC) - LASTS - timedelta(seconds=1)
+        long_ago = datetime.now(UTC) - READER_TIMEOUT - timedelta(seconds=1)
         connection.execute(sa.update(presence).values(seen_at=long_ago))
     assert beat(client, slide_id, B, "Bob") == []
 

@@ -38,7 +38,7 @@ def called(client: TestClient, job_id: str) -> str:
 def test_a_name_without_letters_is_refused(client: TestClient, slide_id: str, name: str) -> None:
     answer = save(client, slide_id, 0, status="signed", reviewer=name, diagnosis="benign")
     assert (answer.status_code, answer.json()["kind"]) == (422, "review")
-    assert "is no name" in answer.json()["detail"]
+    assert "is not a name" in answer.json()["detail"]
     assert client.get(f"slides/{slide_id}/review").json()["version"] == 0
 
 
@@ -50,7 +50,7 @@ def test_names_of_any_script_are_names(client: TestClient, slide_id: str, name: 
 
 def test_a_key_that_is_called_by_a_number_signs_nothing() -> None:
     wish = ReviewIn(status="signed", reviewer="Dr. Anna", diagnosis="benign")
-    with pytest.raises(Exception, match="your key is called '7', which is no name"):
+    with pytest.raises(Exception, match="your key is called '7', which is not a name"):
         next_version(ReviewOut(slide_id="s", version=0), wish, 0, Evidence(), "7")
 
 
@@ -114,7 +114,7 @@ def test_a_signature_cannot_stand_on_what_is_no_result_of_the_slide(
     wish = {"status": "signed", "reviewer": "A", "diagnosis": "benign", "shown_runs": [job_id]}
     answer = save(client, slide_id, 0, **wish)
     assert answer.status_code == 422
-    assert "no result of this slide" in answer.json()["detail"]
+    assert "not a result of this slide" in answer.json()["detail"]
 
 
 def test_a_slide_that_cannot_be_judged_is_signed_with_the_reason_why(

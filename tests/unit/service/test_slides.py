@@ -342,7 +342,7 @@ def test_only_objects_below_a_prefix_are_registered(settings: Settings) -> None:
         answer = client.post("batches/folder", json=folder)
         assert (answer.status_code, answer.json()["kind"]) == (400, "bad_request")
         assert "a table" in answer.json()["detail"]
-    with pytest.raises(ValidationError, match="no address in object storage"):
+    with pytest.raises(ValidationError, match="not an address in object storage"):
         Settings(slide_prefixes="/mnt/slides")  # type: ignore[arg-type]
 
 

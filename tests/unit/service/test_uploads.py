@@ -105,7 +105,7 @@ def test_a_registered_slide_is_not_stripped_through_an_upload(
     content = path.read_bytes()
     url = create(client, len(content), "a.svs", strip_labels="true")
     answer = send(client, url, 0, content)
-    assert (answer.status_code, answer.json()["kind"]) == (409, "not_ours")
+    assert (answer.status_code, answer.json()["kind"]) == (409, "externally_managed")
     assert client.get(url).status_code == 404
     assert path.read_bytes() == content
 

@@ -1,4 +1,4 @@
-"""Every request passes here: who is it, may they, and the note for the audit log."""
+"""Authenticates requests: who makes it, whether they may, and its entry in the audit log."""
 
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
@@ -35,7 +35,7 @@ class Principal:
     refusal: str = ""
 
     @property
-    def is_anybody(self) -> bool:
+    def is_anonymous(self) -> bool:
         """Whether it is not known who they are."""
         return self.key_id is None and self.subject is None and self.role is Role.PUBLIC
 
@@ -46,8 +46,8 @@ class Principal:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Note:
-    """An entry of the audit log that lacks only how the request ended."""
+class AuditEntry:
+    """An entry of the audit log that lacks only the status of the answer."""
 
     audit: AuditLog
     key_id: str | None
@@ -63,17 +63,17 @@ class Note:
         self.audit.add(**values, status=status)
 
 
-ANYBODY = Principal(None, "anybody", Role.PUBLIC)
+ANONYMOUS = Principal(None, "anonymous", Role.PUBLIC)
 LOCAL = Principal(None, "local", Role.ADMIN)
 """Everybody, where the service listens on loopback with keys switched off."""
 
 
-class Gate:
+class Authenticator:
     """Knows keys and rules.
 
     Args:
         keys: API keys.
-        audit: where notes go.
+        audit: where entries go.
         enabled: whether keys are asked for at all; without, nothing is limited either.
         tokens: checks tokens of a provider, where there is one.
         requests: limit for what one caller may ask.
@@ -105,15 +105,17 @@ class Gate:
             ForbiddenError: a key whose role is not enough.
         """
         if who.role < needed:
-            if who.is_anybody:
-                raise UnauthorizedError(who.refusal or "send a key: Authorization: Bearer wsk_...")
+            if who.is_anonymous:
+                raise UnauthorizedError(
+                    who.refusal or "send an API key: Authorization: Bearer wsk_..."
+                )
             if who.role is Role.PUBLIC:
-                raise ForbiddenError(f"{who.name} has no role here; ask for one at your provider")
-            raise ForbiddenError(f"a {who.role.name.lower()} may not do this")
+                raise ForbiddenError(f"{who.name} has no role here; ask your administrator for one")
+            raise ForbiddenError(f"the role {who.role.name.lower()} is not allowed to do this")
 
-    def note(self, request: Request, template: str, who: Principal) -> "Note":
+    def audit_entry(self, request: Request, template: str, who: Principal) -> "AuditEntry":
         """What the audit log is to hold of a request to the endpoint with this path."""
-        return Note(
+        return AuditEntry(
             audit=self._audit,
             key_id=who.key_id,
             who=who.label,
@@ -139,13 +141,13 @@ class Gate:
             if secret:
                 refuse_forged(request)
         if not secret:
-            return ANYBODY
+            return ANONYMOUS
         return await anyio.to_thread.run_sync(self._owner, secret.strip())
 
     async def count(self, request: Request, who: Principal, *, is_public: bool) -> bool:
         """Count the request against its caller's limits; returns whether the audit log names it.
 
-        Whom nobody knows is counted by address, and strictly: each costs a look-up and an entry in
+        Anonymous callers are counted by address, and strictly: each costs a look-up and an entry in
         the audit log. A valid key is never refused for what others at its address send.
 
         Raises:
@@ -153,11 +155,11 @@ class Gate:
         """
         if not self._enabled:
             return True
-        await _spend(self._requests, _caller(request, who))
-        if is_public or not who.is_anybody:
+        await _consume(self._requests, _caller(request, who))
+        if is_public or not who.is_anonymous:
             return True
         try:
-            await _spend(self._sign_ins, f"refused {_caller(request, ANYBODY)}")
+            await _consume(self._sign_ins, f"refused {_caller(request, ANONYMOUS)}")
         except TooManyRequestsError:
             # A script is told to wait. A browser whose session ended must hear that (401), so
             # that it asks for a key; only the log hears of it no more.
@@ -169,7 +171,7 @@ class Gate:
     def count_sign_in(self, request: Request) -> None:
         """Count an attempt to sign in. Raises ``TooManyRequestsError``."""
         if self._enabled and self._sign_ins is not None:
-            self._sign_ins.spend(f"sign-in {_caller(request, ANYBODY)}")
+            self._sign_ins.consume(f"sign-in {_caller(request, ANONYMOUS)}")
 
     def _owner(self, secret: str) -> Principal:
         """Whose key or token it is."""
@@ -177,11 +179,11 @@ class Gate:
             try:
                 bearer = self._tokens.bearer(secret)
             except UnauthorizedError as error:
-                return replace(ANYBODY, refusal=str(error))
+                return replace(ANONYMOUS, refusal=str(error))
             return Principal(None, bearer.name, bearer.role, subject=bearer.subject)
         key = self._keys.find(secret)
         if key is None:
-            return replace(ANYBODY, refusal="this key is not valid (any more)")
+            return replace(ANONYMOUS, refusal="this key is not valid or was revoked")
         return Principal(key.id, key.name, key.role)
 
 
@@ -194,13 +196,13 @@ def _caller(request: Request, who: Principal) -> str:
     return f"address {caller_at(request.client.host if request.client else '')}"
 
 
-async def _spend(limit: Limit | None, caller: str) -> None:
+async def _consume(limit: Limit | None, caller: str) -> None:
     if limit is None:
         return
     if limit.waits:
-        await anyio.to_thread.run_sync(limit.spend, caller)
+        await anyio.to_thread.run_sync(limit.consume, caller)
     else:
-        limit.spend(caller)
+        limit.consume(caller)
 
 
 def _refuse_rebound(request: Request) -> None:
@@ -226,4 +228,4 @@ def refuse_forged(request: Request) -> None:
         here = origin is None or urlsplit(origin).netloc == request.headers.get("host")
         ours = here and site in (None, "same-origin", "none")
     if not ours:
-        raise ForbiddenError("this request was sent by another site")
+        raise ForbiddenError("this request came from another site")
