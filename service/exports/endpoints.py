@@ -46,7 +46,8 @@ def get_dicom(job_id: str, kind: str, caller: AuditedViewer, context: Ctx) -> Re
     slide = context.slides.get(job.request.slide_id)
     if slide.vendor != "dicom":
         raise UnsupportedSlideError(
-            slide.name, "only heatmaps of DICOM slides become DICOM; take OME-Zarr or GeoJSON"
+            slide.name,
+            "heatmaps become DICOM for DICOM slides only; use OME-Zarr or GeoJSON",
         )
     context.intake.require_same(slide)
     with context.slide_cache.local(slide.path) as file:
@@ -66,7 +67,7 @@ def get_dicom(job_id: str, kind: str, caller: AuditedViewer, context: Ctx) -> Re
     responses=file_of("application/vnd.apache.parquet"),
 )
 def get_cells(job_id: str, kind: str, caller: AuditedViewer, context: Ctx) -> Response:
-    """One line a cell that was looked at: where it lies, and the score of each class."""
+    """One row per analyzed cell: its position and the score of each class."""
     job, result = _with_layer(context, job_id, kind)
     name = f"{_stem(job)}-{result.pipeline}-{kind}.parquet"
     return _file(to_parquet(cell_columns(result, kind)), "application/vnd.apache.parquet", name)
@@ -74,9 +75,9 @@ def get_cells(job_id: str, kind: str, caller: AuditedViewer, context: Ctx) -> Re
 
 @router.get("/slides/{slide_id}/report")
 def get_report(slide_id: str, response: Response, caller: AuditedViewer, context: Ctx) -> ReportOut:
-    """What the report says, on screen, on paper and as PDF.
+    """The content of the report, for screen, print and PDF.
 
-    That of a signed slide shows the results that were signed, whatever was scored since.
+    The report of a signed slide shows the results that were signed, not newer ones.
     """
     response.headers["Cache-Control"] = "private, no-store"
     return gather(context, context.slides.get(slide_id))
@@ -109,7 +110,7 @@ def _with_layer(context: Context, job_id: str, kind: str) -> tuple[Job, SlideRes
     result = context.results.of(job)
     if result.layer(kind) is None or result.grid is None:
         there = ", ".join(layer.kind for layer in result.layers) or "none"
-        raise NotFoundError(f"{result.slide}: no heatmap {kind!r}; there are: {there}")
+        raise NotFoundError(f"{result.slide}: no heatmap {kind!r}; available: {there}")
     return job, result
 
 

@@ -1,19 +1,29 @@
-"""Draws a report as PDF. Imported when one is asked for: matplotlib takes a while to load."""
+"""A report as PDF. Imported when one is asked for: layout and fonts take a while to load."""
 
-import threading
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
 
-import matplotlib
 import numpy as np
 import shapely
-from matplotlib.axes import Axes
+from reportlab.lib.units import inch
+from reportlab.platypus import Flowable, Spacer
 from shapely.geometry import shape
 
 from service.annotations.schemas import AnnotationOut
-from service.exports.flow import AMBER, FONT, GREY, RED, Flow
+from service.exports.layout import (
+    AMBER,
+    GREY,
+    RED,
+    WIDTH,
+    ColourScale,
+    Picture,
+    beside,
+    build,
+    facts,
+    heading,
+    text,
+)
 from service.exports.pictures import Crop, Pictures
 from service.exports.report import ReportOut, RunOut, SpotOut
 from service.exports.timeline import percent, seen_then, turns
@@ -24,8 +34,8 @@ from wsi.storage.overlay import colorize
 
 NOTICE = "Research software. Not a medical device; not for diagnosis."
 _LISTED = 60
-# Drawing reads settings that are matplotlib's own for the whole process.
-_DRAWING = threading.Lock()
+_PICTURE_HEIGHT = 1.9 * inch
+_CROP = 1.15 * inch
 
 
 def draw(
@@ -36,28 +46,32 @@ def draw(
     annotations: Sequence[AnnotationOut],
 ) -> bytes:
     """The report as PDF, A4: the same content that the page shows and prints."""
-    with _DRAWING, matplotlib.rc_context({"pdf.fonttype": 42, "font.family": FONT}):
-        flow = Flow()
-        _head(flow, slide, report, pictures)
-        _decision(flow, report, history)
-        _timeline(flow, history)
-        _annotations(flow, slide, annotations)
-        for run in report.runs:
-            _run(flow, run, pictures)
-        if not report.runs:
-            flow.heading("Pipelines")
-            flow.text("No pipeline had scored this slide.")
-        foot = f"wholeslide {report.software}; slide {slide.id}"
-        title = f"Report of {slide.name}"
-        return flow.pdf(title=title, foot=foot, notice=NOTICE, made_at=report.made_at)
+    story = [
+        *_head(slide, report, pictures),
+        *_decision(report, history),
+        *_timeline(history),
+        *_annotations(slide, annotations),
+    ]
+    for run in report.runs:
+        story += _run(run, pictures)
+    if not report.runs:
+        story += [heading("Pipelines"), text("No pipeline had scored this slide.")]
+    return build(
+        story,
+        title=f"Report of {slide.name}",
+        foot=f"wholeslide {report.software}; slide {slide.id}",
+        notice=NOTICE,
+    )
 
 
-def _head(flow: Flow, slide: StoredSlide, report: ReportOut, pictures: Pictures) -> None:
-    flow.text(f"Slide {slide.name}", size=15, weight="bold")
-    flow.text(NOTICE, size=9, color=RED, weight="bold")
-    flow.text(f"Made {_time(report.made_at)}", size=8, color=GREY)
-    (axes, _) = flow.row(1.9, 2)
-    axes.imshow(pictures.slide)
+def _head(slide: StoredSlide, report: ReportOut, pictures: Pictures) -> Iterator[Flowable]:
+    yield text(f"Slide {slide.name}", size=15, bold=True)
+    yield text(NOTICE, size=9, bold=True, textColor=RED)
+    yield text(f"Created {_time(report.made_at)}", size=8, textColor=GREY, spaceAfter=4)
+    picture = Picture(pictures.slide, WIDTH / 2, _PICTURE_HEIGHT)
+    picture.hAlign = "LEFT"
+    yield picture
+    yield Spacer(0, 4)
     rows = [
         ("Size", f"{slide.width} x {slide.height} px"),
         ("Resolution", report.resolution),
@@ -67,18 +81,17 @@ def _head(flow: Flow, slide: StoredSlide, report: ReportOut, pictures: Pictures)
     ]
     if slide.stripped_sha256:
         rows.append(("Labels removed", f"SHA-256 of the stored copy {slide.stripped_sha256}"))
-    flow.facts(rows)
+    yield facts(rows)
 
 
-def _decision(flow: Flow, report: ReportOut, history: Sequence[ReviewOut]) -> None:
+def _decision(report: ReportOut, history: Sequence[ReviewOut]) -> Iterator[Flowable]:
     review = report.review
-    flow.heading("Decision")
+    yield heading("Decision")
     if review.version == 0:
-        flow.text("Nobody has reviewed this slide yet.")
+        yield text("Nobody has reviewed this slide yet.")
         return
-    signed = review.status == "signed"
     state = "draft, not signed"
-    if signed:
+    if review.status == "signed":
         state = f"{'amended and ' if review.amends else ''}signed by {review.reviewer}, "
         state += _time(review.saved_at)
     rows = [("Diagnosis", review.diagnosis or "none yet"), ("State", state)]
@@ -94,117 +107,96 @@ def _decision(flow: Flow, report: ReportOut, history: Sequence[ReviewOut]) -> No
         for old in history
         if old.status == "signed" and old.version < review.version
     ]
-    flow.facts(rows)
+    yield facts(rows)
     for run in report.newer_runs:
-        text = f"A newer run exists: {run.pipeline} ({run.model}, {_time(run.finished_at)}). "
-        flow.text(f"{text}This report shows the run that was signed.", color=AMBER)
+        words = f"A newer run exists: {run.pipeline} ({run.model}, {_time(run.finished_at)}). "
+        yield text(f"{words}This report shows the run that was signed.", textColor=AMBER)
 
 
-def _timeline(flow: Flow, history: Sequence[ReviewOut]) -> None:
+def _timeline(history: Sequence[ReviewOut]) -> Iterator[Flowable]:
     rows = turns(history)
     if not rows:
         return
-    flow.heading("What was seen when")
+    yield heading("What was seen when")
     for review, said in zip(rows, seen_then(rows), strict=True):
         state = ""
         if review.status == "signed":
             state = ", amended and signed" if review.amends else ", signed"
         who = review.reviewer or "no name"
-        flow.text(f"{_time(review.saved_at)}, {who}: {review.diagnosis or 'none'}{state}")
-        flow.text(f"The models said: {said}", size=8, indent=0.2, color=GREY)
+        words = f"{_time(review.saved_at)}, {who}: {review.diagnosis or 'none'}{state}"
+        yield text(words, keepWithNext=True)
+        yield text(f"The models said: {said}", size=8, indent=0.2, textColor=GREY)
 
 
-def _annotations(flow: Flow, slide: StoredSlide, items: Sequence[AnnotationOut]) -> None:
+def _annotations(slide: StoredSlide, items: Sequence[AnnotationOut]) -> Iterator[Flowable]:
     if not items:
         return
-    flow.heading("Annotations")
+    yield heading("Annotations")
     groups: dict[str, list[AnnotationOut]] = defaultdict(list)
     for item in items:
         groups[item.class_name].append(item)
     for name, group in groups.items():
         area = sum(shapely.area(shape(item.geometry)) for item in group)
         size = f", {_area(area, slide.mpp)}" if area else ""
-        flow.text(f"{name}: {len(group)}{size}", weight="bold")
+        yield text(f"{name}: {len(group)}{size}", bold=True)
     for number, item in enumerate(items[:_LISTED], start=1):
         outline = shape(item.geometry)
         size = f", {_area(outline.area, slide.mpp)}" if outline.area else ""
         who = item.author or "no name"
-        flow.text(f"{number}. {item.class_name}{size}, {who}, {_time(item.changed_at)}")
+        yield text(f"{number}. {item.class_name}{size}, {who}, {_time(item.changed_at)}")
         if item.comment:
-            flow.text(item.comment, indent=0.2)
+            yield text(item.comment, indent=0.2)
     if len(items) > _LISTED:
-        flow.text(f"{len(items) - _LISTED} more are counted above, and not listed.", color=GREY)
+        more = f"{len(items) - _LISTED} more are counted above and not listed."
+        yield text(more, textColor=GREY)
 
 
-def _run(flow: Flow, run: RunOut, pictures: Pictures) -> None:
+def _run(run: RunOut, pictures: Pictures) -> Iterator[Flowable]:
     overlay = pictures.overlays.get(run.job_id)
     title = run.pipeline.replace("-", " ").capitalize()
-    title += ": decisions on an earlier run" if run.earlier else ""
-    flow.heading(title, beside=1.2)
+    yield heading(title + (": decisions on an earlier run" if run.earlier else ""))
     if run.outcome_text:
-        flow.text(run.outcome_text, color=AMBER, weight="bold")
+        yield text(run.outcome_text, bold=True, textColor=AMBER)
     rows = [(name, percent(value)) for name, value in run.probabilities.items()]
     rows += [
         ("Model", f"{run.model}, weights {run.model_digest[:16]}, {_time(run.finished_at)}"),
         ("Scored at", run.resolution),
     ]
-    flow.facts(rows)
+    yield facts(rows)
     for warning in run.warnings:
-        flow.text(warning, color=AMBER)
+        yield text(warning, textColor=AMBER)
     if overlay is not None and run.map is not None:
-        flow.gap(0.08)
-        axes, scale = flow.row(1.9, 2)
-        axes.imshow(overlay)
-        _legend(scale, f"{run.map.kind} of {run.map.class_name}")
+        yield Spacer(0, 6)
+        colours = colorize(np.linspace(0, 1, 256, dtype=np.float32)[None, :])
+        legend = [
+            text(f"{run.map.kind} of {run.map.class_name}", size=7.5),
+            ColourScale(colours, 0.4 * WIDTH),
+        ]
+        picture = Picture(overlay, WIDTH / 2 - 9, _PICTURE_HEIGHT)
+        yield beside(picture, legend, left_width=WIDTH / 2)
     for spot in run.spots:
-        _spot(flow, spot, pictures.crops.get((run.job_id, spot.number)))
+        yield from _spot(spot, pictures.crops.get((run.job_id, spot.number)))
     if run.spots_note:
-        flow.text(run.spots_note, color=GREY)
+        yield text(run.spots_note, textColor=GREY, spaceBefore=3)
 
 
-def _legend(axes: Axes, title: str) -> None:
-    """The colours of a heatmap from 0 to 1."""
-    axes.imshow(
-        colorize(np.linspace(0, 1, 100, dtype=np.float32)[None, :]),
-        extent=(0, 1, 0, 0.06),
-        aspect="equal",
-    )
-    axes.set_xlim(0, 1.1)
-    axes.set_ylim(-0.1, 0.2)
-    axes.text(0, 0.09, title, size=7.5, parse_math=False)
-    for value in (0.0, 0.5, 1.0):
-        axes.text(value, -0.06, f"{value:g}", size=7, ha="center")
-
-
-def _spot(flow: Flow, spot: SpotOut, crop: Crop | None) -> None:
+def _spot(spot: SpotOut, crop: Crop | None) -> Iterator[Flowable]:
     said = spot.decision or ("seen, not decided" if spot.seen else "not decided")
-    lines: list[tuple[str, Mapping[str, Any]]] = [
-        (
-            f"{spot.number}. {spot.class_name}, peak {probability_text(spot.score, 2)}",
-            {"weight": "bold"},
-        ),
-        (
-            f"{_micrometres(spot.area_um2)}, x {spot.centre_level0[0]:.0f}, "
-            f"y {spot.centre_level0[1]:.0f} px",
-            {"color": GREY},
-        ),
-        (f"Reader: {said}", {}),
-    ]
-    axes, top = flow.beside(1.25, 1.15)
+    x, y = spot.centre_level0
+    title = f"{spot.number}. {spot.class_name}, peak {probability_text(spot.score, 2)}"
+    place = f"{_micrometres(spot.area_um2)}, x {x:.0f}, y {y:.0f} px"
+    lines = [text(title, bold=True), text(place, textColor=GREY), text(f"Reader: {said}")]
+    picture: Flowable = Spacer(_CROP, 0)
     if crop is not None:
-        side = crop.pixels.shape[0]
-        axes.imshow(crop.pixels)
-        axes.plot(*zip(*crop.outline, strict=True), color="#ffd400", linewidth=1.2)
-        axes.set_xlim(0, side)
-        axes.set_ylim(side, 0)
-        if crop.side_um:
-            bar = _bar(crop.side_um)
-            x = [side * 0.06, side * (0.06 + bar / crop.side_um)]
-            axes.plot(x, [side * 0.93] * 2, color="black", linewidth=2)
-            lines.append((f"Bar: {bar:g} µm", {"color": GREY, "size": 7.5}))
-    flow.aside(lines, top, 1.3)
+        bar = _bar(crop.side_um) if crop.side_um else 0.0
+        share = bar / crop.side_um if crop.side_um else 0.0
+        picture = Picture(crop.pixels, _CROP, _CROP, outline=crop.outline, bar=share)
+        if bar:
+            lines.append(text(f"Bar: {bar:g} µm", size=7.5, textColor=GREY))
+    yield Spacer(0, 6)
+    yield beside(picture, lines, left_width=1.3 * inch)
     if spot.comment:
-        flow.text(f"Comment: {spot.comment}", indent=0.2)
+        yield text(f"Comment: {spot.comment}", indent=0.2)
 
 
 def _bar(side_um: float) -> float:

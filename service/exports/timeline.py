@@ -1,4 +1,4 @@
-"""What was decided when, and what the models said at that moment."""
+"""What was decided when, and what the models said at that time."""
 
 from collections.abc import Sequence
 

@@ -1,5 +1,6 @@
 """A service in this process, with slides made here."""
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 from fastapi.testclient import TestClient
+from pypdf import PdfReader
 
 from service.context import Context
 from service.settings import Settings
@@ -92,3 +94,9 @@ def work_off(context: Context) -> None:
     pipelines = LoadedPipelines(context.settings.models, "cpu", load)
     while (job := context.jobs.claim("test", lease_s=60)) is not None:
         run_job(context.jobs, job, pipelines, context.slide_cache, Patience())
+
+
+def text_of(pdf: bytes) -> str:
+    """The text of all pages of a PDF; lines are joined."""
+    pages = PdfReader(io.BytesIO(pdf)).pages
+    return " ".join(" ".join(page.extract_text() for page in pages).split())

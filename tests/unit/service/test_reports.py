@@ -1,17 +1,19 @@
 """What a report says: one content for screen, print and PDF."""
 
+import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from pypdf import PdfReader
 
 from service.context import Context
 from service.exports.report import choose_spots, outcome_text
 from service.exports.timeline import percent, seen_then, turns
 from service.reviews.schemas import HotspotDecision, ModelCall, ReviewOut
-from tests.unit.service.conftest import upload, work_off, write_slide
+from tests.unit.service.conftest import text_of, upload, work_off, write_slide
 from tests.unit.service.test_reviews import save
 from wsi.geometry import Point
 from wsi.jobs import Job
@@ -213,7 +215,13 @@ def test_a_long_report_goes_on_over_pages(
     save(client, slide_id, 0, **wish, status="signed", hotspots=said)
     save(client, slide_id, 1, **wish, status="signed", hotspots=said, comment="x " * 900)
     pdf = client.get(f"slides/{slide_id}/report.pdf").content
-    assert pdf.count(b"/Type /Page ") >= 3
+    assert len(PdfReader(io.BytesIO(pdf)).pages) >= 3
+    text = text_of(pdf)
+    assert text.count("A $lymph$ follicle.") == 60, "a long reason is not cut"
+    assert text.count("x") >= 900, "nor is a word without end"
+    assert "A. Reader ?, " in text
+    assert all(f" {number}. cancer" in text for number in range(1, 21))
+    assert "page 1 of" in text
 
 
 def version(number: int, **changes: Any) -> ReviewOut:
