@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
 from service.context import Context
@@ -11,6 +12,7 @@ from tests.integration.services import postgres_url
 from tests.integration.toy_pipeline import write_bundle
 from tests.support.apps import app_for
 from tests.unit.service.conftest import upload, work_off
+from wsi.jobs.tables import stage_seconds
 
 
 def values(client: TestClient) -> dict[str, float]:
@@ -26,6 +28,15 @@ def test_an_empty_service_has_zeros(client: TestClient) -> None:
     assert found['wsi_jobs{status="QUEUED"}'] == 0
     assert found["wsi_slides"] == 0
     assert found["wsi_oldest_queued_seconds"] == 0
+
+
+def test_long_sums_keep_all_their_digits(client: TestClient, context: Context) -> None:
+    row = {"pipeline": "patch", "stage": "score", "seconds": 12345678.25, "jobs": 2}
+    with context.engine.begin() as connection:
+        connection.execute(sa.insert(stage_seconds).values(**row))
+    labels = '{pipeline="patch",stage="score"}'
+    assert values(client)[f"wsi_stage_seconds_sum{labels}"] == 12345678.25
+    assert "# TYPE wsi_stage_seconds summary" in client.get("metrics").text
 
 
 def test_jobs_are_counted_by_status_reason_and_pipeline(
