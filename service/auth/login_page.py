@@ -1,11 +1,11 @@
 """A sign-in form for the review page, without scripts."""
 
 from collections.abc import Mapping
-from html import escape
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from jinja2 import Environment, PackageLoader
 
 from service.auth.authenticator import refuse_forged
 from service.auth.endpoints import start_session
@@ -14,18 +14,9 @@ from service.errors import ForbiddenError, TooManyRequestsError, UnauthorizedErr
 
 router = APIRouter(include_in_schema=False)
 
-_FORM = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Sign in - wholeslide</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>body{{font:16px system-ui;max-width:24rem;margin:15vh auto;padding:0 1rem}}
-input,button{{font:inherit;width:100%;padding:.5rem;margin:.5rem 0;box-sizing:border-box}}
-[role=alert]{{color:#b00020}}</style></head>
-<body><main><h1>wholeslide</h1>{error}
-<form method="post" action="/login"><label for="key">Access key</label>
-<input id="key" name="key" type="password" autocomplete="current-password"
-required autofocus {described}>
-<button>Sign in</button></form></main></body></html>
-"""
+_TEMPLATES = Environment(
+    loader=PackageLoader("service.auth"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+)
 
 
 @router.get("/login")
@@ -57,9 +48,7 @@ def sign_in(request: Request, context: Ctx, key: Annotated[str, Form()] = "") ->
 def _form(
     problem: str = "", status: int = 200, headers: Mapping[str, str] | None = None
 ) -> HTMLResponse:
-    error = f'<p id="problem" role="alert">{escape(problem)}</p>' if problem else ""
-    described = 'aria-describedby="problem" aria-invalid="true"' if problem else ""
-    # Neither the browser nor a proxy keeps what an attempt was answered.
-    kept = {"Cache-Control": "no-store", **(headers or {})}
-    page = _FORM.format(error=error, described=described)
-    return HTMLResponse(page, status_code=status, headers=kept)
+    # Neither the browser nor a proxy may store the answer to an attempt.
+    stored = {"Cache-Control": "no-store", **(headers or {})}
+    page = _TEMPLATES.get_template("login.html").render(problem=problem)
+    return HTMLResponse(page, status_code=status, headers=stored)

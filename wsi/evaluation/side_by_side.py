@@ -1,17 +1,18 @@
 """The same slides through several pipelines: thumbnail, heatmaps, probability."""
 
-import html
+import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
 
 from wsi.errors import DatasetError
-from wsi.evaluation.page import picture
+from wsi.evaluation.page import part
 from wsi.evaluation.plots import Drawing
 from wsi.evaluation.result_set import Matched, ResultSet
 
@@ -61,8 +62,8 @@ def choose_slides(sets: Sequence[ResultSet], matched: Matched, count: int) -> li
 
 def slides_as_html(
     sets: Sequence[ResultSet], slides: Sequence[ShownSlide], positive: str
-) -> list[str]:
-    """A section a slide.
+) -> list[Markup]:
+    """A section per slide.
 
     Raises:
         DatasetError: a picture cannot be read.
@@ -70,23 +71,18 @@ def slides_as_html(
     return [_section(sets, slide, positive) for slide in slides]
 
 
-def _section(sets: Sequence[ResultSet], slide: ShownSlide, positive: str) -> str:
-    truth = positive if slide.positive else f"not {positive}"
-    bars = "".join(
-        f"<tr><td>{html.escape(one.title)}</td><td>{score:.3f}</td>"
-        f'<td class="bar"><span style="width:{100 * score:.1f}%"></span></td></tr>'
-        for one, score in zip(sets, slide.scores, strict=True)
-    )
-    shown = "".join(
-        f"<figure>{picture(_small(one.path), 'png', f'{slide.name}: {one.title}')}"
-        f"<figcaption>{html.escape(one.title)}</figcaption></figure>"
-        for one in _pictures(sets, slide, positive)
-    )
-    return (
-        f'<section class="slide"><h3>{html.escape(slide.name)}: {html.escape(truth)}</h3>'
-        f"<table><thead><tr><th>pipeline</th><th>{html.escape(positive)}</th><th></th></tr></thead>"
-        f'<tbody>{bars}</tbody></table><div class="maps">'
-        f"{shown or '<p>no pictures beside the results</p>'}</div></section>"
+def _section(sets: Sequence[ResultSet], slide: ShownSlide, positive: str) -> Markup:
+    titles = [one.title for one in sets]
+    return part(
+        "slide",
+        slide.name,
+        positive if slide.positive else f"not {positive}",
+        positive,
+        list(zip(titles, slide.scores, strict=True)),
+        [
+            (one.title, base64.b64encode(_small(one.path)).decode())
+            for one in _pictures(sets, slide, positive)
+        ],
     )
 
 
@@ -122,8 +118,8 @@ def slide_figure(
     columns = max(len(pictures) for _, pictures in rows)
     figure = Figure(figsize=(2.3 * columns, 2.7 * len(rows)), layout="constrained")
     parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
-    for part, (slide, pictures) in zip(parts, rows, strict=True):
-        cells = part.subplots(1, columns, squeeze=False)[0]
+    for row, (slide, pictures) in zip(parts, rows, strict=True):
+        cells = row.subplots(1, columns, squeeze=False)[0]
         for cell in cells:
             cell.axis("off")
         for cell, one in zip(cells, pictures, strict=False):
@@ -133,7 +129,7 @@ def slide_figure(
         scores = ", ".join(
             f"{one.title} {score:.2f}" for one, score in zip(sets, slide.scores, strict=True)
         )
-        part.suptitle(f"{slide.name} ({truth}): {scores}", fontsize=8, x=0.01, ha="left")
+        row.suptitle(f"{slide.name} ({truth}): {scores}", fontsize=8, x=0.01, ha="left")
     return Drawing(figure, "The same slides through each")
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from wsi.errors import DatasetError
 from wsi.evaluation import plots
 from wsi.evaluation.binary import ScoreEvaluation
@@ -31,7 +33,7 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_figures(folder: Path, drawn: Mapping[str, Drawing]) -> list[str]:
+def write_figures(folder: Path, drawn: Mapping[str, Drawing]) -> list[Markup]:
     """Write each figure as SVG and PDF into ``folder/figures``.
 
     Returns:
@@ -161,7 +163,7 @@ def draw_all(evaluation: Evaluation, scores: ScoreTable) -> dict[str, Drawing]:
     return drawn
 
 
-def _preface(evaluation: Evaluation) -> str:
+def _preface(evaluation: Evaluation) -> Markup:
     first = evaluation.scores[0]
     spec = evaluation.spec.bootstrap
     of, unit = (
@@ -177,10 +179,10 @@ def _preface(evaluation: Evaluation) -> str:
     for note in dict.fromkeys(note for score in evaluation.scores for note in score.notes):
         names = [score.name for score in evaluation.scores if note in score.notes]
         lines.append(f"{', '.join(names)}: {note}.")
-    return "".join(paragraph(line) for line in lines)
+    return Markup("").join(paragraph(line) for line in lines)
 
 
-def tables(evaluation: Evaluation) -> list[str]:
+def tables(evaluation: Evaluation) -> list[Markup]:
     """The report's tables as HTML."""
     spec = evaluation.spec
     parts = [
@@ -224,7 +226,7 @@ def tables(evaluation: Evaluation) -> list[str]:
     return parts
 
 
-def _operating_points(score: ScoreEvaluation) -> str:
+def _operating_points(score: ScoreEvaluation) -> Markup:
     rows = [
         [
             point.name,
@@ -249,7 +251,7 @@ def _operating_points(score: ScoreEvaluation) -> str:
     return table(caption, [*header, "kappa with the truth", "PPV", "NPV"], rows)
 
 
-def _pairs(evaluation: Evaluation) -> str:
+def _pairs(evaluation: Evaluation) -> Markup:
     rows = [
         [
             f"{pair.first} - {pair.second}",
@@ -265,7 +267,7 @@ def _pairs(evaluation: Evaluation) -> str:
     return table("Scores compared; DeLong's test takes cases as independent", header, rows)
 
 
-def _subgroups(evaluation: Evaluation) -> str:
+def _subgroups(evaluation: Evaluation) -> Markup:
     rows = [
         [
             f"{group.column} = {group.value}",
