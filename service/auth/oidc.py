@@ -4,17 +4,17 @@ import json
 import logging
 import threading
 import time
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import jwt
 
 from service.auth.roles import Role
 from service.errors import IdentityProviderUnavailableError, UnauthorizedError
+from service.outgoing import request
 
 _log = logging.getLogger(__name__)
 
@@ -159,8 +159,8 @@ class SigningKeys:
     def _fetch(self) -> None:
         try:
             self._known = _signing_keys(self._issuer)
-        # URLError and timeouts are OSErrors; broken JSON and foreign addresses ValueErrors.
-        except (OSError, HTTPException, ValueError) as error:
+        # Broken JSON and addresses that are not safe are ValueErrors.
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             self._failure = f"{type(error).__name__}: {error}"
             self._ask_at = time.monotonic() + _RETRY_S
             _log.warning("could not load signing keys from %s: %s", self._issuer, self._failure)
@@ -214,10 +214,17 @@ def _signing_keys(issuer: str) -> dict[str, jwt.PyJWK]:
 
 def _document(url: str) -> dict[str, Any]:
     require_safe_url(url)
-    with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:
+    with request("GET", url, timeout_s=_TIMEOUT_S, follow_redirects=True) as answer:
         # A redirect must not lead where the first address may not.
-        require_safe_url(answer.url)
-        document = json.loads(answer.read(_MAX_DOCUMENT))
+        for step in (*answer.history, answer):
+            require_safe_url(str(step.url))
+        answer.raise_for_status()
+        content = bytearray()
+        for chunk in answer.iter_bytes():
+            content += chunk
+            if len(content) > _MAX_DOCUMENT:
+                raise ValueError(f"{url} is longer than {_MAX_DOCUMENT} bytes")
+    document = json.loads(content)
     if not isinstance(document, dict):
         raise ValueError(f"{url} is not a JSON object")
     return document

@@ -2,13 +2,12 @@
 
 import hashlib
 import hmac
-import urllib.error
-import urllib.request
 from collections.abc import Collection, Mapping
-from http.client import HTTPException, HTTPMessage
-from typing import IO
 from urllib.parse import urlsplit
 
+import httpx
+
+from service.outgoing import request
 from wsi.errors import ConfigError, WsiError
 
 _TIMEOUT_S = 10.0
@@ -64,29 +63,15 @@ def headers(secret: str, timestamp: str, delivery: str, body: bytes) -> Mapping[
 
 
 def send(url: str, body: bytes, fields: Mapping[str, str]) -> None:
-    """POST it. Raises ``CallError`` unless the answer is 2xx."""
-    request = urllib.request.Request(url, body, dict(fields), method="POST")
-    opener = urllib.request.build_opener(_NoRedirect)
+    """POST it. Redirects are not followed: they could lead to a host that is not allowed.
+
+    Raises:
+        CallError: there is no answer, or it is not 2xx.
+    """
     try:
-        with opener.open(request, timeout=_TIMEOUT_S):
-            return
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise CallError(f"the receiver answered {error.code}") from error
-    except (OSError, HTTPException, ValueError) as error:
+        with request("POST", url, timeout_s=_TIMEOUT_S, content=body, headers=fields) as answer:
+            status, accepted = answer.status_code, answer.is_success
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         raise CallError(f"{type(error).__name__}: {error}") from error
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A receiver that is allowed must not lead to one that is not."""
-
-    def redirect_request(
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: HTTPMessage,
-        newurl: str,
-    ) -> None:
-        return None
+    if not accepted:
+        raise CallError(f"the receiver answered {status}")
