@@ -88,10 +88,6 @@ export interface components {
             readonly items: readonly components["schemas"]["BatchOut"][];
             readonly total: number;
         };
-        readonly Beat: {
-            /** @default  */
-            readonly name: string;
-        };
         readonly ClassList: {
             readonly items: readonly string[];
         };
@@ -252,6 +248,10 @@ export interface components {
             };
         };
         readonly Reader: {
+            readonly name: string;
+        };
+        readonly ReaderHeartbeat: {
+            /** @default  */
             readonly name: string;
         };
         readonly Readers: {
