@@ -13,17 +13,17 @@ NODE_OK := $(shell node -e 'process.exit(+process.versions.node.split(".")[0] >=
 NODE_PATH_PREFIX := $(if $(NODE_OK),,$(abspath $(BIN)):)
 
 .DEFAULT_GOAL := help
-.PHONY: help install page demo serve test lint types imports unit docs notebooks clean
+.PHONY: help install page demo serve test test-long lint types imports unit docs notebooks clean
 
 help: ## list the commands
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 install: $(INSTALLED) ## make the virtual environment and install
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "wholeslide needs Python 3.11 or newer; say which with: make PYTHON=python3.11 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev$(if $(NODE_OK),,$(comma)node)]'
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[dev$(if $(NODE_OK),,$(comma)node)]'
 	@touch $@
 comma := ,
 
@@ -53,12 +53,20 @@ types: $(INSTALLED)
 imports: $(INSTALLED)
 	$(BIN)/lint-imports
 
+# Three for two cores: who waits for a process leaves the core to another. tests/conftest.py puts
+# the slowest files first.
+SPREAD := -n 3 --dist loadfile --no-loadscope-reorder --max-worker-restart=0
+
 unit: $(INSTALLED) $(PAGE)
 	$(BIN)/coverage erase
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart=0 --cov --cov-report=
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD) --cov --cov-report=
 	@$(BIN)/coverage combine --quiet --append 2>/dev/null || true
 	$(BIN)/coverage report
 	$(BIN)/python tests/check_coverage.py
+
+test-long: $(INSTALLED) $(PAGE) ## the long forms of tests: random kills, mutated files, notebooks (an hour)
+	OMP_NUM_THREADS=1 WSI_FUZZ_EXAMPLES=25 $(BIN)/python -m pytest $(SPREAD) -m long
+	OMP_NUM_THREADS=1 WSI_FUZZ_EXAMPLES=25 $(BIN)/python -m pytest -q tests/integration/test_api_fuzz.py
 
 docs: $(INSTALLED) ## build the documentation site into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -1,6 +1,7 @@
 """Each SlideReader against the contract, on the kinds of files it reads."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,13 @@ from wsi.testing.slide_reader_contract import SlideReaderContract
 from wsi.testing.slides import synthetic_slide
 
 
+@lru_cache(maxsize=1)
 def openslide_pixels(path: Path) -> RGB:
     """Level 0 as OpenSlide itself gives it."""
     with openslide.OpenSlide(path) as handle:
-        return np.asarray(handle.read_region((0, 0), 0, handle.dimensions).convert("RGB"))
+        pixels = np.asarray(handle.read_region((0, 0), 0, handle.dimensions).convert("RGB"))
+    pixels.flags.writeable = False
+    return pixels
 
 
 class TestArraySlide(SlideReaderContract):

@@ -20,6 +20,7 @@ import redis
 
 from tests.integration.services import RABBITMQ, REDIS, need_service, postgres_url
 from tests.integration.toy_pipeline import write_bundle
+from tests.support.processes import LEASHED
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 90.0
@@ -70,7 +71,7 @@ class Deployment:
         """
         with (self.folder / f"{module}-{len(self.processes)}.log").open("wb") as log:
             process = subprocess.Popen(
-                [*under, sys.executable, "-m", module],
+                [*LEASHED, *under, sys.executable, "-m", module],
                 cwd=ROOT,
                 env={**os.environ, **self.environment, **more},
                 stdout=log,

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import httpx
 
 from tests.integration.deployment import free_port, wait_until
+from tests.support.processes import LEASHED
 
 BUCKET = "results"
 
@@ -18,7 +19,7 @@ def object_storage() -> Iterator[Mapping[str, str]]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     server = subprocess.Popen(
-        [sys.executable, "-c", "from moto.server import main; main()", "-p", str(port)],
+        [*LEASHED, sys.executable, "-c", "from moto.server import main; main()", "-p", str(port)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -241,10 +241,22 @@ def test_a_database_that_stops_and_starts_again_costs_time_and_no_job(
         assert (api.poll(), worker.poll()) == (None, None)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("broker", BROKERS)
-def test_of_200_jobs_under_random_kills_each_ends_once(
-    tmp_path: Path, slide_file: Path, broker: str
+FEW_KILLS = ("process", "worker", "api")
+MANY_KILLS = ("process", "worker", "process", "api", "process", "worker")
+
+
+@pytest.mark.parametrize(
+    ("broker", "jobs_n", "harms"),
+    [
+        ("embedded", 60, FEW_KILLS),
+        pytest.param("embedded", 200, MANY_KILLS, marks=pytest.mark.long),
+        pytest.param("redis", 200, MANY_KILLS, marks=[pytest.mark.services, pytest.mark.long]),
+        pytest.param("rabbitmq", 200, MANY_KILLS, marks=[pytest.mark.services, pytest.mark.long]),
+    ],
+    ids=["embedded, a few", "embedded", "redis", "rabbitmq"],
+)
+def test_of_many_jobs_under_random_kills_each_ends_once(
+    tmp_path: Path, slide_file: Path, broker: str, jobs_n: int, harms: tuple[str, ...]
 ) -> None:
     dice = random.Random(7)
     limits = {"WSI_LEASE_S": "3", "WSI_MAX_ATTEMPTS": "50", "WSI_WORKER_PROCESSES": "2"}
@@ -253,10 +265,10 @@ def test_of_200_jobs_under_random_kills_each_ends_once(
         api, client = place.start_api()
         worker = place.start("workers")
         slide = upload(client, slide_file)
-        jobs = [submit(client, slide["id"]) for _ in range(100)]
+        jobs = [submit(client, slide["id"]) for _ in range(jobs_n // 2)]
         wait_until(lambda: pool_pids(worker), "worker processes")
-        for harm in ("process", "worker", "process", "api", "process", "worker"):
-            jobs += [submit(client, slide["id"]) for _ in range(16)]
+        for harm in harms:
+            jobs += [submit(client, slide["id"]) for _ in range(jobs_n // 12)]
             wait_for_more(client)
             if harm == "process":
                 kill_9(*dice.sample(pool_pids(worker), k=1))
@@ -268,8 +280,8 @@ def test_of_200_jobs_under_random_kills_each_ends_once(
                 kill_9(api.pid)
                 api.wait()
                 api, client = place.start_api()
-        jobs += [submit(client, slide["id"]) for _ in range(200 - len(jobs))]
-        wait_until(lambda: count(client, "SUCCEEDED") == 200, "all jobs to end", 240)
+        jobs += [submit(client, slide["id"]) for _ in range(jobs_n - len(jobs))]
+        wait_until(lambda: count(client, "SUCCEEDED") == jobs_n, "all jobs to end", 240)
         assert_each_ended_once(place, jobs)
 
 

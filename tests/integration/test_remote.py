@@ -27,6 +27,7 @@ from tests.integration.deployment import (
 )
 from tests.integration.proxy import Proxy
 from tests.integration.test_faults import kill_9
+from tests.support.processes import LEASHED
 from tests.unit.service.conftest import write_slide
 
 
@@ -45,7 +46,7 @@ class User:
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            [sys.executable, "-m", "wsi", "remote", *words],
+            [*LEASHED, sys.executable, "-m", "wsi", "remote", *words],
             env=self.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

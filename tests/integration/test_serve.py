@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.processes import LEASHED
 from wsi.cli.client import ServiceClient, ServiceError
 from wsi.testing.models import untrained_patch_bundle, untrained_whole_slide_bundle
 from wsi.testing.slides import synthetic_slide
@@ -55,7 +56,7 @@ def served(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[bytes]", ServiceC
     port = free_port()
     env = {k: v for k, v in os.environ.items() if not k.startswith("WSI_")}
     process = subprocess.Popen(
-        [sys.executable, "-m", "wsi", "serve", "--port", str(port)],
+        [*LEASHED, sys.executable, "-m", "wsi", "serve", "--port", str(port)],
         env={**env, "WSI_DATA_DIR": str(tmp_path)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -69,8 +70,8 @@ def served(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[bytes]", ServiceC
                 time.sleep(0.2)
             yield process, client
     finally:
-        process.kill()
-        process.wait()
+        process.terminate()
+        process.wait(60)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -83,6 +84,21 @@ def test_a_signal_ends_serve_and_every_process_it_started(
     process.send_signal(number)
     assert process.wait(60) == 0
     deadline = time.monotonic() + 10
+    while not are_gone(below) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert are_gone(below)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux does it")
+def test_a_serve_that_is_killed_leaves_no_process_behind(
+    served: tuple["subprocess.Popen[bytes]", ServiceClient],
+) -> None:
+    process, _ = served
+    below = children_of(process.pid)
+    assert len(below) >= 2, "the API and a worker"
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + START_S
     while not are_gone(below) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert are_gone(below)

@@ -21,7 +21,7 @@ import click
 from wsi.cli.client import ServiceClient
 from wsi.cli.console import errors_in_one_line, progress_bar
 from wsi.cli.options import PATH, mpp_options
-from wsi.cli.processes import end_all
+from wsi.cli.processes import end_all, end_with_parent
 from wsi.errors import WsiError
 from wsi.extras import needs_extra
 from wsi.malignancy import probability_text
@@ -179,6 +179,7 @@ def _service(folder: Path, port: int) -> Iterator[tuple[ServiceClient, str]]:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=end_with_parent,
         )
         for module in ("service", "workers")
     ]

@@ -1,5 +1,6 @@
 """``wsi serve`` and ``wsi worker``: start the processes of the service."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import click
 
 _POLL_S = 0.2
 _GRACE_S = 30.0
+_PR_SET_PDEATHSIG = 1
 
 
 @click.command()
@@ -54,7 +56,10 @@ def run_together(commands: Sequence[Sequence[str]], env: dict[str, str]) -> int:
         signal.signal(number, stop)
     # Sessions of their own: a Ctrl-C on the terminal reaches this process alone, which then
     # stops the children in order.
-    children = [subprocess.Popen(command, env=env, start_new_session=True) for command in commands]
+    children = [
+        subprocess.Popen(command, env=env, start_new_session=True, preexec_fn=end_with_parent)
+        for command in commands
+    ]
     try:
         while not stopped:
             ended = next((c.returncode for c in children if c.poll() is not None), None)
@@ -64,6 +69,12 @@ def run_together(commands: Sequence[Sequence[str]], env: dict[str, str]) -> int:
         return 0
     finally:
         end_all(children)
+
+
+def end_with_parent() -> None:
+    """In a new child: SIGTERM for it when its parent is killed. Linux alone knows how."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def end_all(children: Sequence["subprocess.Popen[bytes]"]) -> None:

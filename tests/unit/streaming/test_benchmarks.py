@@ -23,8 +23,7 @@ def _run(script: str, out: Path, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("what", ["update", "inference"])
+@pytest.mark.parametrize("what", ["update", pytest.param("inference", marks=pytest.mark.long)])
 def test_the_whole_slide_benchmark_writes_ratio_and_peak(tmp_path: Path, what: str) -> None:
     _run(
         "whole_slide_update.py",
@@ -52,7 +51,7 @@ def test_the_whole_slide_benchmark_writes_ratio_and_peak(tmp_path: Path, what: s
     assert "| 1.0 |" in written.with_suffix(".md").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_gpu_benchmark_runs_every_mode_without_a_gpu(tmp_path: Path) -> None:
     _run(
         "whole_slide_gpu.py",

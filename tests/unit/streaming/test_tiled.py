@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.support.combinations import combinations
 from tests.unit.streaming.networks import image, loss, network, relative_error, step, undamped
 from wsi.errors import ConfigError, MemoryPlanError
 from wsi.streaming import Group, RunOptions, TensorSource, make_mode
@@ -19,16 +20,33 @@ POOLINGS = ["average", "max", "lse", "attention"]
 BACKGROUND = torch.tensor([1.0, 1.2, 0.9], dtype=torch.float64)
 
 
-@pytest.mark.parametrize("pooling", POOLINGS)
-@pytest.mark.parametrize("depth", [18, 50])
+# Height, width, batch, side of a tile.
+SHAPES = {
+    "tiles divide": (256, 384, 1, 128),
+    "odd size": (257, 323, 1, 96),
+    "batch of two": (161, 290, 2, 100),
+}
+
+
 @pytest.mark.parametrize(
-    ("height", "width", "batch", "tile_px"),
-    [(256, 384, 1, 128), (257, 323, 1, 96), (161, 290, 2, 100)],
-    ids=["tiles divide", "odd size", "batch of two"],
+    ("shape", "depth", "pooling"),
+    combinations(
+        list(SHAPES),
+        [18, 50],
+        POOLINGS,
+        quick=[
+            ("tiles divide", 50, "average"),
+            ("odd size", 18, "max"),
+            ("odd size", 18, "attention"),
+            ("batch of two", 18, "lse"),
+            ("batch of two", 18, "attention"),
+        ],
+    ),
 )
 def test_logits_and_gradients_are_those_of_in_core_in_double(
-    depth: int, pooling: str, height: int, width: int, batch: int, tile_px: int
+    shape: str, depth: int, pooling: str
 ) -> None:
+    height, width, batch, tile_px = SHAPES[shape]
     net = network(depth, pooling=pooling)  # type: ignore[arg-type]
     source = TensorSource(image(height, width, batch))
     wanted, wanted_grad, _ = step("in_core", net, source)
@@ -39,7 +57,7 @@ def test_logits_and_gradients_are_those_of_in_core_in_double(
     assert found.measured.counters["tiles_backward"] > 4
 
 
-@pytest.mark.parametrize("depth", [18, 50])
+@pytest.mark.parametrize("depth", [18, pytest.param(50, marks=pytest.mark.long)])
 def test_logits_and_gradients_are_those_of_in_core_in_single(depth: int) -> None:
     net = network(depth, dtype=torch.float32)
     source = TensorSource(image(257, 323, dtype=torch.float32))
@@ -49,7 +67,7 @@ def test_logits_and_gradients_are_those_of_in_core_in_single(depth: int) -> None
     assert relative_error(found_grad, wanted_grad) < 1e-4
 
 
-@pytest.mark.parametrize("pooling", ["average", "attention"])
+@pytest.mark.parametrize("pooling", ["average", pytest.param("attention", marks=pytest.mark.long)])
 def test_bf16_tiles_are_as_near_to_double_as_bf16_in_core_is(pooling: str) -> None:
     # bfloat16 keeps 8 bits: two runs that differ in the order of sums differ by the format's own
     # error. So both are measured against double; tiles may be half as far off again.
@@ -92,20 +110,31 @@ def test_batchnorm_in_evaluation_mode_is_exact() -> None:
     assert relative_error(found, wanted) < 1e-10
 
 
-@pytest.mark.parametrize("boundaries", ["device", "host", "disk"])
+GROUPINGS = {
+    "two groups": (Group(0, 5, 128), Group(5, 9, 160)),
+    "in-core rest": (Group(0, 3, 96),),
+    "whole group": (Group(0, 1, 64), Group(1, 2, None), Group(2, 7, 160)),
+    "one group": (Group(0, 9, 200),),
+}
+
+
 @pytest.mark.parametrize(
-    "groups",
-    [
-        (Group(0, 5, 128), Group(5, 9, 160)),
-        (Group(0, 3, 96),),
-        (Group(0, 1, 64), Group(1, 2, None), Group(2, 7, 160)),
-        (Group(0, 9, 200),),
-    ],
-    ids=["two groups", "in-core rest", "whole group", "one group"],
+    ("grouping", "boundaries"),
+    combinations(
+        list(GROUPINGS),
+        ["device", "host", "disk"],
+        quick=[
+            ("two groups", "disk"),
+            ("in-core rest", "host"),
+            ("whole group", "disk"),
+            ("one group", "device"),
+        ],
+    ),
 )
 def test_any_grouping_and_any_store_is_exact(
-    groups: tuple[Group, ...], boundaries: str, tmp_path: Path
+    grouping: str, boundaries: str, tmp_path: Path
 ) -> None:
+    groups = GROUPINGS[grouping]
     net = network(18)
     source = TensorSource(image(257, 323, 2))
     options: dict[str, Any] = {"groups": groups, "boundaries": boundaries, "scratch": tmp_path}
@@ -145,8 +174,11 @@ def test_gradients_accumulate_over_steps_as_autograd_does() -> None:
     assert relative_error(twice, once) < 1e-10
 
 
-@pytest.mark.parametrize("frozen", [3, 6, 9], ids=["in a group", "a group", "all stages"])
-@pytest.mark.parametrize("background", [True, False])
+# Stages that do not learn: some in a group, a whole group, all.
+@pytest.mark.parametrize(
+    ("frozen", "background"),
+    combinations([3, 6, 9], [True, False], quick=[(3, True), (6, False), (9, True)]),
+)
 def test_stages_that_do_not_learn_get_no_gradient_and_the_rest_theirs(
     frozen: int, background: bool
 ) -> None:
@@ -171,7 +203,13 @@ def _slide(height: int, width: int) -> Tensor:
 
 @pytest.mark.parametrize(
     ("pooling", "groups"),
-    [*((pooling, None) for pooling in POOLINGS), ("average", (Group(0, 6, 256),))],
+    [
+        ("average", None),
+        ("max", None),
+        pytest.param("lse", None, marks=pytest.mark.long),
+        pytest.param("attention", None, marks=pytest.mark.long),
+        pytest.param("average", (Group(0, 6, 256),), marks=pytest.mark.long),
+    ],
 )
 def test_background_computed_once_is_exact(pooling: str, groups: tuple[Group, ...] | None) -> None:
     net = network(18, pooling=pooling)  # type: ignore[arg-type]
@@ -203,11 +241,18 @@ def test_below_the_last_group_too_no_background_is_replayed() -> None:
     assert 1 < forward < counters["tiles_background"]
 
 
-@pytest.mark.parametrize("boundaries", ["host", "disk"])
-@pytest.mark.parametrize("kept_mb", [30, 100_000], ids=["some", "all"])
-@pytest.mark.parametrize("background", [True, False])
+# What is kept: some graphs, all.
+@pytest.mark.parametrize(
+    ("boundaries", "kept_mb", "background"),
+    combinations(
+        ["host", "disk"],
+        [30, 100_000],
+        [True, False],
+        quick=[("host", 30, True), ("disk", 100_000, False)],
+    ),
+)
 def test_tiles_whose_graph_is_kept_give_the_gradients_of_a_replay(
-    kept_mb: int, background: bool, boundaries: str
+    boundaries: str, kept_mb: int, background: bool
 ) -> None:
     net = network(18, pooling="lse")
     groups = (Group(0, 5, 96), Group(5, 7, 128), Group(7, 9, 192))

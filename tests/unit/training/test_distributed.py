@@ -40,7 +40,6 @@ def train(
 TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone")
 
 
-@pytest.mark.slow
 def test_two_processes_make_the_update_of_one(table: Path, tmp_path: Path) -> None:
     alone = train(table, tmp_path / "alone")
     assert alone.returncode == 0, alone.stderr
@@ -54,14 +53,13 @@ def test_two_processes_make_the_update_of_one(table: Path, tmp_path: Path) -> No
         torch.testing.assert_close(one[key], other[key], atol=2e-5, rtol=1e-4, msg=key)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_update_smaller_than_the_processes_is_refused(table: Path, tmp_path: Path) -> None:
     answer = train(table, tmp_path / "m", *TORCHRUN, accumulate=1)
     assert answer.returncode != 0
     assert "cannot be shared by 2 processes; raise accumulate" in answer.stderr
 
 
-@pytest.mark.slow
 def test_two_processes_train_one_patch_classifier(table: Path, tmp_path: Path) -> None:
     annotated = table.with_name("annotated.csv")
     lines = ["slide,annotations,patient,split"]
