@@ -125,6 +125,7 @@ def test_every_setting_that_a_page_names_exists(path: Path) -> None:
     for settings in (ServiceSettings, WorkerSettings):
         for name, field in settings.model_fields.items():
             known.add(str(field.validation_alias or f"WSI_{name.upper()}"))
+        known |= settings.RENAMED.keys()
     named = set(re.findall(r"\bWSI_[A-Z_]*[A-Z]\b", path.read_text()))
     assert named <= known, f"{path.name}: {', '.join(sorted(named - known))}"
 
