@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,15 +25,18 @@ from service.background import Loop
 from service.batches import endpoints as batches
 from service.batches import exports as batch_exports
 from service.batches.arrivals import register_next
+from service.batches.events import read_batches
 from service.batches.repository import BatchRepository
 from service.compression import Compression
 from service.context import Context
 from service.database import migrate
 from service.errors import install_error_handlers
+from service.events import EventStream
 from service.exports import endpoints as exports
 from service.health import endpoints as health
 from service.health import metrics
 from service.jobs import endpoints as jobs
+from service.jobs.events import read_jobs
 from service.jobs.reconciler import Reconciler
 from service.middleware import AuditTrail, BodyLimit, SecurityHeaders, SignInFirst
 from service.models import endpoints as models
@@ -183,6 +187,7 @@ def _start(settings: Settings) -> Context:
         sys.stdout.write(f"\nThe first key (admin), shown this once: {first}\n\n")
         sys.stdout.flush()
     intake = Intake(settings, slide_rows, slide_cache)
+    batch_rows, callbacks = BatchRepository(engine, job_store), WebhookRepository(engine)
     return Context(
         settings=settings,
         engine=engine,
@@ -190,8 +195,10 @@ def _start(settings: Settings) -> Context:
         intake=intake,
         jobs=job_store,
         workers=workers,
-        batches=BatchRepository(engine, job_store),
-        callbacks=WebhookRepository(engine),
+        batches=batch_rows,
+        callbacks=callbacks,
+        job_events=EventStream("job", partial(read_jobs, engine)),
+        batch_events=EventStream("batch", partial(read_batches, batch_rows, callbacks)),
         models=ModelCatalog(settings.models),
         results=ResultReader(),
         reviews=ReviewRepository(engine),

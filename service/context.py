@@ -11,7 +11,10 @@ from service.auth.authenticator import Authenticator
 from service.auth.repository import AuditLog, KeyRepository
 from service.background import Loop
 from service.batches.repository import BatchRepository
+from service.batches.schemas import BatchOut
+from service.events import EventStream
 from service.jobs.reconciler import Reconciler
+from service.jobs.schemas import JobOut
 from service.models.catalog import ModelCatalog
 from service.results.reader import ResultReader
 from service.reviews.repository import ReviewRepository
@@ -47,6 +50,8 @@ class Context:
     authenticator: Authenticator
     slide_cache: SlideCache
     open_slides: OpenSlides
+    job_events: EventStream[JobOut]
+    batch_events: EventStream[BatchOut]
     reconciler: Reconciler
     arrivals: Loop
     webhooks: Loop

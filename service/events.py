@@ -1,48 +1,75 @@
-"""Server-sent events about something that is looked at again and again until it has ended."""
+"""Server-sent events about jobs and batches: one event at each change, until it has ended."""
 
-from collections.abc import AsyncIterator, Callable
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 import anyio
 import anyio.to_thread
-from fastapi.responses import StreamingResponse
+from fastapi.sse import ServerSentEvent
 from pydantic import BaseModel
 
+from service.errors import NotFoundError
+
 POLL_INTERVAL_S = 0.4
-_KEEPALIVE_POLLS = 30
 
 _Shown = TypeVar("_Shown", bound=BaseModel)
 
 
 class EventStream(Generic[_Shown]):
-    """What to watch: ``poll`` gives what is shown now, and whether it is the last."""
+    """Follows all that is watched with one query per interval, however many watch.
 
-    def __init__(self, name: str, poll: Callable[[], tuple[_Shown, bool]]) -> None:
+    Args:
+        name: of the events.
+        read: the present state of each of these ids, and whether it is final; without those that
+            do not exist.
+    """
+
+    def __init__(
+        self, name: str, read: Callable[[Sequence[str]], Mapping[str, tuple[_Shown, bool]]]
+    ) -> None:
         self._name = name
-        self._poll = poll
+        self._read = read
+        self._watched: Counter[str] = Counter()
+        self._found: Mapping[str, tuple[_Shown, bool]] = {}
+        self._read_at = float("-inf")
+        self._lock = anyio.Lock()
 
-    async def response(self) -> StreamingResponse:
-        """The stream. The first poll happens before it starts, so its errors have a status."""
-        first = await anyio.to_thread.run_sync(self._poll)
-        return StreamingResponse(
-            self._events(first),
-            media_type="text/event-stream",
-            headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
-        )
+    async def open(self, id: str) -> AsyncIterator[ServerSentEvent]:
+        """The events of one id. The first read happens here, so that its errors have a status.
 
-    async def _events(self, now: tuple[_Shown, bool]) -> AsyncIterator[str]:
-        quiet = 0
-        before: _Shown | None = None
-        while True:
-            shown, last = now
-            if shown != before:
-                quiet = 0
-                yield f"event: {self._name}\ndata: {shown.model_dump_json()}\n\n"
-            elif (quiet := quiet + 1) % _KEEPALIVE_POLLS == 0:
-                # A comment: keeps proxies from closing a quiet connection.
-                yield ": keep-alive\n\n"
-            before = shown
-            if last:
-                return
-            await anyio.sleep(POLL_INTERVAL_S)
-            now = await anyio.to_thread.run_sync(self._poll)
+        Raises:
+            NotFoundError: there is nothing with this id.
+        """
+        first = await self._state(id)
+        if first is None:
+            raise NotFoundError(f"no {self._name} {id}")
+        return self._events(id, first)
+
+    async def _events(self, id: str, state: tuple[_Shown, bool]) -> AsyncIterator[ServerSentEvent]:
+        self._watched[id] += 1
+        try:
+            before: _Shown | None = None
+            now: tuple[_Shown, bool] | None = state
+            while now is not None:
+                shown, is_final = now
+                if shown != before:
+                    yield ServerSentEvent(event=self._name, raw_data=shown.model_dump_json())
+                if is_final:
+                    return
+                before = shown
+                await anyio.sleep(POLL_INTERVAL_S)
+                now = await self._state(id)
+        finally:
+            self._watched -= Counter([id])
+
+    async def _state(self, id: str) -> tuple[_Shown, bool] | None:
+        """The state of one id, no older than the interval."""
+        async with self._lock:
+            is_old = time.monotonic() - self._read_at >= POLL_INTERVAL_S
+            if is_old or id not in self._found:
+                ids = sorted({id, *self._watched})
+                self._found = await anyio.to_thread.run_sync(self._read, ids)
+                self._read_at = time.monotonic()
+            return self._found.get(id)

@@ -1,10 +1,9 @@
 """Reading, saving, deleting, importing and exporting annotations."""
 
-import re
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter, Body, Header, Path, Query, Response
+from fastapi import APIRouter, Body, Path, Query, Response
 from fastapi.responses import JSONResponse
 
 from service.annotations.exchange import (
@@ -26,7 +25,8 @@ from service.annotations.schemas import (
 from service.auth.access import AuditedViewer, Pathologist, Viewer
 from service.auth.authenticator import LOCAL, Principal
 from service.context import Context, Ctx
-from service.errors import PreconditionMissingError, SignedError
+from service.errors import SignedError
+from service.preconditions import IfMatch, seen_version
 from service.responses import file_of, refusals
 from service.slides.scanned_area import scanned_area
 from wsi.errors import ChangedSlideError
@@ -36,7 +36,6 @@ router = APIRouter(prefix="/slides/{slide_id}", tags=["annotations"])
 classes = APIRouter(prefix="/annotation-classes", tags=["annotations"])
 
 AnnotationId = Annotated[str, Path(pattern=r"^[0-9A-Za-z-]{8,36}$")]
-Seen = Annotated[str | None, Header(alias="If-Match")]
 USUAL_CLASSES = ("cancer", "benign", "normal", "stroma", "immune cells", "necrosis", "artefact")
 
 
@@ -62,7 +61,7 @@ def save_annotation(
     response: Response,
     caller: Pathologist,
     context: Ctx,
-    if_match: Seen = None,
+    if_match: IfMatch = None,
 ) -> AnnotationOut:
     """Create an annotation (If-Match: 0, with an id chosen by the client), change or restore it.
 
@@ -73,7 +72,7 @@ def save_annotation(
     content = checked(body, Size(slide.width, slide.height))
     who = _name(caller, body.author)
     change = AnnotationChange(
-        content=content, expected=_version(if_match), who=who, reason=body.reason
+        content=content, expected=seen_version(if_match), who=who, reason=body.reason
     )
     return _apply(context, slide_id, annotation_id, change, response)
 
@@ -85,13 +84,13 @@ def delete_annotation(
     response: Response,
     caller: Pathologist,
     context: Ctx,
-    if_match: Seen = None,
+    if_match: IfMatch = None,
     author: Name = "",
     reason: Text = "",
 ) -> AnnotationOut:
     """Delete an annotation. Its versions stay, and saving it again restores it."""
     who = _name(caller, author)
-    change = AnnotationChange(content=None, expected=_version(if_match), who=who, reason=reason)
+    change = AnnotationChange(content=None, expected=seen_version(if_match), who=who, reason=reason)
     return _apply(context, slide_id, annotation_id, change, response)
 
 
@@ -194,12 +193,3 @@ def _classes(context: Context) -> list[str]:
 def _name(who: Principal, given: str) -> str:
     """A key says who it is; without keys the page's own word is all there is."""
     return given.strip() if who is LOCAL else who.name
-
-
-def _version(if_match: str | None) -> int:
-    found = re.fullmatch(r'\s*"?(\d{1,9})"?\s*', if_match or "")
-    if not found:
-        raise PreconditionMissingError(
-            "send the version you last read in If-Match; 0 for a new annotation"
-        )
-    return int(found[1])

@@ -109,7 +109,7 @@ def roles_of(routes: Sequence[BaseRoute], prefix: str) -> dict[tuple[str, str], 
             continue
         if not route.path.startswith(f"{prefix}/"):
             continue
-        required = list(_required(route.dependant))
+        required = list(set(_required(route.dependant)))
         if len(required) != 1:
             raise TypeError(
                 f"{route.path}: an endpoint needs one parameter that says who may call it, such as "

@@ -1,11 +1,12 @@
 """Many slides at once."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated
 
 import anyio.to_thread
-from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from service.auth.access import Operator, Viewer
 from service.batches.folder import slides_in
@@ -20,15 +21,13 @@ from service.batches.schemas import (
     FolderIn,
     ItemPage,
     TableQuery,
-    batch_out,
+    batches_out,
     item_out,
 )
 from service.batches.table import read_table
 from service.context import Context, Ctx
 from service.errors import BadRequestError
-from service.events import EventStream
 from service.jobs.schemas import JobIn
-from service.responses import file_of
 from service.webhooks.call import require_allowed
 from wsi.storage.slide_cache import is_object
 
@@ -110,7 +109,7 @@ def list_batches(
 ) -> BatchPage:
     """Batches, newest first."""
     found, total = context.batches.page(limit=limit, offset=offset)
-    return BatchPage(items=_shown_all(context, found), total=total)
+    return BatchPage(items=batches_out(context.callbacks, found), total=total)
 
 
 @router.get("/{batch_id}")
@@ -133,15 +132,17 @@ def list_items(
     return ItemPage(items=[item_out(item) for item in found], total=batch.total)
 
 
-@router.get("/{batch_id}/events", response_class=Response, responses=file_of("text/event-stream"))
-async def watch_batch(batch_id: str, caller: Viewer, context: Ctx) -> StreamingResponse:
+async def _events(batch_id: str, caller: Viewer, context: Ctx) -> AsyncIterator[ServerSentEvent]:
+    return await context.batch_events.open(batch_id)
+
+
+@router.get("/{batch_id}/events", response_class=EventSourceResponse)
+async def watch_batch(
+    caller: Viewer, events: Annotated[AsyncIterator[ServerSentEvent], Depends(_events)]
+) -> AsyncIterator[ServerSentEvent]:
     """Server-sent events: ``event: batch`` at each change, until every item has ended."""
-
-    def poll() -> tuple[BatchOut, bool]:
-        batch = context.batches.get(batch_id)
-        return _shown(context, batch), batch.is_final
-
-    return await EventStream("batch", poll).response()
+    async for event in events:
+        yield event
 
 
 @router.post("/{batch_id}/retry", status_code=202)
@@ -183,9 +184,4 @@ def _started(context: Context, options: BatchOptions, items: list[NewItem]) -> B
 
 
 def _shown(context: Context, batch: Batch) -> BatchOut:
-    return _shown_all(context, [batch])[0]
-
-
-def _shown_all(context: Context, batches: list[Batch]) -> list[BatchOut]:
-    webhooks = context.callbacks.of([batch.id for batch in batches])
-    return [batch_out(batch, webhooks.get(batch.id)) for batch in batches]
+    return batches_out(context.callbacks, [batch])[0]

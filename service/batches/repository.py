@@ -199,6 +199,12 @@ class BatchRepository:
                 raise NotFoundError(f"no batch {batch_id}")
             return _batch(connection, row)
 
+    def some(self, ids: Sequence[str]) -> list[Batch]:
+        """Those of these batches that exist."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(sa.select(batches).where(batches.c.id.in_(ids))).all()
+            return [_batch(connection, row) for row in rows]
+
     def page(self, *, limit: int, offset: int) -> tuple[list[Batch], int]:
         """Batches, newest first, and how many there are in all."""
         query = sa.select(batches).order_by(batches.c.created_at.desc(), batches.c.id)

@@ -1,6 +1,6 @@
 """Batches as clients see them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.batches.repository import Batch, Item
 from service.jobs.schemas import JobOut, job_out
 from service.slides.schemas import MppIn
-from service.webhooks.repository import Webhook
+from service.webhooks.repository import Webhook, WebhookRepository
 
 MAX_ITEMS = 10_000
 CallbackUrl = Annotated[str, Field(min_length=1, max_length=2000)]
@@ -154,3 +154,9 @@ def item_out(item: Item) -> ItemOut:
         error_kind=job.error_kind if job else item.refusal_kind,
         error=job.error if job else item.refusal,
     )
+
+
+def batches_out(callbacks: WebhookRepository, batches: Sequence[Batch]) -> list[BatchOut]:
+    """Batches for clients, each with how its webhook went."""
+    webhooks = callbacks.of([batch.id for batch in batches])
+    return [batch_out(batch, webhooks.get(batch.id)) for batch in batches]

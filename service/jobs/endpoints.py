@@ -1,16 +1,16 @@
 """Starting, watching and cancelling jobs."""
 
 import logging
+from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Depends, Query
+from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from service.auth.access import Pathologist, Viewer
 from service.context import Context, Ctx
-from service.events import EventStream
 from service.jobs.schemas import JobIn, JobOut, JobPage, job_out
-from service.responses import file_of, refusals
+from service.responses import refusals
 from service.slides.repository import StoredSlide
 from service.slides.resolution import resolution_with
 from service.webhooks.call import require_allowed
@@ -99,12 +99,14 @@ def cancel_job(job_id: str, caller: Pathologist, context: Ctx) -> JobOut:
     return job_out(context.jobs.request_cancel(job_id))
 
 
-@router.get("/{job_id}/events", response_class=Response, responses=file_of("text/event-stream"))
-async def watch_job(job_id: str, caller: Viewer, context: Ctx) -> StreamingResponse:
+async def _events(job_id: str, caller: Viewer, context: Ctx) -> AsyncIterator[ServerSentEvent]:
+    return await context.job_events.open(job_id)
+
+
+@router.get("/{job_id}/events", response_class=EventSourceResponse)
+async def watch_job(
+    caller: Viewer, events: Annotated[AsyncIterator[ServerSentEvent], Depends(_events)]
+) -> AsyncIterator[ServerSentEvent]:
     """Server-sent events: ``event: job`` at each change, until the job has ended."""
-
-    def poll() -> tuple[JobOut, bool]:
-        job = context.jobs.get(job_id)
-        return job_out(job), job.status.is_final
-
-    return await EventStream("job", poll).response()
+    async for event in events:
+        yield event

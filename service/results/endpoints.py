@@ -1,7 +1,6 @@
 """Results of jobs: numbers, heatmaps, hotspots."""
 
 import io
-import math
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -20,6 +19,7 @@ from service.slides.scanned_area import scanned_area
 from wsi.errors import ChangedSlideError
 from wsi.geometry import Size
 from wsi.jobs import Job
+from wsi.plain_json import finite_json
 from wsi.slides import thumbnail
 from wsi.storage import HeatmapGrid, LayerKind, SlideResult, result_to_json
 from wsi.storage.geojson import hotspots_to_geojson
@@ -35,7 +35,7 @@ def get_result(job_id: str, request: Request, caller: AuditedViewer, context: Ct
     result = context.results.of(job)
     body = result_to_json(result)
     body |= {"job_id": job.id, "slide_id": job.request.slide_id, "urls": _urls(job, result)}
-    return JSONResponse(_plain(body))
+    return JSONResponse(finite_json(body))
 
 
 @router.get(
@@ -49,7 +49,7 @@ def get_hotspots(job_id: str, caller: AuditedViewer, context: Ctx) -> JSONRespon
     name = quote(f"{job.request.slide_name}-{job.request.pipeline}.geojson")
     bounds = scanned_area(context, context.slides.get(job.request.slide_id))
     return JSONResponse(
-        _plain(hotspots_to_geojson(context.results.of(job), bounds)),
+        finite_json(hotspots_to_geojson(context.results.of(job), bounds)),
         media_type="application/geo+json",
         headers={"Content-Disposition": f"attachment; filename*=UTF-8''{name}"},
     )
@@ -150,14 +150,3 @@ def _urls(job: Job, result: SlideResult) -> dict[str, Any]:
         },
         "slide": f"/api/v1/slides/{job.request.slide_id}",
     }
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN and no infinity: they become null."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value

@@ -4,14 +4,15 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime, BeforeValidator
 
 from service.auth.access import AuditedViewer, Pathologist, Viewer
 from service.auth.authenticator import LOCAL
 from service.caching import not_modified
 from service.context import Ctx
-from service.errors import PreconditionMissingError, SignedError
+from service.errors import SignedError
+from service.preconditions import IfMatch, seen_version
 from service.responses import NOT_MODIFIED, refusals
 from service.reviews.evidence import gather
 from service.reviews.rules import next_version
@@ -68,7 +69,7 @@ def save_review(
     response: Response,
     caller: Pathologist,
     context: Ctx,
-    if_match: Annotated[str | None, Header()] = None,
+    if_match: IfMatch = None,
 ) -> ReviewOut:
     """Save the next version. 412 if somebody else saved in between: nothing is overwritten.
 
@@ -76,7 +77,7 @@ def save_review(
     to the results in ``shown_runs`` permanently: reports show these, not later ones.
     """
     context.slides.get(slide_id)
-    expected = _version(if_match)
+    expected = seen_version(if_match)
     before = context.reviews.latest(slide_id)
     known_as = None if caller is LOCAL else caller.name
     review = next_version(before, body, expected, gather(context, before, body), known_as)
@@ -94,10 +95,3 @@ def get_history(slide_id: str, caller: AuditedViewer, context: Ctx) -> ReviewHis
 
 def _etag(review: ReviewOut) -> str:
     return f'"{review.version}"'
-
-
-def _version(if_match: str | None) -> int:
-    found = re.fullmatch(r'\s*"?(\d{1,9})"?\s*', if_match or "")
-    if not found:
-        raise PreconditionMissingError("send the ETag of the version you last read in If-Match")
-    return int(found[1])

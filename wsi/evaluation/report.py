@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ from wsi.evaluation.binary import EvaluationSpec, ScoreEvaluation, evaluate_scor
 from wsi.evaluation.bootstrap import Estimate, interval
 from wsi.evaluation.delong import DeLong, delong_test
 from wsi.evaluation.score_table import ScoreTable
+from wsi.plain_json import finite_json
 
 NOTICE = "Research use only; not a medical device."
 
@@ -153,6 +153,4 @@ def to_json(value: Any) -> Any:
         return [to_json(one) for one in value]
     if isinstance(value, np.ndarray):
         return to_json(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value
+    return finite_json(value)
