@@ -52,9 +52,10 @@ from wsi.pipelines.patch import PatchPipeline
 from wsi.progress import no_progress
 from wsi.slides import open_slide
 from wsi.storage import SlideStore
-from wsi.training.attention import AttentionTrainer, AttentionTraining
-from wsi.training.whole_slide import WholeSlideTrainer
-from wsi.training.whole_slide_config import WholeSlideTraining
+from wsi.training.tasks.attention import AttentionTask, AttentionTraining
+from wsi.training.tasks.whole_slide import WholeSlideTask
+from wsi.training.tasks.whole_slide_config import WholeSlideTraining
+from wsi.training.trainer import Trainer
 
 INTERVAL_DRAWS = 2000
 
@@ -89,12 +90,13 @@ def train_whole(
         seed=seed,
         augmentation=AugmentSpec(stain=0.1, brightness=0.2),
     )
-    trainer = WholeSlideTrainer(config, rows, root, out, on_plan=print)
+    task = WholeSlideTask(config, rows, root, on_plan=print)
+    trainer = Trainer(task, out)
     trainer.run()
     validation = [row for row in rows if row.split == "val"]
-    # The bundle holds the best epoch's weights, the trainer the last one's.
-    trainer.network.load_state_dict(load_bundle(out)[1])
-    scores = trainer.predict(validation)[:, 1]
+    # The bundle holds the best epoch's weights, the task the last one's.
+    task.network.load_state_dict(load_bundle(out)[1])
+    scores = task.predict(validation)[:, 1]
     curve = [round(figures["validation_auc"], 4) for figures in trainer.history]
     return {"seed": seed, "scores": scores.round(5).tolist(), "curve": curve}
 
@@ -118,7 +120,7 @@ def add_attention(bundle: Path, rows: list[Row], root: Path, folder: Path, seed:
         assert not outcome.problem, outcome.problem
     bags = read_bags(folder / "inputs" / "bags.csv", folder / "inputs", CLASSES)
     config = AttentionTraining(name="attention", kind="gated-attention", classes=CLASSES, seed=seed)
-    AttentionTrainer(config, bags, folder / "alone").run()
+    Trainer(AttentionTask(config, bags), folder / "alone").run()
     join_bundles(bundle, folder / "alone", folder / f"{bundle.name}-attention")
     return folder / f"{bundle.name}-attention"
 

@@ -26,8 +26,9 @@ from wsi.pipelines.patch import PatchPipeline
 from wsi.progress import no_progress
 from wsi.slides import open_slide
 from wsi.storage import SlideStore
-from wsi.training.patch import PatchTrainer
-from wsi.training.patch_config import PatchTraining
+from wsi.training.tasks.patch import PatchTask
+from wsi.training.tasks.patch_config import PatchTraining
+from wsi.training.trainer import Trainer
 
 CLASSES = ("benign", "cancer")
 INPUT_PX = 100  # the patches' 50 px, drawn twice as large: more cells in the last feature map
@@ -35,7 +36,7 @@ STATED_MPP, STATED_PX = 4.0, 50  # what the rebuilt slides' tags say; an estimat
 LABEL_BENIGN, LABEL_CANCER = 1, 2  # in the slides' label grids
 
 
-def train(data: Path, out: Path, seed: int, epochs: int) -> tuple[PatchTrainer, float, float]:
+def train(data: Path, out: Path, seed: int, epochs: int) -> tuple[Trainer, float, float]:
     """One training; the trainer, its seconds and those of the processor."""
     folder = data / "idc_patches"
     archive = folder / "idc_patches.zip"
@@ -57,9 +58,8 @@ def train(data: Path, out: Path, seed: int, epochs: int) -> tuple[PatchTrainer, 
         seed=seed,
         augmentation=AugmentSpec(stain=0.1, brightness=0.2),
     )
-    trainer = PatchTrainer(
-        config, train_set, validation, out, on_epoch=lambda figures: print(figures, flush=True)
-    )
+    task = PatchTask(config, train_set, validation)
+    trainer = Trainer(task, out, on_epoch=lambda figures: print(figures, flush=True))
     started, cpu = time.perf_counter(), time.process_time()
     trainer.run()
     return trainer, time.perf_counter() - started, time.process_time() - cpu

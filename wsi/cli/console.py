@@ -5,7 +5,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -126,3 +126,11 @@ def print_pairs(pairs: dict[str, Any]) -> None:
     width = max(len(name) for name in pairs)
     for name, value in pairs.items():
         click.echo(f"{name:<{width}}  {value}")
+
+
+def in_words(figures: Mapping[str, float | None], digits: int = 4) -> str:
+    """Named figures in one line; ``unknown`` where there is none."""
+    return ", ".join(
+        f"{name} unknown" if value is None else f"{name} {value:.{digits}f}"
+        for name, value in figures.items()
+    )

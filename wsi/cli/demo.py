@@ -110,10 +110,11 @@ def _train_models(slides: Path, models: Path) -> None:
     from wsi.data.patches import InMemory
     from wsi.data.tables import read_table
     from wsi.models.card import CARD_FILE
-    from wsi.training.patch import PatchTrainer
-    from wsi.training.patch_config import PatchTraining
-    from wsi.training.whole_slide import WholeSlideTrainer
-    from wsi.training.whole_slide_config import WholeSlideTraining
+    from wsi.training.tasks.patch import PatchTask
+    from wsi.training.tasks.patch_config import PatchTraining
+    from wsi.training.tasks.whole_slide import WholeSlideTask
+    from wsi.training.tasks.whole_slide_config import WholeSlideTraining
+    from wsi.training.trainer import Trainer
 
     patch_bundle, whole_bundle = models / "demo-patch", models / "demo-whole-slide"
     table = slides / "slides.csv"
@@ -132,10 +133,9 @@ def _train_models(slides: Path, models: Path) -> None:
             train, validation = annotated_patches(
                 table, classes, mpp=MPP, size_px=_PATCH_PX, unlabelled="benign", progress=tell
             )
-            trainer = PatchTrainer(
-                config, InMemory(train), InMemory(validation), patch_bundle, progress=tell
-            )
-            _say(dict(trainer.run().metrics), "patch model")
+            task = PatchTask(config, InMemory(train), InMemory(validation))
+            card = Trainer(task, patch_bundle, progress=tell).run()
+            _say(dict(card.metrics), "patch model")
     if not (whole_bundle / CARD_FILE).exists():
         whole = WholeSlideTraining(
             name=whole_bundle.name,
@@ -150,11 +150,12 @@ def _train_models(slides: Path, models: Path) -> None:
         )
         rows = read_table(table, whole.classes, root=slides)
         with progress_bar("whole-slide model") as tell:
-            metrics = WholeSlideTrainer(whole, rows, slides, whole_bundle, progress=tell).run()
-            _say(dict(metrics.metrics), "whole-slide model")
+            whole_task = WholeSlideTask(whole, rows, slides)
+            card = Trainer(whole_task, whole_bundle, progress=tell).run()
+            _say(dict(card.metrics), "whole-slide model")
 
 
-def _say(metrics: dict[str, float], what: str) -> None:
+def _say(metrics: dict[str, float | None], what: str) -> None:
     click.echo(f"{what}: AUC {metrics['validation_auc']:.3f} on the synthetic validation slides")
 
 

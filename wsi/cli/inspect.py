@@ -8,7 +8,7 @@ from typing import Any
 import click
 from PIL import Image
 
-from wsi.cli.console import errors_in_one_line, print_pairs
+from wsi.cli.console import errors_in_one_line, in_words, print_pairs
 from wsi.cli.options import PATH, json_option, mpp_options, out_option
 from wsi.errors import ConfigError, WsiError
 from wsi.models.card import list_cards
@@ -143,7 +143,7 @@ def models(folder: Path, as_json: bool) -> None:
     if not cards:
         click.echo(f"no models in {folder}; train one with: wsi train patch --help")
     for card in cards:
-        figures = ", ".join(f"{name} {value:.3f}" for name, value in card.metrics.items())
+        figures = in_words(card.metrics, digits=3)
         fitted = f"fitted to {card.input_px} px" if card.input_px else "no input of its own"
         where = f"{card.mpp:g} um/px" if card.mpp else fitted
         click.echo(

@@ -5,11 +5,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from wsi.cli.console import errors_in_one_line, is_main_process, progress_bar
+from wsi.cli.console import errors_in_one_line, in_words, is_main_process, progress_bar
 from wsi.cli.malignant import malignant_of, malignant_option
 from wsi.cli.options import (
     MODES,
@@ -33,10 +33,10 @@ from wsi.cli.train_inputs import train_inputs
 from wsi.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
-    from wsi.models.card import ModelCard
+    from wsi.training.trainer import Trainer
 
-_PATCH = "wsi.training.patch_config:PatchTraining"
-_WHOLE = "wsi.training.whole_slide_config:WholeSlideTraining"
+_PATCH = "wsi.training.tasks.patch_config:PatchTraining"
+_WHOLE = "wsi.training.tasks.whole_slide_config:WholeSlideTraining"
 _patch_option, _whole_option = of_config(_PATCH), of_config(_WHOLE)
 _MEMORIES = ("host_memory", "device_memory")
 _CLASSES = "background,benign,cancer"
@@ -177,9 +177,10 @@ def train_patch(
     from wsi.data.patches import InMemory, TablePatches
     from wsi.data.tables import read_table
     from wsi.training.distributed import leave_world
-    from wsi.training.patch import PatchTrainer
-    from wsi.training.patch_config import PatchTraining
     from wsi.training.report import write_training_report
+    from wsi.training.tasks.patch import PatchTask
+    from wsi.training.tasks.patch_config import PatchTraining
+    from wsi.training.trainer import Trainer
 
     names = class_names(classes)
     options["malignant"] = malignant_of(options["malignant"], names)
@@ -220,11 +221,10 @@ def train_patch(
                 )
             )
         with _epoch_log(tensorboard) as on_epoch:
-            trainer = PatchTrainer(
-                config, train_set, val_set, out, progress=tell, on_epoch=on_epoch
-            )
+            task = PatchTask(config, train_set, val_set)
+            trainer = Trainer(task, out, progress=tell, on_epoch=on_epoch)
             _run(trainer, out, resume)
-        probabilities = trainer.predict_validation()
+        probabilities = task.predict(trainer.best_weights)
     if is_main_process():
         report = out / "report.html"
         write_training_report(report, out.name, val_set, probabilities, names, trainer.history)
@@ -287,8 +287,9 @@ def train_whole_slide(
     from wsi.models.card import read_card
     from wsi.planning.budgets import parse_bytes
     from wsi.training.distributed import leave_world
-    from wsi.training.whole_slide import WholeSlideTrainer
-    from wsi.training.whole_slide_config import WholeSlideTraining
+    from wsi.training.tasks.whole_slide import WholeSlideTask
+    from wsi.training.tasks.whole_slide_config import WholeSlideTraining
+    from wsi.training.trainer import Trainer
 
     names = class_names(classes)
     options["malignant"] = malignant_of(options["malignant"], names)
@@ -301,17 +302,14 @@ def train_whole_slide(
     config = WholeSlideTraining(name=out.name, classes=names, **given)
     rows = read_table(table, names, root=root, force_mpp=force_mpp)
     with progress_bar(out.name) as tell, _epoch_log(tensorboard) as on_epoch:
-        trainer = WholeSlideTrainer(
+        task = WholeSlideTask(
             config,
             rows,
             root or table.parent,
-            out,
-            progress=tell,
-            on_epoch=on_epoch,
             on_plan=lambda text: click.echo(f"memory plan\n{text}\n", err=True),
             on_warning=_to_stderr,
         )
-        _run(trainer, out, resume)
+        _run(Trainer(task, out, progress=tell, on_epoch=on_epoch), out, resume)
     leave_world()
 
 
@@ -345,11 +343,7 @@ def _class_map(entries: tuple[str, ...]) -> dict[str, str | None]:
     return {name: target or None for name, _, target in pairs}
 
 
-class _Trainer(Protocol):
-    def run(self, *, resume: bool) -> "ModelCard": ...
-
-
-def _run(trainer: _Trainer, out: Path, resume: bool) -> None:
+def _run(trainer: "Trainer", out: Path, resume: bool) -> None:
     """Train; a stop by signal exits with 143, as the shell would say of SIGTERM."""
     from wsi.training.loop import TrainingStopped
 
@@ -359,7 +353,7 @@ def _run(trainer: _Trainer, out: Path, resume: bool) -> None:
         click.echo(f"wsi: {stopped}", err=True)
         sys.exit(143)
     if is_main_process():
-        click.echo(f"{out}: {_figures(dict(card.metrics))}")
+        click.echo(f"{out}: {in_words(card.metrics)}")
 
 
 @contextmanager
@@ -385,8 +379,4 @@ def _epoch_log(folder: Path | None) -> Iterator[Callable[[dict[str, float]], Non
 
 def _epoch(figures: dict[str, float]) -> None:
     rest = {key: value for key, value in figures.items() if key != "epoch"}
-    click.echo(f"epoch {figures['epoch']:.0f}: {_figures(rest)}", err=True)
-
-
-def _figures(figures: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+    click.echo(f"epoch {figures['epoch']:.0f}: {in_words(rest)}", err=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from wsi.cli.console import errors_in_one_line, progress_bar
+from wsi.cli.console import errors_in_one_line, in_words, progress_bar
 from wsi.cli.options import PATH, class_names, of_config, out_option, patient_joining, seed_option
 from wsi.errors import ConfigError
 
@@ -19,7 +19,7 @@ _ONLY_ATTENTION = (
     "epochs", "hidden", "attention", "dropout", "patience", "label_smoothing", "batch_size",
 )  # fmt: skip
 _trees = of_config("wsi.training.aggregator:TreeTraining")
-_bags = of_config("wsi.training.attention:AttentionTraining")
+_bags = of_config("wsi.training.tasks.attention:AttentionTraining")
 
 
 @click.command("aggregator")
@@ -123,7 +123,7 @@ def train_aggregator(
         metrics = _train_attention(kind, alone, names, table, root, ratings, resume, given)
     if patch_model:
         _join(patch_model, alone, out)
-    click.echo(f"{out}: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+    click.echo(f"{out}: {in_words(metrics)}")
 
 
 def _train_trees(
@@ -134,7 +134,7 @@ def _train_trees(
     label: str,
     patient: str | None,
     given: dict[str, Any],
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     from wsi.data.heatmap_features import columns_of, pool_patients, read_features
     from wsi.training.aggregator import TreeTraining, train_trees
 
@@ -169,11 +169,12 @@ def _train_attention(
     ratings: Path | None,
     resume: bool,
     given: dict[str, Any],
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     from wsi.data.bags import read_bags, soft_labels
     from wsi.data.patient_bags import join_patients
-    from wsi.training.attention import AttentionTrainer, AttentionTraining
     from wsi.training.loop import TrainingStopped
+    from wsi.training.tasks.attention import AttentionTask, AttentionTraining
+    from wsi.training.trainer import Trainer
 
     per_patient, worst = _of_patients(given)
     config = AttentionTraining(name=out.name, kind=kind, classes=names, **given)  # type: ignore[arg-type]
@@ -184,7 +185,8 @@ def _train_attention(
     if per_patient:
         bags = list(join_patients(bags, names, worst=worst or config.ordinal))
     with progress_bar(out.name) as tell:
-        trainer = AttentionTrainer(config, bags, out, progress=tell, about_labels=reliability)
+        task = AttentionTask(config, bags, about_labels=reliability)
+        trainer = Trainer(task, out, progress=tell)
         try:
             return dict(trainer.run(resume=resume).metrics)
         except TrainingStopped as stopped:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from wsi import strict_json
 from wsi.errors import ConfigError, ModelError
 from wsi.malignancy import check_malignant, malignant_classes
 
@@ -43,7 +44,8 @@ class ModelCard:
         mean, std: normalization of RGB in [0, 1].
         settings: what else the pipeline must know (aggregation, pooling, norm).
         training: data digest, split, options and figures of the run that made the weights.
-        metrics: name to value, with the split in the name (``validation_auc``).
+        metrics: name to value, with the split in the name (``validation_auc``); ``None`` where it
+            is not known.
         weights_sha256: digest of the weights file.
         created_at: ISO-8601 UTC.
         code_version: version of wholeslide that wrote it.
@@ -61,7 +63,7 @@ class ModelCard:
     operating_point: float | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
     weights_sha256: str = ""
     created_at: str = ""
     code_version: str = ""
@@ -72,8 +74,9 @@ class ModelCard:
         return malignant_classes(self.classes, self.malignant)
 
     def to_json(self) -> str:
-        """The text of ``model.json``."""
-        return json.dumps({"format": FORMAT_VERSION, **dataclasses.asdict(self)}, indent=2) + "\n"
+        """The text of ``model.json``; a figure that is not a number is ``null`` in it."""
+        card = {"format": FORMAT_VERSION, **dataclasses.asdict(self)}
+        return strict_json.dumps(card, indent=2) + "\n"
 
 
 def read_card(bundle: Path) -> ModelCard:
@@ -85,7 +88,7 @@ def read_card(bundle: Path) -> ModelCard:
     """
     path = bundle / CARD_FILE
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text(), parse_constant=lambda name: None)
     except FileNotFoundError:
         raise ModelError(f"{bundle}: no model bundle here ({CARD_FILE} is missing)") from None
     except (OSError, ValueError) as error:

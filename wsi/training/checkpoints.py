@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from wsi import strict_json
 from wsi.errors import ConfigError, DatasetError, ModelError
 
 _TENSORS = "tensors.safetensors"
 _STATE = "state.json"
+_FORMAT = 2
 
 
 def save_checkpoint(
@@ -29,7 +32,7 @@ def save_checkpoint(
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
         save_file({key: value.contiguous() for key, value in tensors.items()}, scratch / _TENSORS)
-        (scratch / _STATE).write_text(json.dumps(state))
+        (scratch / _STATE).write_text(strict_json.dumps({"format": _FORMAT, **state}))
         shutil.rmtree(old, ignore_errors=True)
         if folder.exists():
             folder.rename(old)
@@ -52,31 +55,53 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, An
         return None
     try:
         return load_file(place / _TENSORS), json.loads((place / _STATE).read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"{place}: the checkpoint cannot be read: {error}") from error
 
 
 def load_matching(
-    folder: Path, identity: Mapping[str, Any], *, what: str = "settings"
+    folder: Path, identity: Mapping[str, Any], *, examples: str
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
     """The checkpoint of a training with this identity, or ``None`` where there is none.
 
     Args:
         folder: of the checkpoint.
-        identity: entries of its state that decide the result (``config``, a data digest).
-        what: how a refusal calls them.
+        identity: ``options`` and ``data_digest`` of the training that would continue it.
+        examples: what the training learns from, for messages: ``slides``.
 
     Raises:
-        ConfigError: the checkpoint is of a training with another identity.
+        ConfigError: the checkpoint was made with other options, from data that have changed since,
+            or by a version whose checkpoints this one does not read.
         ModelError: it is there and cannot be read.
     """
     found = load_checkpoint(folder)
-    if found is not None and any(found[1].get(key) != want for key, want in identity.items()):
+    if found is None:
+        return None
+    state = found[1]
+    if state.get("format") != _FORMAT:
         raise ConfigError(
-            f"{folder}: made with other {what}; "
+            f"{folder}: the checkpoint was made by another version of wholeslide and cannot be "
+            "continued; finish the training with that version, or train without --resume"
+        )
+    differing = _differing(state["options"], identity["options"])
+    if differing:
+        raise ConfigError(
+            f"{folder}: the checkpoint was made with other options ({', '.join(differing)}); "
             "resume with the same ones, or train without --resume"
         )
+    if state["data_digest"] != identity["data_digest"]:
+        raise ConfigError(
+            f"{folder}: the table or its {examples} have changed since the checkpoint was made; "
+            "restore them, or train without --resume"
+        )
     return found
+
+
+def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Names of the options that are not the same."""
+    stored = json.loads(strict_json.dumps(now))
+    names = sorted({*before, *stored})
+    return [name for name in names if before.get(name) != stored.get(name)]
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

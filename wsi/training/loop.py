@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from wsi.errors import DatasetError, TrainingError
 from wsi.streaming.threads import lone_thread
@@ -48,6 +50,20 @@ def require_finite(losses: Iterable[float], world: World, epoch: int) -> None:
         )
 
 
+def require_finite_predictions(values: NDArray[np.float32]) -> None:
+    """End a training whose network predicts nothing any more.
+
+    Raises:
+        TrainingError: a prediction for the validation examples is NaN or infinite.
+    """
+    if not np.isfinite(values).all():
+        raise TrainingError(
+            "the predictions for the validation examples are not numbers: the training has "
+            "diverged; give a smaller --learning-rate, or --precision float32; the last "
+            "checkpoint is sound, and --resume continues from it"
+        )
+
+
 def require_two_classes(labels: Iterable[int], classes: Sequence[str]) -> None:
     """Refuse a validation split of one class: no epoch could be told from another by it.
 
@@ -85,20 +101,20 @@ def read_ahead(items: Sequence[T], read: Callable[[T], U], *, ahead: int = 2) ->
 
 @contextmanager
 def stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """SIGTERM and SIGINT ask for a stop instead of killing; yields "was it asked?"."""
-    asked: list[int] = []
+    """SIGTERM and SIGINT request a stop instead of killing; yields "was a stop requested?"."""
+    received: list[int] = []
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        asked.append(number)
+    def receive(number: int, frame: FrameType | None) -> None:
+        received.append(number)
 
     try:
-        before = {s: signal.signal(s, ask) for s in (signal.SIGTERM, signal.SIGINT)}
+        before = {s: signal.signal(s, receive) for s in (signal.SIGTERM, signal.SIGINT)}
     except ValueError:
-        # Not the main thread: signals go elsewhere, and so does the wish to stop.
+        # Not the main thread: signals go elsewhere, and so does the request to stop.
         yield lambda: False
         return
     try:
-        yield lambda: bool(asked)
+        yield lambda: bool(received)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

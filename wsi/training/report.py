@@ -28,7 +28,7 @@ def write_training_report(
     source: PatchSource,
     probabilities_nc: NDArray[np.float32],
     classes: tuple[str, ...],
-    history: Sequence[dict[str, float]],
+    history: Sequence[dict[str, float | None]],
 ) -> Path:
     """Curves, calibration, confusion and the worst mistakes on held-out patches.
 
@@ -75,7 +75,7 @@ def write_training_report(
     return path
 
 
-def _learning_curve(history: Sequence[dict[str, float]]) -> str:
+def _learning_curve(history: Sequence[dict[str, float | None]]) -> str:
     figure = Figure(figsize=(5, 3.4), layout="constrained")
     axes = figure.add_subplot()
     epochs = [entry["epoch"] for entry in history]

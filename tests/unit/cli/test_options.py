@@ -13,9 +13,9 @@ from wsi.networks.norms import NormKind
 from wsi.networks.pooling import PoolingKind
 from wsi.streaming import MODES
 from wsi.training.aggregator import TreeTraining
-from wsi.training.attention import AttentionTraining
-from wsi.training.patch_config import PatchTraining
-from wsi.training.whole_slide_config import WholeSlideTraining
+from wsi.training.tasks.attention import AttentionTraining
+from wsi.training.tasks.patch_config import PatchTraining
+from wsi.training.tasks.whole_slide_config import WholeSlideTraining
 
 
 def wsi(*arguments: object) -> Result:

@@ -17,7 +17,8 @@ from wsi.errors import ConfigError, DatasetError
 from wsi.models.aggregators.attention import AttentionAggregator
 from wsi.models.aggregators.stored import load_aggregator
 from wsi.models.bundle import load_bundle
-from wsi.training.attention import AttentionTrainer, AttentionTraining
+from wsi.training.tasks.attention import AttentionTask, AttentionTraining
+from wsi.training.trainer import Trainer
 
 CLASSES = ("normal", "tumor")
 D = 4
@@ -69,7 +70,7 @@ def test_a_patient_is_all_patches_of_all_slides(tmp_path: Path) -> None:
 def test_the_order_of_slides_does_not_matter(tmp_path: Path) -> None:
     bags = read_bags(make_table(tmp_path), tmp_path, CLASSES)
     joined = join_patients(bags, CLASSES, worst=False)
-    AttentionTrainer(training(), joined, tmp_path / "m").run()
+    Trainer(AttentionTask(training(), joined), tmp_path / "m").run()
     loaded, of_patient = load(tmp_path / "m"), bags[3:6]
     expected = loaded.score_bag(joined[1].read()).probabilities
     for order in itertools.permutations(of_patient):
@@ -84,8 +85,8 @@ def test_the_order_of_slides_does_not_matter(tmp_path: Path) -> None:
 def test_patients_of_one_slide_are_learned_as_slides_are(tmp_path: Path) -> None:
     bags = read_bags(make_table(tmp_path, slides=1), tmp_path, CLASSES)
     joined = join_patients(bags, CLASSES, worst=True)
-    slides = AttentionTrainer(training(), bags, tmp_path / "s").run()
-    patients = AttentionTrainer(training(), joined, tmp_path / "p").run()
+    slides = Trainer(AttentionTask(training(), bags), tmp_path / "s").run()
+    patients = Trainer(AttentionTask(training(), joined), tmp_path / "p").run()
     by_slide, by_patient = (load_bundle(tmp_path / name)[1] for name in "sp")
     assert all(torch.equal(by_slide[key], by_patient[key]) for key in by_slide)
     assert slides.metrics == patients.metrics
@@ -101,7 +102,7 @@ def test_patients_of_one_slide_are_learned_as_slides_are(tmp_path: Path) -> None
 def test_it_finds_the_one_slide_that_shows_the_disease(tmp_path: Path) -> None:
     bags = read_bags(make_table(tmp_path, patients=24), tmp_path, CLASSES)
     joined = join_patients(bags, CLASSES, worst=False)
-    card = AttentionTrainer(training(epochs=25), joined, tmp_path / "m").run()
+    card = Trainer(AttentionTask(training(epochs=25), joined), tmp_path / "m").run()
     assert card.metrics["validation_auc"] > 0.9
     assert card.training["bags"] == {"train": 16, "validation": 8}
     assert card.training["slides"] == 72
@@ -158,16 +159,20 @@ def test_a_class_that_no_patient_keeps_is_refused(tmp_path: Path) -> None:
     table = make_table(tmp_path, same_label=False)
     bags = [b for b in read_bags(table, tmp_path, CLASSES) if int(b.patient[1:]) % 2]
     with pytest.raises(DatasetError, match="no training bag is of the class 'normal'"):
-        AttentionTrainer(training(), join_patients(bags, CLASSES, worst=True), tmp_path / "m")
+        AttentionTask(training(), join_patients(bags, CLASSES, worst=True))
 
 
 def test_resuming_with_other_slides_of_the_same_patients_is_refused(tmp_path: Path) -> None:
     bags = read_bags(make_table(tmp_path), tmp_path, CLASSES)
-    whole = AttentionTrainer(training(), join_patients(bags, CLASSES, worst=False), tmp_path / "m")
+    whole = Trainer(
+        AttentionTask(training(), join_patients(bags, CLASSES, worst=False)), tmp_path / "m"
+    )
     whole._save()
     fewer = [one for one in bags if one.name != "p0s2.safetensors"]
-    other = AttentionTrainer(training(), join_patients(fewer, CLASSES, worst=False), tmp_path / "m")
-    with pytest.raises(ConfigError, match="other settings or bags"):
+    other = Trainer(
+        AttentionTask(training(), join_patients(fewer, CLASSES, worst=False)), tmp_path / "m"
+    )
+    with pytest.raises(ConfigError, match="the table or its bags have changed"):
         other.run(resume=True)
 
 

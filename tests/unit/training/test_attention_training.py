@@ -16,8 +16,9 @@ from wsi.models.aggregators.attention import KINDS, AttentionAggregator
 from wsi.models.aggregators.stored import load_aggregator
 from wsi.models.bundle import load_bundle
 from wsi.storage import SlideStore
-from wsi.training.attention import AttentionTrainer, AttentionTraining
 from wsi.training.loop import TrainingStopped
+from wsi.training.tasks.attention import AttentionTask, AttentionTraining
+from wsi.training.trainer import Trainer
 
 CLASSES = ("normal", "tumor")
 D = 5
@@ -56,7 +57,7 @@ def training(kind: str, **more: object) -> AttentionTraining:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_finds_the_patch_that_decides(kind: str, bags: list[Bag], tmp_path: Path) -> None:
-    card = AttentionTrainer(training(kind, epochs=25), bags, tmp_path / "m").run()
+    card = Trainer(AttentionTask(training(kind, epochs=25), bags), tmp_path / "m").run()
     assert card.metrics["validation_auc"] > 0.9
     _, loaded = load_aggregator(tmp_path / "m")
     assert isinstance(loaded, AttentionAggregator)
@@ -68,20 +69,20 @@ def test_it_finds_the_patch_that_decides(kind: str, bags: list[Bag], tmp_path: P
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("stop_at", [0.2, 0.5])
+@pytest.mark.parametrize("stop_at", [0.2, 1 / 3, 0.5])
 def test_a_stopped_run_continues_to_the_same_weights(
     kind: str, stop_at: float, bags: list[Bag], tmp_path: Path
 ) -> None:
     config = training(kind, batch_size=2, max_patches=6)
-    AttentionTrainer(config, bags, tmp_path / "straight").run()
+    Trainer(AttentionTask(config, bags), tmp_path / "straight").run()
 
     def stop(stage: str, share: float) -> None:
         if share >= stop_at:
             signal.raise_signal(signal.SIGTERM)
 
     with pytest.raises(TrainingStopped):
-        AttentionTrainer(config, bags, tmp_path / "broken", progress=stop).run()
-    card = AttentionTrainer(config, bags, tmp_path / "broken").run(resume=True)
+        Trainer(AttentionTask(config, bags), tmp_path / "broken", progress=stop).run()
+    card = Trainer(AttentionTask(config, bags), tmp_path / "broken").run(resume=True)
     expected, straight = load_bundle(tmp_path / "straight")
     _, broken = load_bundle(tmp_path / "broken")
     assert broken.keys() == straight.keys()
@@ -95,9 +96,9 @@ def test_resuming_with_other_bags_is_refused(bags: list[Bag], tmp_path: Path) ->
         signal.raise_signal(signal.SIGTERM)
 
     with pytest.raises(TrainingStopped):
-        AttentionTrainer(training("clam"), bags, tmp_path / "m", progress=stop).run()
-    with pytest.raises(ConfigError, match="other settings or bags"):
-        AttentionTrainer(training("clam"), bags[2:], tmp_path / "m").run(resume=True)
+        Trainer(AttentionTask(training("clam"), bags), tmp_path / "m", progress=stop).run()
+    with pytest.raises(ConfigError, match="the table or its bags have changed"):
+        Trainer(AttentionTask(training("clam"), bags[2:]), tmp_path / "m").run(resume=True)
 
 
 def test_bags_come_from_a_slide_store_too(tmp_path: Path) -> None:
@@ -142,9 +143,7 @@ def test_bags_that_cannot_be_read_are_named(tmp_path: Path) -> None:
 def test_bags_of_two_encoders_are_refused(bags: list[Bag], tmp_path: Path) -> None:
     save_file({"embeddings": np.ones((4, D + 1), np.float32)}, tmp_path / "wide.safetensors")
     with pytest.raises(DatasetError, match="one encoder"):
-        AttentionTrainer(
-            training("clam"), [*bags, bag_at(tmp_path / "wide.safetensors")], tmp_path / "m"
-        )
+        AttentionTask(training("clam"), [*bags, bag_at(tmp_path / "wide.safetensors")])
 
 
 def test_missing_bags_and_a_missing_split_are_refused(bags: list[Bag], tmp_path: Path) -> None:
@@ -153,9 +152,7 @@ def test_missing_bags_and_a_missing_split_are_refused(bags: list[Bag], tmp_path:
     with pytest.raises(DatasetError, match=r"1 of 24 bags are missing .* s4\.npz"):
         read_bags(table, tmp_path, CLASSES)
     with pytest.raises(DatasetError, match="train and val"):
-        AttentionTrainer(
-            training("clam"), [bag for bag in bags if bag.split == "train"], tmp_path / "m"
-        )
+        AttentionTask(training("clam"), [bag for bag in bags if bag.split == "train"])
 
 
 def write_ratings(folder: Path, bags: list[Bag]) -> Path:
@@ -197,7 +194,7 @@ def test_the_command_trains_from_a_table_and_ratings(bags: list[Bag], tmp_path: 
 
 def test_the_command_judges_a_model_on_bags_of_a_split(bags: list[Bag], tmp_path: Path) -> None:
     table = make_bags(tmp_path)
-    AttentionTrainer(training("clam", epochs=25), bags, tmp_path / "m").run()
+    Trainer(AttentionTask(training("clam", epochs=25), bags), tmp_path / "m").run()
     asked = ["--table", str(table), "--model", str(tmp_path / "m"), "--replicates", "50"]
     out = str(tmp_path / "out")
     done = CliRunner().invoke(main, ["evaluate", "bags", *asked, "--split", "val", "--out", out])
@@ -216,7 +213,7 @@ def test_a_table_to_judge_by_needs_no_training_bags(bags: list[Bag], tmp_path: P
     table.write_text("\n".join(line for line in lines if not line.endswith(",val")) + "\n")
     with pytest.raises(DatasetError, match="0 training example"):
         read_bags(table, tmp_path, CLASSES)
-    AttentionTrainer(training("clam"), bags, tmp_path / "m").run()
+    Trainer(AttentionTask(training("clam"), bags), tmp_path / "m").run()
     asked = ["--table", str(table), "--model", str(tmp_path / "m"), "--replicates", "20"]
     out = str(tmp_path / "out")
     done = CliRunner().invoke(main, ["evaluate", "bags", *asked, "--out", out])

@@ -16,8 +16,9 @@ from wsi.evaluation.grades import median_grade
 from wsi.models.aggregators.attention import KINDS, AttentionAggregator
 from wsi.models.aggregators.stored import load_aggregator
 from wsi.models.bundle import load_bundle
-from wsi.training.attention import AttentionTrainer, AttentionTraining
 from wsi.training.loop import TrainingStopped
+from wsi.training.tasks.attention import AttentionTask, AttentionTraining
+from wsi.training.trainer import Trainer
 
 GRADES = ("benign", "low", "middle", "high")
 D = 5
@@ -64,7 +65,9 @@ def load(bundle: Path) -> AttentionAggregator:
 def test_it_learns_grades_of_slides_it_has_not_seen(
     kind: str, bags: list[Bag], tmp_path: Path
 ) -> None:
-    card = AttentionTrainer(training(kind, epochs=30, patience=10), bags, tmp_path / "m").run()
+    card = Trainer(
+        AttentionTask(training(kind, epochs=30, patience=10), bags), tmp_path / "m"
+    ).run()
     loaded = load(tmp_path / "m")
     assert loaded.network.spec.ordinal
     unseen = [bag for bag in bags if bag.split == "val"]
@@ -87,15 +90,15 @@ def test_a_stopped_run_continues_to_the_same_weights(
     kind: str, bags: list[Bag], tmp_path: Path
 ) -> None:
     config = training(kind, batch_size=2, max_patches=6, epochs=2)
-    AttentionTrainer(config, bags, tmp_path / "straight").run()
+    Trainer(AttentionTask(config, bags), tmp_path / "straight").run()
 
     def stop(stage: str, share: float) -> None:
         if share >= 0.7:
             signal.raise_signal(signal.SIGTERM)
 
     with pytest.raises(TrainingStopped):
-        AttentionTrainer(config, bags, tmp_path / "broken", progress=stop).run()
-    card = AttentionTrainer(config, bags, tmp_path / "broken").run(resume=True)
+        Trainer(AttentionTask(config, bags), tmp_path / "broken", progress=stop).run()
+    card = Trainer(AttentionTask(config, bags), tmp_path / "broken").run(resume=True)
     expected, straight = load_bundle(tmp_path / "straight")
     _, broken = load_bundle(tmp_path / "broken")
     assert all(torch.equal(broken[key], straight[key]) for key in straight)

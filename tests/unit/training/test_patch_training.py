@@ -14,8 +14,9 @@ from wsi.errors import ConfigError, DatasetError, TrainingError
 from wsi.models.bundle import load_bundle
 from wsi.testing.slides import synthetic_patches
 from wsi.training.loop import TrainingStopped
-from wsi.training.patch import PatchTrainer
-from wsi.training.patch_config import PatchTraining
+from wsi.training.tasks.patch import PatchTask
+from wsi.training.tasks.patch_config import PatchTraining
+from wsi.training.trainer import Trainer
 
 CLASSES = ("background", "benign", "cancer")
 CONFIG = PatchTraining(
@@ -60,7 +61,7 @@ def test_it_learns_to_tell_synthetic_tissue_apart(
     train: Patches, validation: Patches, tmp_path: Path
 ) -> None:
     config = dataclasses.replace(CONFIG, epochs=6, learning_rate=2e-3)
-    trainer = PatchTrainer(config, train, validation, tmp_path / "m")
+    trainer = Trainer(PatchTask(config, train, validation), tmp_path / "m")
     card = trainer.run()
     assert card.metrics["validation_auc"] > 0.9
     assert trainer.history[-1]["loss"] < trainer.history[0]["loss"]
@@ -73,6 +74,7 @@ def test_it_learns_to_tell_synthetic_tissue_apart(
     ("options", "stop_after"),
     [
         ({"balance": "loss"}, 4),
+        ({"balance": "loss"}, 3),  # the last update of an epoch
         ({"balance": "sampler"}, 5),
         ({"hard_negatives": 3.0}, 5),
     ],
@@ -85,7 +87,7 @@ def test_a_resumed_training_ends_bit_for_bit_like_an_unbroken_one(
     stop_after: int,
 ) -> None:
     config = dataclasses.replace(CONFIG, **options)  # type: ignore[arg-type]
-    PatchTrainer(config, train, validation, tmp_path / "unbroken").run()
+    Trainer(PatchTask(config, train, validation), tmp_path / "unbroken").run()
     steps = 0
 
     def stop(stage: str, share: float) -> None:
@@ -96,65 +98,63 @@ def test_a_resumed_training_ends_bit_for_bit_like_an_unbroken_one(
 
     broken = tmp_path / "broken"
     with pytest.raises(TrainingStopped):
-        PatchTrainer(config, train, validation, broken, progress=stop).run()
+        Trainer(PatchTask(config, train, validation), broken, progress=stop).run()
     assert not broken.exists()
-    PatchTrainer(config, train, validation, broken).run(resume=True)
-    one, other = (load_bundle(tmp_path / name)[1] for name in ("unbroken", "broken"))
+    Trainer(PatchTask(config, train, validation), broken).run(resume=True)
+    (card, one), (resumed, other) = (load_bundle(tmp_path / n) for n in ("unbroken", "broken"))
     assert all(torch.equal(one[key], other[key]) for key in one)
+    assert resumed.training["history"] == card.training["history"]
 
 
-def test_false_alarms_are_seen_more_often(
-    train: Patches, validation: Patches, tmp_path: Path
-) -> None:
+def test_false_positives_are_seen_more_often(train: Patches, validation: Patches) -> None:
     config = dataclasses.replace(CONFIG, hard_negatives=50.0)
-    trainer = PatchTrainer(config, train, validation, tmp_path / "m")
+    task = PatchTask(config, train, validation)
     normal = np.flatnonzero(train.labels_n < 2)
-    trainer._alarm_n[normal[:4]] = 1.0
-    seen = np.concatenate([trainer._order(epoch) for epoch in range(20)])
+    task._false_positive_score_n[normal[:4]] = 1.0
+    seen = np.concatenate([task._order(epoch) for epoch in range(20)])
     counts = np.bincount(seen, minlength=len(train.labels_n))
     assert counts[normal[:4]].min() > 5 * counts[normal[4:]].mean()
 
 
-def test_only_normal_patches_can_be_false_alarms(
-    train: Patches, validation: Patches, tmp_path: Path
-) -> None:
-    trainer = PatchTrainer(CONFIG, train, validation, tmp_path / "m")
-    trainer._note_alarms(torch.tensor([[0.0, 0, 9], [0, 0, 9]]), np.array([1, 2]))
+def test_only_normal_patches_can_be_false_positives(train: Patches, validation: Patches) -> None:
+    task = PatchTask(CONFIG, train, validation)
+    task._record_false_positives(torch.tensor([[0.0, 0, 9], [0, 0, 9]]), np.array([1, 2]))
     assert train.labels_n[1:3].tolist() == [1, 2]
-    assert trainer._noted_n[1] > 0.99
-    assert trainer._noted_n[2] == 0
+    assert task._pending_n[1] > 0.99
+    assert task._pending_n[2] == 0
 
 
-def test_resuming_with_other_settings_or_patches_is_refused(
+def test_resuming_with_other_options_or_patches_is_refused(
     train: Patches, validation: Patches, tmp_path: Path
 ) -> None:
     def stop(stage: str, share: float) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(TrainingStopped):
-        PatchTrainer(CONFIG, train, validation, tmp_path / "m", progress=stop).run()
+        Trainer(PatchTask(CONFIG, train, validation), tmp_path / "m", progress=stop).run()
     relabelled, repainted = copy.copy(train), copy.copy(train)
     relabelled.labels_n = train.labels_n[::-1]
     repainted.pixels = train.pixels[::-1].copy()
-    for config, patches in (
-        (dataclasses.replace(CONFIG, learning_rate=0.5), train),
-        (CONFIG, relabelled),
-        (CONFIG, repainted),
+    changed = "the table or its patches have changed"
+    for config, patches, message in (
+        (dataclasses.replace(CONFIG, learning_rate=0.5), train, r"other options \(learning_rate\)"),
+        (CONFIG, relabelled, changed),
+        (CONFIG, repainted, changed),
     ):
-        with pytest.raises(ConfigError, match="other settings or patches"):
-            PatchTrainer(config, patches, validation, tmp_path / "m").run(resume=True)
+        with pytest.raises(ConfigError, match=message):
+            Trainer(PatchTask(config, patches, validation), tmp_path / "m").run(resume=True)
 
 
-def test_a_patient_in_both_splits_is_refused(train: Patches, tmp_path: Path) -> None:
+def test_a_patient_in_both_splits_is_refused(train: Patches) -> None:
     with pytest.raises(DatasetError, match="split by patient"):
-        PatchTrainer(CONFIG, train, train, tmp_path / "m")
+        PatchTask(CONFIG, train, train)
 
 
-def test_a_class_with_one_example_is_refused(validation: Patches, tmp_path: Path) -> None:
+def test_a_class_with_one_example_is_refused(validation: Patches) -> None:
     scarce = Patches(30, 3)
     scarce.labels_n = np.array([0, 1] * 14 + [2, 1])
     with pytest.raises(DatasetError, match="'cancer' has 1"):
-        PatchTrainer(CONFIG, scarce, validation, tmp_path / "m")
+        PatchTask(CONFIG, scarce, validation)
 
 
 @pytest.mark.parametrize(
@@ -166,24 +166,24 @@ def test_settings_that_cannot_work_are_refused(wrong: dict[str, object]) -> None
 
 
 def test_a_validation_of_one_class_is_refused_before_the_first_step(
-    train: Patches, tmp_path: Path
+    train: Patches,
 ) -> None:
     one = Patches(30, 2)
     one.labels_n[:] = 1
     with pytest.raises(DatasetError, match="validation split holds 'benign' alone"):
-        PatchTrainer(CONFIG, train, one, tmp_path / "m")
+        PatchTask(CONFIG, train, one)
 
 
 def test_a_training_that_diverges_ends_with_a_sound_checkpoint(
     train: Patches, validation: Patches, tmp_path: Path
 ) -> None:
-    trainer = PatchTrainer(CONFIG, train, validation, tmp_path / "m")
+    trainer = Trainer(PatchTask(CONFIG, train, validation), tmp_path / "m")
     trainer._run_epoch(lambda: False)
     with torch.no_grad():
-        next(trainer.network.parameters()).fill_(float("nan"))
+        next(trainer.task.network.parameters()).fill_(float("nan"))
     with pytest.raises(TrainingError, match=r"not a number in epoch 2.*--resume"):
         trainer.run()
-    again = PatchTrainer(CONFIG, train, validation, tmp_path / "m")
+    again = Trainer(PatchTask(CONFIG, train, validation), tmp_path / "m")
     card = again.run(resume=True)
     assert np.isfinite([epoch["loss"] for epoch in again.history]).all()
     assert len(again.history) == CONFIG.epochs

@@ -14,7 +14,7 @@ from wsi.models.bundle import load_bundle
 from wsi.networks import StagedNetwork, stage_network
 from wsi.seeding import mix_seed
 from wsi.training.provenance import learned_from
-from wsi.training.whole_slide_config import WholeSlideTraining
+from wsi.training.tasks.whole_slide_config import WholeSlideTraining
 
 
 def start_network(config: WholeSlideTraining) -> tuple[StagedNetwork, frozenset[str] | None]:

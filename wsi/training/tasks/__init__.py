@@ -1,0 +1,1 @@
+"""What can be trained: each task brings its model, step, validation and model card."""
