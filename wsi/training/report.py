@@ -78,13 +78,15 @@ def write_training_report(
 def _learning_curve(history: Sequence[dict[str, float | None]]) -> str:
     figure = Figure(figsize=(5, 3.4), layout="constrained")
     axes = figure.add_subplot()
-    epochs = [entry["epoch"] for entry in history]
-    axes.plot(
-        epochs, [entry["loss"] for entry in history], ".-", color="#777777", label="training loss"
+    # A figure that is not known leaves a gap.
+    epochs, losses, areas = (
+        np.array([entry[name] for entry in history], np.float64)
+        for name in ("epoch", "loss", "validation_auc")
     )
+    axes.plot(epochs, losses, ".-", color="#777777", label="training loss")
     axes.set(xlabel="epoch", ylabel="training loss")
     right = axes.twinx()
-    right.plot(epochs, [entry["validation_auc"] for entry in history], ".-", label="validation AUC")
+    right.plot(epochs, areas, ".-", label="validation AUC")
     right.set_ylabel("validation AUC")
     figure.legend(loc="outside upper center", ncols=2)
     return draw(figure)

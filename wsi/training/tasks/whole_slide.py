@@ -20,6 +20,7 @@ from wsi.malignancy import malignant_classes
 from wsi.models.card import IMAGENET_MEAN, IMAGENET_STD, ModelCard
 from wsi.models.detail import DRAWN_MPP
 from wsi.models.runtime import resolve_device, resolve_dtype
+from wsi.networks import StagedNetwork
 from wsi.planning import OPTIMIZER_STATE, MemoryPlan, plan
 from wsi.planning.budgets import memory_budgets, scratch_budget
 from wsi.seeding import mix_seed, seeded
@@ -82,7 +83,7 @@ class WholeSlideTask(Task):
                 f"{self.world.size} processes; raise accumulate"
             )
         network, self._inherited = start_network(options)
-        self.network = network.to(self.device)
+        self.network: StagedNetwork = network.to(self.device)
         self._modes: dict[_Kind, MemoryMode] = {}
         self._unreported_plans: dict[_Kind, MemoryPlan] = {}
         self._most_planned = 0
