@@ -1,22 +1,22 @@
 """Keys, sessions of the page, and the audit log."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.auth.access import Admin, AuditedAdmin, Public, Viewer
-from service.auth.authenticator import COOKIE, Principal
+from service.auth.authenticator import COOKIE
 from service.auth.repository import Key
 from service.auth.roles import Role
-from service.context import Context, Ctx
+from service.auth.service import Me, me, start_session
+from service.context import Ctx
 from service.errors import UnauthorizedError
 from service.responses import refusals
 
 router = APIRouter(tags=["access"])
 
-_SESSION = timedelta(hours=12)
 RoleName = Literal["viewer", "pathologist", "operator", "admin"]
 
 
@@ -53,20 +53,6 @@ class SessionIn(BaseModel):
     key: str = Field(max_length=200)
 
 
-class Me(BaseModel):
-    """The caller, their role, and how the service wants them to read.
-
-    Attributes:
-        known_by: what says who they are: a ``key``, a provider's ``token``, or ``nothing`` where
-            keys are off and names are the reader's own word.
-    """
-
-    name: str
-    role: str
-    known_by: Literal["key", "token", "nothing"]
-    blind_first_read: bool
-
-
 class AuditOut(BaseModel):
     """An entry of the audit log."""
 
@@ -87,42 +73,10 @@ def open_session(
     return start_session(body.key, request, response, context)
 
 
-def start_session(text: str, request: Request, response: Response, context: Context) -> Me:
-    """Set the cookie of a new session.
-
-    Raises:
-        UnauthorizedError: the key is not valid.
-        TooManyRequestsError: too many tries from this address.
-    """
-    context.authenticator.count_sign_in(request)
-    key = context.keys.find(text.strip())
-    if key is None or key.expires_at is not None:
-        raise UnauthorizedError("this key is not valid")
-    secret = context.keys.open_session(key, _SESSION)
-    response.set_cookie(
-        COOKIE,
-        secret,
-        max_age=int(_SESSION.total_seconds()),
-        httponly=True,
-        samesite="strict",
-        secure=request.url.scheme == "https",
-    )
-    return _me(Principal(key.id, key.name, key.role), context)
-
-
 @router.get("/session")
 def get_session(caller: Viewer, context: Ctx) -> Me:
     """The caller and their role."""
-    return _me(caller, context)
-
-
-def _me(who: Principal, context: Context) -> Me:
-    return Me(
-        name=who.name,
-        role=who.role.name.lower(),
-        known_by="key" if who.key_id else "token" if who.subject else "nothing",
-        blind_first_read=context.settings.blind_first_read,
-    )
+    return me(caller, context)
 
 
 @router.delete("/session", status_code=204)

@@ -8,7 +8,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader
 
 from service.auth.authenticator import refuse_forged
-from service.auth.endpoints import start_session
+from service.auth.service import start_session
 from service.context import Ctx
 from service.errors import ForbiddenError, TooManyRequestsError, UnauthorizedError
 

@@ -3,8 +3,8 @@
 from service.batches.items import refused
 from service.batches.repository import Arriving, NewItem
 from service.context import Context
-from service.jobs.endpoints import request_for
 from service.jobs.schemas import JobIn
+from service.jobs.service import request_for
 from wsi.errors import JobStoreUnavailableError, SlideUnavailableError, WsiError
 
 # Longer than reading a slide usually takes; then, after a crash, another service goes on. Where two

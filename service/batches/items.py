@@ -8,8 +8,8 @@ from service.batches.repository import NewItem
 from service.batches.table import BadLine, Line
 from service.context import Context
 from service.errors import BadRequestError, ForbiddenPathError, NotFoundError, kind_of
-from service.jobs.endpoints import request_for
 from service.jobs.schemas import JobIn
+from service.jobs.service import request_for
 from wsi.errors import ModelError, SlideError, UnreadableSlideError, WsiError
 from wsi.storage.slide_cache import is_object
 

@@ -10,7 +10,7 @@ from service.errors import NotFoundError
 from service.exports.pictures import take
 from service.exports.report import ReportOut, gather
 from service.responses import file_of, refusals
-from service.results.endpoints import scored_job
+from service.results.service import scored_job
 from wsi.errors import ChangedSlideError, UnsupportedSlideError
 from wsi.jobs import Job
 from wsi.slide_names import slide_stem

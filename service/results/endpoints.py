@@ -12,9 +12,10 @@ from PIL import Image
 
 from service.auth.access import AuditedViewer
 from service.caching import IMMUTABLE, etag_of, not_modified
-from service.context import Context, Ctx
+from service.context import Ctx
 from service.errors import NotFinishedError, NotFoundError
 from service.responses import NOT_MODIFIED, file_of, refusals
+from service.results.service import scored_job
 from service.slides.scanned_area import scanned_area
 from wsi.errors import ChangedSlideError
 from wsi.geometry import Size
@@ -105,13 +106,6 @@ def get_overlay(
     reader = context.open_slides.get(slide)
     size = Size(reader.size.width, reader.size.height)
     return _png(render_overlay(thumbnail(reader, max_px), size, grid, values, alpha), etag)
-
-
-def scored_job(context: Context, job_id: str) -> Job:
-    """A job whose slide is still here: of a removed one no result is shown, cached or not."""
-    job = context.jobs.get(job_id)
-    context.slides.get(job.request.slide_id)
-    return job
 
 
 def _layer(

@@ -1,37 +1,31 @@
 """Taking slides in and listing them."""
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import anyio.to_thread
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import TypeAdapter, ValidationError
 
 from service.auth.access import Operator, Pathologist, Viewer
-from service.batches.repository import Refusal
-from service.context import Context, Ctx
-from service.errors import BadRequestError, DiskFullError, ExternallyManagedError
+from service.context import Ctx
+from service.errors import DiskFullError, ExternallyManagedError
 from service.responses import Responses, refusals
 from service.slides.multipart import receive
 from service.slides.order import by_suspicion
-from service.slides.repository import StoredSlide
 from service.slides.resolution import accepted_mpp
 from service.slides.schemas import (
-    MppIn,
     Registration,
     SlideChange,
     SlideOut,
     SlidePage,
-    Standing,
     slide_out,
     standing,
 )
+from service.slides.service import form_flag, form_mpp, open_refusal, shown
 from service.slides.staging import staging_folder
 from wsi.errors import ChangedSlideError
 
 router = APIRouter(prefix="/slides", tags=["slides"])
 
-_MPP: TypeAdapter[float] = TypeAdapter(MppIn)
 _HERE_ALREADY: Responses = {200: {"model": SlideOut, "description": "The slide exists already."}}
 _FORM = {
     "requestBody": {
@@ -132,7 +126,7 @@ def list_slides(
                 counting.get(slide.id, []),
                 context.results,
                 reviews.get(slide.id),
-                _open_refusal(slide, counting.get(slide.id, []), refusals.get(slide.id)),
+                open_refusal(slide, counting.get(slide.id, []), refusals.get(slide.id)),
             )
             for slide in found
         ],
@@ -156,41 +150,3 @@ def change_slide(slide_id: str, change: SlideChange, caller: Pathologist, contex
     slide = context.slides.get(slide_id)
     mpp = accepted_mpp(slide, change.mpp, force=change.force_mpp)
     return shown(context, context.slides.give_mpp(slide_id, mpp))
-
-
-def shown(context: Context, slide: StoredSlide) -> SlideOut:
-    """A slide for clients, with its results and its review."""
-    counting = standing(context.jobs, [slide.id]).get(slide.id, [])
-    review = context.reviews.of_slides([slide.id]).get(slide.id)
-    refused = context.batches.refusals([slide.id]).get(slide.id)
-    refusal = _open_refusal(slide, counting, refused)
-    return slide_out(slide, counting, context.results, review, refusal)
-
-
-def _open_refusal(
-    slide: StoredSlide, counting: Sequence[Standing], refusal: Refusal | None
-) -> str | None:
-    """A refusal stays with its slide until a job is started or the resolution is given."""
-    if refusal is None or (refusal.kind == "mpp" and slide.given_mpp is not None):
-        return None
-    started = [(one.newer or one.job).created_at for one in counting]
-    return None if any(time > refusal.at for time in started) else refusal.text
-
-
-def form_mpp(text: str) -> float | None:
-    """A resolution out of a form; ``None`` where it is empty. Raises ``BadRequestError``."""
-    if not text.strip():
-        return None
-    try:
-        return _MPP.validate_python(text)
-    except ValidationError:
-        raise BadRequestError(
-            f"mpp must be a positive number of micrometres per pixel, got {text[:40]!r}"
-        ) from None
-
-
-def form_flag(name: str, text: str) -> bool:
-    """A yes or no out of a form; no where it is empty. Raises ``BadRequestError``."""
-    if text.strip().lower() not in ("true", "false", ""):
-        raise BadRequestError(f"{name} must be true or false, got {text[:40]!r}")
-    return text.strip().lower() == "true"

@@ -11,8 +11,8 @@ from service.auth.access import AuditedOperator, Operator
 from service.context import Context, Ctx
 from service.errors import BusyError, DiskFullError, NotFoundError, SignedError
 from service.responses import file_of, refusals
-from service.slides.endpoints import shown
 from service.slides.schemas import SlideOut
+from service.slides.service import shown
 from wsi.errors import ChangedSlideError
 from wsi.jobs import JobStatus
 from wsi.slides import open_slide

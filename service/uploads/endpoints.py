@@ -30,8 +30,8 @@ from service.errors import (
     UploadBusyError,
 )
 from service.responses import refusals
-from service.slides.endpoints import form_flag, form_mpp
 from service.slides.multipart import Upload, clean_name, disk_name
+from service.slides.service import form_flag, form_mpp
 from service.slides.staging import staging_folder
 from service.uploads.partial import CHECKSUMS, Checksum, Info, PartialUpload
 from wsi.errors import SlideError
