@@ -17,9 +17,8 @@ RUN useradd --uid 10001 --no-create-home wsi && mkdir /data && chown wsi /data
 COPY --from=build /venv /venv
 WORKDIR /data
 USER wsi
-# The allocator settings halve the time of a forward pass on a CPU (see workers/supervisor.py).
-ENV WSI_DATA_DIR=/data PYTHONUNBUFFERED=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1099511627776 \
-    ONEDNN_PRIMITIVE_CACHE_CAPACITY=16384
+# The worker gives its processes the allocator settings that computing on a CPU needs (wsi/heap.py).
+ENV WSI_DATA_DIR=/data PYTHONUNBUFFERED=1
 # Alive means that its process can reach the jobs; a busy worker is healthy.
 HEALTHCHECK --interval=30s --timeout=20s --start-period=60s CMD ["/venv/bin/python", "-m", "workers.probe"]
 CMD ["/venv/bin/python", "-m", "workers"]

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,11 +15,11 @@ from wsi.errors import ConfigError, JobStoreUnavailableError, ModelError
 from wsi.jobs import CPU, GPU, Worker, WorkerRegistry
 from wsi.jobs.workers import HEARTBEAT_INTERVAL_S
 from wsi.models.card import AGGREGATOR, CARD_FILE, read_card
+from wsi.system import format_bytes, free_memory, usable_cores
 
 _log = logging.getLogger(__name__)
 
 _DEVICE_TIMEOUT_S = 300.0
-_GIB = 1024**3
 
 
 def settled(settings: Settings) -> tuple[Settings, dict[str, Any]]:
@@ -75,48 +74,33 @@ def describe(settings: Settings, device: dict[str, Any]) -> Worker:
         capabilities={
             **device,
             "processes": settings.processes,
-            "cores": len(os.sched_getaffinity(0)),
-            "memory_free_bytes": free_memory(),
+            "cores": usable_cores(),
+            "memory_free_bytes": _free_memory(),
             "pipelines": sorted(set(models.values())),
             "models": models,
         },
     )
 
 
-def free_memory() -> int | None:
+def _free_memory() -> int | None:
     """Bytes that this machine, or this container, has left; ``None`` where it does not say."""
-    free = None
-    for line in _lines(Path("/proc/meminfo")):
-        if line.startswith("MemAvailable:"):
-            free = int(line.split()[1]) * 1024
-    group = Path("/sys/fs/cgroup")
-    limit, used = (_lines(group / name) for name in ("memory.max", "memory.current"))
-    if limit and used and limit[0].isdigit():
-        left = max(0, int(limit[0]) - int(used[0]))
-        return left if free is None else min(free, left)
-    return free
-
-
-def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text().splitlines()
-    except OSError:
-        # Not every system tells; who asks shows it as unknown.
-        return []
+        return free_memory()
+    except ConfigError:
+        return None
 
 
 def in_words(worker: Worker) -> str:
     """One line for the log."""
     can = worker.capabilities
-    memory = can["memory_free_bytes"]
     parts = [
         f"serves {', '.join(worker.queues)}",
         f"on {can['device']}" + (f" ({can['name']})" if "name" in can else ""),
         f"{can['processes']} process(es), {can['cores']} cores",
-        f"{memory / _GIB:.1f} GiB free" if memory is not None else "free memory unknown",
+        f"memory free: {format_bytes(can['memory_free_bytes'])}",
     ]
     if "device_free_bytes" in can:
-        parts.append(f"{can['device_free_bytes'] / _GIB:.1f} GiB free on the GPU")
+        parts.append(f"on the GPU: {format_bytes(can['device_free_bytes'])}")
     models = ", ".join(f"{name} ({pipeline})" for name, pipeline in can["models"].items())
     return "; ".join([*parts, f"models: {models or 'none yet'}"])
 

@@ -16,11 +16,12 @@ from wsi.networks import stage_network
 from wsi.pipelines.base import Pipeline, load_pipeline, of_slide
 from wsi.planning import OPTIMIZER_STATE, MemoryPlan
 from wsi.planning import plan as plan_network
-from wsi.planning.budgets import memory_budgets, parse_bytes
+from wsi.planning.budgets import memory_budgets
 from wsi.progress import Progress, no_progress
 from wsi.slides import SlideReader, open_slide
 from wsi.storage import SlideStore
 from wsi.storage.results import SlideResult
+from wsi.system import parse_bytes
 
 
 def analyze(

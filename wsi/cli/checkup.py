@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 
 from wsi.errors import MemoryPlanError, MissingExtraError, WsiError
 from wsi.extras import needs_extra
+from wsi.system import cgroup_memory, free_memory, usable_cores
 
 if TYPE_CHECKING:
     from wsi.networks import StagedNetwork
@@ -32,13 +33,9 @@ _LIBRARIES = ("torch", "torchvision", "openslide-python", "openslide-bin", "tiff
 
 def machine() -> dict[str, Any]:
     """Cores, memory, disk and GPU of this machine, as this process may use them."""
-    from wsi.planning.budgets import cgroup_cores, cgroup_memory, free_memory
-
-    allowed = len(os.sched_getaffinity(0))
-    limit = cgroup_cores()
     return {
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "cores": allowed if limit is None else min(allowed, limit),
+        "cores": usable_cores(),
         "cores_of_the_machine": os.cpu_count(),
         "memory_free_bytes": free_memory(),
         "memory_limit_bytes": cgroup_memory(),

@@ -14,6 +14,7 @@ from rich.table import Table
 from wsi.cli import checkup
 from wsi.cli.console import errors_in_one_line
 from wsi.cli.options import device_option, json_option
+from wsi.system import format_bytes
 
 
 @click.command()
@@ -94,23 +95,19 @@ def _print(found: dict[str, Any]) -> None:
             console.print(table)
 
 
-def _gb(size: float | None) -> str:
-    return "none" if size is None else f"{size / 1e9:.1f} GB"
-
-
 def _machine_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     about = found["machine"]
-    gpus = [f"{gpu['name']}, {_gb(gpu['memory_bytes'])}" for gpu in about["gpus"]]
+    gpus = [f"{gpu['name']}, {format_bytes(gpu['memory_bytes'])}" for gpu in about["gpus"]]
     rows = [
         ("system", about["system"]),
         ("cores", f"{about['cores']} of {about['cores_of_the_machine']}"),
         (
             "memory",
-            f"{_gb(about['memory_free_bytes'])} free; "
-            f"container's limit: {_gb(about['memory_limit_bytes'])}",
+            f"{format_bytes(about['memory_free_bytes'])} free; "
+            f"container's limit: {format_bytes(about['memory_limit_bytes'], unknown='none')}",
         ),
         ("GPU", "; ".join(gpus) or "none that torch can use"),
-        ("scratch", f"{_gb(about['scratch_free_bytes'])} free"),
+        ("scratch", f"{format_bytes(about['scratch_free_bytes'])} free"),
     ]
     if disk := found.get("disk"):
         write, read = (disk[f"{what}_bytes_per_s"] / 1e6 for what in ("write", "read"))
@@ -143,7 +140,7 @@ def _mode_rows(modes: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
 
 
 def _mode_verdict(said: dict[str, Any]) -> str:
-    return _verdict(said["problem"]) if said["problem"] else f"works, {_gb(said['bytes'])}"
+    return _verdict(said["problem"]) if said["problem"] else f"works, {format_bytes(said['bytes'])}"
 
 
 def _verdict(problem: str | None) -> str:

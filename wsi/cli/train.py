@@ -285,7 +285,7 @@ def train_whole_slide(
     """Train the whole-slide network from slide labels alone."""
     from wsi.data.tables import read_table
     from wsi.models.card import read_card
-    from wsi.planning.budgets import parse_bytes
+    from wsi.system import parse_bytes
     from wsi.training.distributed import leave_world
     from wsi.training.tasks.whole_slide import WholeSlideTask
     from wsi.training.tasks.whole_slide_config import WholeSlideTraining

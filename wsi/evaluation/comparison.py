@@ -12,7 +12,7 @@ from wsi.evaluation.costs import (
     ScoringCost,
     TrainingCost,
     duration,
-    gib,
+    recorded_bytes,
     scoring_cost,
 )
 from wsi.evaluation.page import heading, page, paragraph, plots, table
@@ -153,7 +153,7 @@ def _costs(
                 one.title,
                 duration(cost.seconds_median),
                 duration(cost.seconds_total),
-                gib(cost.peak_host_bytes),
+                recorded_bytes(cost.peak_host_bytes),
                 _device(cost.peak_device_bytes, recorded=cost.peak_host_bytes is not None),
             ]
         )
@@ -169,7 +169,7 @@ def _costs(
                     "; ".join(taught.labels) or "not recorded",
                     "-" if taught.epochs is None else taught.epochs,
                     duration(taught.seconds),
-                    gib(taught.peak_host_bytes),
+                    recorded_bytes(taught.peak_host_bytes),
                     _device(taught.peak_device_bytes, recorded=taught.seconds is not None),
                 ]
             )
@@ -190,7 +190,7 @@ def _costs(
 
 
 def _device(size: int | None, *, recorded: bool) -> str:
-    return "none used" if size is None and recorded else gib(size)
+    return "none used" if size is None and recorded else recorded_bytes(size)
 
 
 def _left_out(matched: Matched) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from wsi.evaluation.result_set import ResultSet
 from wsi.models.card import CARD_FILE, ModelCard, read_card
+from wsi.system import format_bytes
 
 ANNOTATION_NEEDED = {
     "patch": "patches with a class, or slides with outlined areas",
@@ -121,9 +122,9 @@ def _highest(records: Sequence[Mapping[str, Any]], key: str) -> int | None:
     return max(known) if known else None
 
 
-def gib(size: int | None) -> str:
-    """Bytes for people."""
-    return "not recorded" if size is None else f"{size / 2**30:.2f} GiB"
+def recorded_bytes(size: int | None) -> str:
+    """Bytes for people, where they were recorded."""
+    return format_bytes(size, unknown="not recorded")
 
 
 def duration(seconds: float | None) -> str:

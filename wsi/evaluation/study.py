@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from wsi.errors import DatasetError
 from wsi.evaluation.bootstrap import Bootstrap, Estimate
-from wsi.evaluation.costs import duration, gib
+from wsi.evaluation.costs import duration, recorded_bytes
 from wsi.evaluation.page import page, paragraph, plots, table
 from wsi.evaluation.plots import Drawing, colour
 from wsi.evaluation.repeats import repeated_auc
@@ -184,9 +184,9 @@ def write_study(
             one.auc,
             "" if one.auc_low is None else f"{one.auc_low:.4f} to {one.auc_high:.4f}",
             duration(one.seconds),
-            gib(one.peak_bytes) + (" (GPU)" if one.on_gpu else ""),
+            recorded_bytes(one.peak_bytes) + (" (GPU)" if one.on_gpu else ""),
             duration(one.score_seconds),
-            gib(one.score_peak_bytes),
+            recorded_bytes(one.score_peak_bytes),
         ]
         for one in found
     ]
@@ -220,8 +220,8 @@ def accuracy_against_cost(found: Sequence[Resolution]) -> Figure:
         (time_axes, "training, seconds", [one.seconds for one in found]),
         (
             memory_axes,
-            f"peak memory of training, GiB ({'GPU' if gpu else 'host'})",
-            [one.peak_bytes / 2**30 for one in found],
+            f"peak memory of training, GB ({'GPU' if gpu else 'host'})",
+            [one.peak_bytes / 1e9 for one in found],
         ),
     )
     for axes, label, costs in panels:

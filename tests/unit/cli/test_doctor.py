@@ -11,8 +11,7 @@ from click.testing import CliRunner, Result
 from wsi.cli import checkup, main
 from wsi.models.backbones import build_backbone
 from wsi.networks import stage_network
-from wsi.planning import Speed
-from wsi.planning import budgets as machine
+from wsi.planning import Speed, budgets
 
 
 def _doctor(*arguments: str) -> Result:
@@ -108,54 +107,11 @@ def test_a_machine_without_compiler_or_openvino_says_so(monkeypatch: pytest.Monk
 def test_a_slide_that_fits_no_mode_is_told_with_what_it_needs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(machine, "free_memory", lambda: 2**20)
+    monkeypatch.setattr(budgets, "free_memory", lambda: 2**20)
     network = stage_network(build_backbone("resnet10", 2), classes=2)  # type: ignore[arg-type]
-    monkeypatch.setattr(machine, "scratch_budget", lambda: 0)
+    monkeypatch.setattr(budgets, "scratch_budget", lambda: 0)
     modes = checkup.memory_modes(network, "cpu")
     assert "needs" in modes["in_core"]["scoring"]["problem"]
     monkeypatch.setattr(checkup, "_patch_rate", lambda *_: 1.0)
     said = checkup.predictions(network, "cpu", Speed(flop_per_s=1e12))
     assert "no memory mode takes 10000 x 10000 px" in said["whole_slide_problem"]
-
-
-@pytest.mark.parametrize(
-    ("maximum", "used", "cached", "free"),
-    [("max", "5", "0", None), ("1000", "600", "200", 600), ("1000", "1200", "0", 0)],
-)
-def test_a_containers_limit_bounds_what_is_free(
-    maximum: str,
-    used: str,
-    cached: str,
-    free: int | None,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
-    monkeypatch.setattr(machine, "_CGROUP_1", tmp_path / "memory")
-    (tmp_path / "memory.max").write_text(f"{maximum}\n")
-    (tmp_path / "memory.current").write_text(f"{used}\n")
-    (tmp_path / "memory.stat").write_text(f"anon 1\ninactive_file {cached}\n")
-    if free is None:
-        assert machine.cgroup_memory() is None
-        assert machine.free_memory() > 1000
-    else:
-        assert machine.free_memory() == free
-
-
-@pytest.mark.parametrize(
-    ("file", "text", "cores"),
-    [
-        ("cpu.max", "200000 100000\n", 2),
-        ("cpu.max", "max 100000\n", None),
-        ("cpu.max", "50000 100000\n", 1),
-        ("cpu/cpu.cfs_quota_us", "300000\n", 3),
-        ("cpu/cpu.cfs_quota_us", "-1\n", None),
-    ],
-)
-def test_a_containers_share_of_the_cores_counts(
-    file: str, text: str, cores: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
-    (tmp_path / file).parent.mkdir(exist_ok=True)
-    (tmp_path / file).write_text(text)
-    assert machine.cgroup_cores() == cores

@@ -6,31 +6,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from wsi import system
 from wsi.cli import main
 from wsi.errors import ConfigError
-from wsi.planning import budgets as machine
-from wsi.planning.budgets import memory_budgets, parse_bytes, scratch_budget
+from wsi.planning import budgets
+from wsi.planning.budgets import memory_budgets, scratch_budget
 from wsi.streaming.storage.blocks import Blocks
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [
-        ("16GB", 16_000_000_000),
-        ("16 GiB", 16 * 2**30),
-        ("1.5T", 1_500_000_000_000),
-        ("500m", 500_000_000),
-        ("4096", 4096),
-    ],
-)
-def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
-    assert parse_bytes(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "much", "16XB", "-1GB", "0", "GB"])
-def test_what_is_no_size_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="memory"):
-        parse_bytes(text)
 
 
 def test_a_cpu_is_planned_with_a_part_of_what_is_free() -> None:
@@ -44,11 +25,11 @@ def test_memory_that_the_process_keeps_is_there_for_the_next_slide(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     blocks, free = Blocks(), 10 * 2**30
-    monkeypatch.setattr(machine, "BLOCKS", blocks)
-    monkeypatch.setattr(machine, "free_memory", lambda: free)
+    monkeypatch.setattr(budgets, "BLOCKS", blocks)
+    monkeypatch.setattr(budgets, "free_memory", lambda: free)
     _, before = memory_budgets(torch.device("cpu"))
     blocks.give([blocks.take(), blocks.take()])
-    monkeypatch.setattr(machine, "free_memory", lambda: free - blocks.free_bytes)
+    monkeypatch.setattr(budgets, "free_memory", lambda: free - blocks.free_bytes)
     _, after = memory_budgets(torch.device("cpu"))
     assert after == before < free
 
@@ -59,7 +40,7 @@ def test_a_system_that_does_not_say_what_is_free_asks_for_it(
 ) -> None:
     if text:
         (tmp_path / "meminfo").write_text(text)
-    monkeypatch.setattr(machine, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(system, "_MEMINFO", tmp_path / "meminfo")
     with pytest.raises(ConfigError, match="--host-memory"):
         memory_budgets(torch.device("cpu"))
 
