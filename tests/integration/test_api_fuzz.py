@@ -1,6 +1,7 @@
 """Schemathesis against the whole API: each endpoint's own description decides what is sent.
 
-``WSI_FUZZ_EXAMPLES`` random requests an endpoint, besides the systematic ones; more go deeper.
+``WSI_FUZZ_EXAMPLES`` random requests per endpoint; where it is set, as ``make test-long`` sets it,
+the systematic ones (each limit of each parameter, missed by one) are sent as well.
 """
 
 import os
@@ -27,7 +28,7 @@ from tests.integration.deployment import free_port, wait_until
 from tests.integration.toy_pipeline import write_bundle
 from tests.unit.service.conftest import work_off, write_slide
 
-EXAMPLES = int(os.environ.get("WSI_FUZZ_EXAMPLES", "5"))
+EXAMPLES = int(os.environ.get("WSI_FUZZ_EXAMPLES", "8"))
 # What is valid by its description may still be refused: a path that may not be registered, ...
 NOT_CHECKED = [positive_data_acceptance]
 
@@ -36,6 +37,7 @@ SCHEMA = schemathesis.openapi.from_dict(create_app(Settings(auth="on")).openapi(
 SCHEMA.config.update(request_timeout=30.0)
 # Every request is sent with a key; whether one is needed is tested in test_access.
 SCHEMA.config.generation.update(with_security_parameters=False)
+SCHEMA.config.phases.coverage.enabled = "WSI_FUZZ_EXAMPLES" in os.environ
 # The upload protocol asks for 412 where its version is not named.
 SCHEMA.config.checks.negative_data_rejection.expected_statuses.append("412")
 

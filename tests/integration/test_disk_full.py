@@ -68,7 +68,7 @@ def fill(folder: Path, leave_bytes: int) -> Path:
 
 def test_a_result_that_does_not_fit_waits_until_there_is_room(tmp_path: Path) -> None:
     folder = tmp_path / "d"
-    with small_disk(folder / "stores", 16 * 1024), deployment(folder) as place:
+    with small_disk(folder / "stores", 16 * 1024), deployment(folder, traced=True) as place:
         add_toy(place)
         _, client = place.start_api()
         place.start("workers")

@@ -19,11 +19,11 @@ from tests.integration.deployment import (
 from tests.integration.real_models import install
 from tests.unit.service.conftest import write_slide
 
-BROKERS = [
-    "embedded",
-    pytest.param("redis", marks=pytest.mark.services),
-    pytest.param("rabbitmq", marks=pytest.mark.services),
-]
+# Both brokers in make test, not both in each test.
+REDIS = pytest.param("redis", marks=pytest.mark.services)
+RABBITMQ = pytest.param("rabbitmq", marks=pytest.mark.services)
+REDIS_LONG = pytest.param("redis", marks=[pytest.mark.services, pytest.mark.long])
+RABBITMQ_LONG = pytest.param("rabbitmq", marks=[pytest.mark.services, pytest.mark.long])
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ BROKERS = [
         pytest.param("embedded", "postgresql", marks=pytest.mark.services),
         pytest.param("redis", "sqlite", marks=pytest.mark.services),
         pytest.param("redis", "postgresql", marks=pytest.mark.services),
-        pytest.param("rabbitmq", "sqlite", marks=pytest.mark.services),
+        pytest.param("rabbitmq", "sqlite", marks=[pytest.mark.services, pytest.mark.long]),
         pytest.param("rabbitmq", "postgresql", marks=pytest.mark.services),
     ],
 )
@@ -41,7 +41,8 @@ def test_a_slide_goes_in_and_its_probabilities_and_heatmap_come_out(
     tmp_path: Path, broker: str, database: str
 ) -> None:
     slide_file = write_slide(tmp_path / "s.tif")
-    with deployment(tmp_path / "d", broker=broker, database=database) as place:
+    traced = database == "sqlite"
+    with deployment(tmp_path / "d", broker=broker, database=database, traced=traced) as place:
         add_toy(place, steps=5)
         _, client = place.start_api()
         worker = place.start("workers")
@@ -114,7 +115,7 @@ def test_a_slide_damaged_after_its_upload_fails_its_job_and_not_the_worker(
         assert worker.poll() is None
 
 
-@pytest.mark.parametrize("broker", BROKERS)
+@pytest.mark.parametrize("broker", ["embedded", REDIS, RABBITMQ_LONG])
 def test_a_running_job_is_cancelled_within_seconds(tmp_path: Path, broker: str) -> None:
     slide_file = write_slide(tmp_path / "s.tif")
     with deployment(tmp_path / "d", broker=broker) as place:
@@ -129,12 +130,12 @@ def test_a_running_job_is_cancelled_within_seconds(tmp_path: Path, broker: str) 
         assert (answer.status_code, answer.json()["kind"]) == (409, "job_cancelled")
 
 
-@pytest.mark.parametrize("broker", BROKERS)
+@pytest.mark.parametrize("broker", ["embedded", REDIS_LONG, RABBITMQ])
 def test_a_worker_told_to_stop_gives_its_job_back_and_the_next_one_ends_it(
     tmp_path: Path, broker: str
 ) -> None:
     slide_file = write_slide(tmp_path / "s.tif")
-    with deployment(tmp_path / "d", broker=broker) as place:
+    with deployment(tmp_path / "d", broker=broker, traced=True) as place:
         add_toy(place, steps=60)
         _, client = place.start_api()
         first = place.start("workers")

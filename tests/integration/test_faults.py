@@ -31,11 +31,11 @@ from wsi.jobs import SqlJobStore, create_engine, default_url
 from wsi.storage import SlideStore, get_result
 
 FINAL = ("SUCCEEDED", "FAILED", "CANCELLED")
-BROKERS = [
-    "embedded",
-    pytest.param("redis", marks=pytest.mark.services),
-    pytest.param("rabbitmq", marks=pytest.mark.services),
-]
+# Both brokers in make test, not both in each test.
+ON_REDIS = pytest.param("redis", marks=pytest.mark.services)
+ON_RABBITMQ = pytest.param("rabbitmq", marks=pytest.mark.services)
+ON_REDIS_LONG = pytest.param("redis", marks=[pytest.mark.services, pytest.mark.long])
+ON_RABBITMQ_LONG = pytest.param("rabbitmq", marks=[pytest.mark.services, pytest.mark.long])
 
 
 def pool_pids(worker: subprocess.Popen[bytes]) -> list[int]:
@@ -67,11 +67,11 @@ def slide_file(tmp_path: Path) -> Path:
     return write_slide(tmp_path / "s.tif")
 
 
-@pytest.mark.parametrize("broker", BROKERS)
+@pytest.mark.parametrize("broker", ["embedded", ON_REDIS, ON_RABBITMQ_LONG])
 def test_a_job_whose_worker_process_is_killed_runs_again_to_its_end(
     tmp_path: Path, slide_file: Path, broker: str
 ) -> None:
-    with deployment(tmp_path / "d", broker=broker, WSI_LEASE_S="4") as place:
+    with deployment(tmp_path / "d", broker=broker, traced=True, WSI_LEASE_S="4") as place:
         add_toy(place, steps=40)
         _, client = place.start_api()
         worker = place.start("workers")
@@ -83,7 +83,7 @@ def test_a_job_whose_worker_process_is_killed_runs_again_to_its_end(
         assert worker.poll() is None
 
 
-@pytest.mark.parametrize("broker", BROKERS)
+@pytest.mark.parametrize("broker", ["embedded", ON_REDIS_LONG, ON_RABBITMQ])
 def test_killing_everything_in_the_middle_loses_nothing(
     tmp_path: Path, slide_file: Path, broker: str
 ) -> None:
@@ -149,7 +149,7 @@ def test_an_api_killed_between_commit_and_enqueue_loses_no_job(
         assert wait_status(client, job_id, *FINAL)["status"] == "SUCCEEDED"
 
 
-@pytest.mark.parametrize("broker", BROKERS)
+@pytest.mark.parametrize("broker", ["embedded", ON_REDIS, ON_RABBITMQ_LONG])
 def test_a_slide_that_kills_its_worker_fails_after_three_tries_and_blocks_nobody(
     tmp_path: Path, slide_file: Path, broker: str
 ) -> None:
@@ -172,7 +172,7 @@ def test_a_slide_that_kills_its_worker_fails_after_three_tries_and_blocks_nobody
 
 def test_a_job_that_hangs_is_ended_and_the_next_one_runs(tmp_path: Path, slide_file: Path) -> None:
     limits = {"WSI_STALL_S": "1", "WSI_SHUTDOWN_TIMEOUT_S": "0.5"}
-    with deployment(tmp_path / "d", **limits) as place:
+    with deployment(tmp_path / "d", traced=True, **limits) as place:
         add_toy(place, deaf_s=1000)
         add_toy(place, "well", pipeline="whole-slide")
         _, client = place.start_api()
@@ -220,7 +220,11 @@ def test_a_database_that_stops_and_starts_again_costs_time_and_no_job(
     need_service("PostgreSQL", POSTGRES)
     parsed = sa.make_url(POSTGRES)
     target = (parsed.host or "", parsed.port or 0)
-    with Proxy(target) as proxy, postgres_url() as url, deployment(tmp_path / "d") as place:
+    with (
+        Proxy(target) as proxy,
+        postgres_url() as url,
+        deployment(tmp_path / "d", traced=True) as place,
+    ):
         place.environment["WSI_DATABASE_URL"] = url.replace(
             f"{target[0]}:{target[1]}", f"127.0.0.1:{proxy.port}"
         )

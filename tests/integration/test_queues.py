@@ -18,7 +18,7 @@ from tests.unit.service.conftest import write_slide
 
 
 def test_a_job_for_gpu_workers_waits_for_one_and_holds_up_nobody(tmp_path: Path) -> None:
-    with deployment(tmp_path / "d", WSI_GPU_JOBS="whole-slide") as place:
+    with deployment(tmp_path / "d", traced=True, WSI_GPU_JOBS="whole-slide") as place:
         add_toy(place, "on-cpu")
         add_toy(place, "on-gpu", pipeline="whole-slide")
         _, client = place.start_api()
@@ -45,7 +45,7 @@ def test_a_job_for_gpu_workers_waits_for_one_and_holds_up_nobody(tmp_path: Path)
 
 
 def test_a_worker_whose_settings_cannot_work_says_why(tmp_path: Path) -> None:
-    with deployment(tmp_path / "d") as place:
+    with deployment(tmp_path / "d", traced=True) as place:
         worker = place.start("workers", WSI_WORKER_QUEUES="tpu")
         assert worker.wait(60) == 2
         assert "queues" in place.logs() or "WSI_WORKER_QUEUES" in place.logs()

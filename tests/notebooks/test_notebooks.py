@@ -19,7 +19,8 @@ _CELL_S = 240
 _SHORTER = {
     '"train", 240, seed': '"train", 96, seed',
     "epochs=4,": "epochs=1,",
-    'drawn("train", 8, 0)': 'drawn("train", 2, 0)',
+    'drawn("train", 8, 0)': 'drawn("train", 4, 0)',
+    "3072, 0.5, seed=8": "1536, 0.5, seed=8",
     "5 if real else 3": "1",
     "1536, 1.0": "768, 1.0",
 }
