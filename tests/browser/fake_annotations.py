@@ -11,7 +11,8 @@ from fastapi import FastAPI, Request
 from service.annotations import endpoints
 from service.annotations.rules import AnnotationChange, next_version
 from service.annotations.schemas import AnnotationOut
-from service.auth.authenticator import LOCAL
+from service.auth.authenticator import LOCAL, Principal
+from service.auth.roles import Role
 from service.context import get_context
 from service.errors import install_error_handlers
 
@@ -75,6 +76,22 @@ class FakeAnnotations:
         return sorted({version.class_name for version in self.versions})
 
 
+class _OpenAuthenticator:
+    """Lets everyone in, and notes nothing."""
+
+    async def who(self, request: Request) -> Principal:
+        return LOCAL
+
+    async def count(self, request: Request, who: Principal, *, is_public: bool) -> bool:
+        return False
+
+    def audit_entry(self, request: Request, path: str, who: Principal) -> None:
+        return None
+
+    def check(self, who: Principal, role: Role) -> None:
+        return None
+
+
 def annotation_app(fake: "Fake") -> FastAPI:
     """The real endpoints of annotations over the fake's state."""
     app = FastAPI()
@@ -93,6 +110,7 @@ def annotation_app(fake: "Fake") -> FastAPI:
             reviews=SimpleNamespace(latest=review),
             models=SimpleNamespace(cards=lambda: [SimpleNamespace(classes=("benign", "cancer"))]),
             annotations=fake.annotations,
+            authenticator=_OpenAuthenticator(),
             # Slides that state no scanned area of their own.
             open_slides=SimpleNamespace(get=lambda slide: SimpleNamespace(properties={})),
         )
@@ -103,6 +121,8 @@ def annotation_app(fake: "Fake") -> FastAPI:
         return await call_next(request)
 
     app.dependency_overrides[get_context] = context
+    # Who may call is asked of the app's own.
+    app.state.context = context()
     app.include_router(endpoints.router)
     app.include_router(endpoints.classes)
     return app
