@@ -109,7 +109,7 @@ def test_a_shape_lies_where_it_was_drawn_however_the_slide_is_turned(tab: Tab, f
 def test_drawing_by_keyboard_alone(tab: Tab, fake: Fake) -> None:
     open_slide(tab, fake)
     tab.page.keyboard.press("b")
-    expect(tab.page.get_by_text("arrows move the cross")).to_be_attached()
+    expect(tab.page.get_by_text("arrow keys move the crosshair")).to_be_attached()
     tab.page.keyboard.press("Space")
     for key in ("ArrowRight", "ArrowDown"):
         for _ in range(8):
@@ -304,7 +304,7 @@ def test_two_readers_see_each_others_marks_and_overwrite_nothing(
         expect(tab.page.locator(".mark-status")).to_have_text("Saved")
         other.page.get_by_label("Comment on this annotation").fill("Bob says")
         other.page.unroute(hold)
-        expect(other.page.get_by_text("Both are kept")).to_be_visible()
+        expect(other.page.get_by_text("Both versions are kept")).to_be_visible()
         saved(other)
         said = sorted(mark.comment for mark in marks(fake))
         assert said == ["", "Ann says", "Bob says"]
@@ -353,9 +353,9 @@ def test_files_go_out_and_in_and_errors_name_the_feature(
     expect(dialog.get_by_role("alert")).to_contain_text("feature 2 (Sarcoma)")
     assert violations(tab) == []
     assert len(marks(fake)) == 1
-    dialog.get_by_label("Take classes that are new here").check()
+    dialog.get_by_label("Add classes that do not exist yet").check()
     dialog.get_by_role("button", name="Import").click()
-    expect(tab.page.get_by_text("1 imported, 1 were there already.")).to_be_visible()
+    expect(tab.page.get_by_text("1 imported, 1 already present.")).to_be_visible()
     expect(rows(tab)).to_have_count(2)
     assert {mark.class_name for mark in marks(fake)} == {"cancer", "Sarcoma"}
 

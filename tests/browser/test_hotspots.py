@@ -207,7 +207,7 @@ def test_the_heatmap_begins_where_hotspots_do(tab: Tab, fake: Fake) -> None:
     expect(tab.page.locator(".viewer-page:not(.loading) .hotspot")).to_have_count(2)
     expect(tab.page.get_by_label("Threshold")).to_have_value("0.62")
     tab.page.get_by_label("Threshold").fill("0.3")
-    back = tab.page.get_by_role("button", name="Hotspots begin at 0.62: use it here")
+    back = tab.page.get_by_role("button", name="Hotspots start at 0.62: use this threshold")
     back.click()
     expect(tab.page.get_by_label("Threshold")).to_have_value("0.62")
     expect(back).to_be_hidden()

@@ -29,7 +29,7 @@ def test_forbidden_decision_is_kept_over_a_reload_and_sent_on_another_try(
     fake.refuse_changes = FORBIDDEN
     for key in ("n", "x"):
         tab.page.keyboard.press(key)
-    expect(notice(tab)).to_contain_text("Not saved: what you said of a hotspot. A viewer may not")
+    expect(notice(tab)).to_contain_text("Not saved: your decision on a hotspot. A viewer may not")
     assert violations(tab) == []
     tab.page.reload()
     expect(notice(tab)).to_contain_text("A viewer may not do this.")
@@ -48,7 +48,7 @@ def test_invalid_comment_can_be_discarded(tab: Tab, fake: Fake) -> None:
     comment.fill("odd")
     expect(notice(tab)).to_contain_text("Not saved: your comment. Comment: no such letter.")
     tab.page.keyboard.press("Tab")
-    notice(tab).get_by_role("button", name="Discard it").click()
+    notice(tab).get_by_role("button", name="Discard").click()
     expect(notice(tab)).to_have_count(0)
     expect(comment).to_have_value("")
     assert tab.page.evaluate("localStorage.getItem('wholeslide.unsaved.slide-1')") is None
@@ -67,7 +67,7 @@ def test_two_diagnoses_at_once_are_the_readers_to_settle(
         tab.page.keyboard.press(key)
     group = tab.page.get_by_role("group", name="Diagnosis")
     group.get_by_role("button", name="cancer").click()
-    expect(tab.page.locator(".save-state")).to_contain_text("the service is away")
+    expect(tab.page.locator(".save-state")).to_contain_text("can't reach the server")
     other = HotspotDecision(job_id="job-1", index=1, decision="unsure")
     theirs = ReviewIn(reviewer="B. Reader", diagnosis="benign", hotspots=[other])
     fake.save_review(SLIDE, theirs, 0)
@@ -91,15 +91,15 @@ def test_change_to_a_review_that_somebody_signed_becomes_an_amendment_or_nothing
     fake.away = True
     for key in ("n", "x"):
         tab.page.keyboard.press(key)
-    expect(tab.page.locator(".save-state")).to_contain_text("the service is away")
+    expect(tab.page.locator(".save-state")).to_contain_text("can't reach the server")
     # With a reason: a save laid over it would pass as an amendment that nobody signed.
     signed = ReviewIn(status="signed", reviewer="B", diagnosis="benign", reason="a follicle")
     fake.save_review(SLIDE, signed, 0)
     fake.away = False
-    expect(notice(tab)).to_contain_text("B signed this review meanwhile.")
+    expect(notice(tab)).to_contain_text("B signed this review in the meantime.")
     assert len(fake.reviews[SLIDE]) == 1
     tab.picture("refused-signed")
-    notice(tab).get_by_role("button", name="Amend with it").click()
+    notice(tab).get_by_role("button", name="Add as amendment").click()
     sign(tab, "Sign amendment", Reviewer="A", **{"Reason for the amendment": "seen again"})
     expect(tab.page.locator(".signed")).to_contain_text("benign · amended by A")
     expect(notice(tab)).to_have_count(0)
@@ -147,7 +147,7 @@ def test_keep_mine_overwrites_nothing_that_its_notice_did_not_name(tab: Tab, fak
     fake.away = True
     group = tab.page.get_by_role("group", name="Diagnosis")
     group.get_by_role("button", name="cancer").click()
-    expect(tab.page.locator(".save-state")).to_contain_text("the service is away")
+    expect(tab.page.locator(".save-state")).to_contain_text("can't reach the server")
     fake.save_review(SLIDE, ReviewIn(reviewer="B. Reader", diagnosis="benign"), 0)
     fake.away = False
     expect(notice(tab)).to_contain_text("The diagnosis: B. Reader put “benign”, you “cancer”.")
@@ -170,7 +170,7 @@ def test_error_of_a_slide_goes_away_when_another_slide_is_opened(tab: Tab, fake:
     fake.results.pop("job-1")
     tab.open(f"#/slides/{slide}")
     said = tab.page.locator(".toast.error")
-    expect(said).to_contain_text("The patch result did not come")
+    expect(said).to_contain_text("Could not load the patch result")
     tab.page.evaluate("location.hash = '#/'")
     expect(tab.page.locator(".slide-row")).to_have_count(2)
     expect(said).to_have_count(1)

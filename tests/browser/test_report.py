@@ -35,7 +35,7 @@ def test_report_shows_what_was_drawn_and_the_viewer_its_history(tab: Tab, fake: 
     tab.picture("annotations-history")
     assert violations(tab) == []
     tab.page.keyboard.press("Escape")
-    tab.page.get_by_role("link", name="Report to print").last.click()
+    tab.page.get_by_role("link", name="Print report").last.click()
     report = tab.page.locator(".report")
     table = report.get_by_role("table").filter(has_text="Class")
     expect(table.locator("tbody tr")).to_have_text(

@@ -64,7 +64,7 @@ def test_forty_seven_hotspots_take_one_key_each(tab: Tab, fake: Fake) -> None:
     expect(tab.page.locator(".hotspot[aria-current]")).to_contain_text("46. cancer")
     for _ in range(2):
         tab.page.keyboard.press("Shift+X")
-    expect(tab.page.get_by_text("Every hotspot is decided. E signs off.")).to_be_visible()
+    expect(tab.page.get_by_text("All hotspots are decided. Press E to sign off.")).to_be_visible()
     expect(tab.page.locator(".save-state")).to_have_text("Saved")
     said = [spot.decision for spot in sorted(fake.review(slide).hotspots, key=lambda s: s.index)]
     assert said == ["agree"] * 9 + ["unsure"] + ["agree"] * 35 + ["disagree"] * 2
@@ -135,7 +135,7 @@ def test_decision_made_while_the_service_is_away_is_sent_when_it_is_back(
     fake.away = True
     tab.page.keyboard.press("n")
     tab.page.keyboard.press("u")
-    expect(tab.page.locator(".save-state")).to_contain_text("the service is away")
+    expect(tab.page.locator(".save-state")).to_contain_text("can't reach the server")
     # Said in sight as well, wherever the panel is scrolled.
     expect(tab.page.locator(".refusal:visible")).to_contain_text("kept and sent when it is back")
     tab.picture("viewer-away")
@@ -177,7 +177,7 @@ def test_report_says_what_was_found_and_decided(tab: Tab, fake: Fake) -> None:
     tab.page.keyboard.press("y")
     choose(tab, "cancer")
     sign(tab, "Sign off", Reviewer="A. Reader")
-    tab.page.get_by_role("link", name="Report to print").last.click()
+    tab.page.get_by_role("link", name="Print report").last.click()
     report = tab.page.locator(".report")
     expect(report).to_contain_text("Research use only – not a medical device.")
     expect(report).to_contain_text(re.compile("signed by A. Reader"))

@@ -18,7 +18,7 @@ def test_who_else_has_the_slide_open_is_named(tab: Tab, fake: Fake) -> None:
     slide = fake.scored_slide("case.svs", 0.98, 0.91)
     fake.readers[slide, "b" * 24] = "B. Reader"
     tab.open(f"#/slides/{slide}")
-    expect(tab.page.get_by_text("Also here: B. Reader")).to_be_visible()
+    expect(tab.page.get_by_text("Also viewing: B. Reader")).to_be_visible()
     tab.page.get_by_role("link", name="Back to the worklist").click()
     expect(tab.page.locator(".slide-row")).to_have_count(1)
     tab.until(lambda: list(fake.readers.values()) == ["B. Reader"])
@@ -126,7 +126,7 @@ def test_blind_reader_decides_by_key_and_the_report_says_what_was_seen_when(
     choose(tab, "cancer")
     sign(tab, "Sign off", Reviewer="A. Reader")
     expect(tab.page.locator(".signed")).to_contain_text("cancer · signed by A. Reader")
-    tab.page.get_by_role("link", name="Report to print").last.click()
+    tab.page.get_by_role("link", name="Print report").last.click()
     rows = tab.page.locator(".report-table tbody tr")
     expect(rows).to_have_count(3)
     expect(rows.nth(0)).to_contain_text(re.compile(f"{first}.*hidden from the reader"))
@@ -173,6 +173,6 @@ def test_two_models_of_one_pipeline_lie_side_by_side(tab: Tab, fake: Fake) -> No
     assert "GET /api/v1/jobs/job-1/heatmaps/probability/cancer.png" in fake.requests
     tab.picture("two-models")
     tab.page.keyboard.press("Escape")
-    tab.page.get_by_role("button", name="Score with it too").click()
+    tab.page.get_by_role("button", name="Score with this model too").click()
     expect(tab.page.get_by_text("Waiting for a worker")).to_be_visible()
     assert list(fake.jobs.values())[-1]["model"] == "patch-new"

@@ -170,7 +170,7 @@ def test_pointer_reads_the_value_of_the_cell_under_it(tab: Tab, fake: Fake) -> N
     box = tab.page.locator(".pane").bounding_box()
     assert box
     tab.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    expect(tab.page.locator(".legend-value")).to_have_text(re.compile(r"Under the pointer: 9\d"))
+    expect(tab.page.locator(".legend-value")).to_have_text(re.compile(r"At the pointer: 9\d"))
     expect(tab.page.locator(".reading")).to_have_text(re.compile(r"score 9\d %"))
     # What is switched off is not read either.
     tab.page.keyboard.press("o")
@@ -236,7 +236,7 @@ def test_rotation_carries_the_heatmap_along(tab: Tab, fake: Fake) -> None:
     tab.page.keyboard.press("o")
     settle(tab)
     upright = painted(tab)
-    tab.page.get_by_role("button", name="Turn right").click()
+    tab.page.get_by_role("button", name="Rotate right").click()
     tab.page.keyboard.press("0")
     settle(tab)
     turned = painted(tab)
@@ -274,7 +274,7 @@ def test_running_job_can_be_stopped(tab: Tab, fake: Fake) -> None:
     fake.add_job(slide, "patch", "RUNNING")
     tab.open(f"#/slides/{slide}")
     tab.page.get_by_role("button", name="Stop").click()
-    expect(tab.page.get_by_text("Stopped before it was done.")).to_be_visible()
+    expect(tab.page.get_by_text("Stopped before it finished.")).to_be_visible()
 
 
 def test_failed_job_shows_its_reason_and_can_be_tried_again(tab: Tab, fake: Fake) -> None:
@@ -301,7 +301,7 @@ def test_missing_heatmap_is_named_and_the_rest_goes_on(tab: Tab, fake: Fake) -> 
     fake.missing_heatmaps.add("gradcam/cancer")
     open_slide(tab, fake)
     tab.page.get_by_role("button", name="Grad-CAM").click()
-    expect(tab.page.locator(".pane-notice")).to_contain_text("Grad-CAM · cancer” is missing")
+    expect(tab.page.locator(".pane-notice")).to_contain_text("Grad-CAM · cancer”:")
     tab.page.get_by_role("button", name="Probability").click()
     expect(tab.page.locator(".pane-notice")).to_be_hidden()
 
@@ -311,7 +311,7 @@ def test_viewer_waits_for_a_service_that_is_away(tab: Tab, fake: Fake) -> None:
     slide = fake.scored_slide("case.svs", 0.98, 0.91)
     fake.away = True
     tab.open(f"#/slides/{slide}")
-    expect(tab.page.get_by_text("The service is away")).to_be_visible()
+    expect(tab.page.get_by_text("Can't reach the server")).to_be_visible()
     fake.away = False
     tab.page.get_by_role("button", name="Try again now").click()
     expect(tab.page.locator(".hotspot")).to_have_count(2)
@@ -320,6 +320,6 @@ def test_viewer_waits_for_a_service_that_is_away(tab: Tab, fake: Fake) -> None:
 @pytest.mark.usefixtures("console_errors")
 def test_unknown_slide_leads_back_to_the_worklist(tab: Tab) -> None:
     tab.open("#/slides/nothing")
-    expect(tab.page.get_by_text("This slide is not here")).to_be_visible()
+    expect(tab.page.get_by_text("Slide not found")).to_be_visible()
     tab.page.get_by_role("link", name="Back to the worklist").click()
     expect(tab.page.get_by_role("heading", name="Worklist", exact=True)).to_be_visible()

@@ -139,7 +139,7 @@ def test_slide_without_resolution_asks_before_its_job_starts(tab: Tab, fake: Fak
     tab.page.get_by_role("button", name="Score old.svs").click()
     tab.page.get_by_role("dialog").get_by_role("button", name="Start").click()
     dialog = tab.page.get_by_role("dialog", name="Resolution of old.svs")
-    expect(dialog.get_by_text("does not contain its resolution")).to_be_visible()
+    expect(dialog.get_by_text("has no resolution")).to_be_visible()
     dialog.get_by_label("Micrometres per pixel").fill("0.25")
     tab.page.keyboard.press("Enter")
     expect(tab.page.get_by_text("waiting")).to_have_count(2)
@@ -160,11 +160,11 @@ def test_service_away_keeps_the_list_and_comes_back_by_itself(tab: Tab, fake: Fa
     tab.open()
     expect(tab.page.locator(".slide-row")).to_have_count(4)
     fake.away = True
-    expect(tab.page.get_by_text("The service is away.")).to_be_visible()
+    expect(tab.page.get_by_text("Can't reach the server.")).to_be_visible()
     expect(tab.page.locator(".slide-row")).to_have_count(4)
     tab.picture("worklist-away")
     fake.away = False
-    expect(tab.page.get_by_text("The service is away.")).to_be_hidden()
+    expect(tab.page.get_by_text("Can't reach the server.")).to_be_hidden()
 
 
 def test_keyboard_alone_finds_selects_and_opens_a_slide(tab: Tab, fake: Fake) -> None:

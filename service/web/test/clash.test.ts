@@ -77,7 +77,7 @@ it("what a patch says is said in words", () => {
       fields: { diagnosis: "cancer", comment: "x" },
       hotspots: { "j/0": { decision: "agree" }, "j/1": { comment: "y" } },
     }),
-  ).toBe("the diagnosis “cancer”, your comment and what you said of 2 hotspots");
+  ).toBe("the diagnosis “cancer”, your comment and your decision on 2 hotspots");
 });
 
 it("a version's changes are told one by one", () => {
@@ -93,7 +93,7 @@ it("a version's changes are told one by one", () => {
   expect(changesOf(signed, first)).toEqual([
     "Diagnosis: benign → cancer",
     "Hotspot 1: disagree",
-    "Hotspot 2: decision taken back",
+    "Hotspot 2: decision withdrawn",
     "Hotspot 2: “ink”",
     "Comment: deep",
     "Reason: seen again",

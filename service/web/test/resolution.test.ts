@@ -15,7 +15,7 @@ const printer = { ...bare, stated_mpp: 84.6667, mpp_problem: "it is 300 dpi" };
 
 describe("what a file states", () => {
   it("is said in words", () => {
-    expect(statedText(bare)).toBe("The file does not contain its resolution.");
+    expect(statedText(bare)).toBe("This slide has no resolution (µm/px) in its metadata.");
     expect(statedText(plain)).toBe("The file states 0.25 µm/px.");
     expect(statedText(printer)).toBe(
       "The file states 84.67 µm/px, which is implausible: it is 300 dpi.",
@@ -49,7 +49,7 @@ describe("a value that is about to be saved", () => {
   it("says what happens to lengths, areas and results", () => {
     expect(warnings(plain, 0.5, 2)).toEqual([
       "Lengths become 2 times and areas 4 times what they are now.",
-      "2 results were made at 0.25 µm/px and will be marked: run them again.",
+      "2 results were made at 0.25 µm/px and will be marked as outdated: run them again.",
     ]);
     expect(warnings(plain, 0.25, 2)).toEqual([]);
   });

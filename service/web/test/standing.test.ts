@@ -89,7 +89,7 @@ describe("a result that exists", () => {
 });
 
 describe("a slide that nothing was scored on", () => {
-  it.each(["no_tissue", "tissue_unclear", "something new"])("needs a person: %s", (outcome) => {
+  it.each(["no_tissue", "tissue_unclear", "something new"])("needs attention: %s", (outcome) => {
     expect(slideState(unscored("s", outcome))).toBe("person");
     expect(needsPerson(unscored("s", outcome))).toBe(true);
     expect(outcomeWords(outcome)?.sentence).toContain("scored");

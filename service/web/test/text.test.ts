@@ -86,8 +86,8 @@ describe("errors of the service", () => {
   });
 
   it("says the status where the body is no problem+json", () => {
-    expect(problem(502, "<html>").message).toBe("The service answered 502.");
-    expect(problem(500, "[]").message).toBe("The service answered 500.");
+    expect(problem(502, "<html>").message).toBe("The server answered with status 502.");
+    expect(problem(500, "[]").message).toBe("The server answered with status 500.");
   });
 });
 

@@ -237,7 +237,7 @@ export class Annotations {
     const reason = await askText(
       "Amend annotations",
       "Reason",
-      "This slide is signed off. What is changed from here on is kept with this reason.",
+      "This slide is signed off. Later changes are recorded with this reason.",
     );
     if (reason !== null) this.#store.amend(reason);
   }
@@ -276,10 +276,10 @@ async function untilAnswered(signal: AbortSignal, ask: () => Promise<void>): Pro
 }
 
 function outcomeText({ added, already_there, ignored, warnings }: ImportOutcome): string {
-  const there = already_there > 0 ? `, ${already_there} were there already` : "";
-  const not = ignored > 0 ? `, ${ignored} not taken` : "";
-  const more = warnings.length > 4 ? [`${warnings.length - 4} more remarks.`] : [];
-  // What was not taken comes last, and must not be cut off.
+  const there = already_there > 0 ? `, ${already_there} already present` : "";
+  const not = ignored > 0 ? `, ${ignored} ignored` : "";
+  const more = warnings.length > 4 ? [`${warnings.length - 4} more messages.`] : [];
+  // What was ignored comes last, and must not be cut off.
   const shown =
     warnings.length > 4 ? [...warnings.slice(0, 3), warnings[warnings.length - 1]] : warnings;
   return [`${added} imported${there}${not}.`, ...shown, ...more].join(" ");

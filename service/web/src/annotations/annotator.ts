@@ -27,14 +27,14 @@ export interface AnnotatorEvents {
 }
 
 const TOLD: Readonly<Record<Tool, string>> = {
-  polygon: "Polygon: click for corners, double click to close.",
+  polygon: "Polygon: click to add corners, double-click to close.",
   freehand: "Freehand: draw around the region.",
-  rectangle: "Rectangle: pull from corner to corner.",
-  point: "Point: click on the place.",
-  measure: "Length: pull from end to end.",
+  rectangle: "Rectangle: drag from corner to corner.",
+  point: "Point: click to place it.",
+  measure: "Length: drag from end to end.",
 };
 const BY_KEYS =
-  " By keyboard: arrows move the cross, Space sets a point, Enter ends, Escape leaves.";
+  " By keyboard: arrow keys move the crosshair, Space sets a point, Enter finishes, Esc cancels.";
 
 /** What is being drawn, selected and changed, whichever hand does it. */
 export class Annotator {
@@ -136,7 +136,7 @@ export class Annotator {
 
   #mayDraw(): boolean {
     if (!this.isLocked) return true;
-    if (!this.allowed) toast("Your role may read annotations, not draw them.");
+    if (!this.allowed) toast("Your role can view annotations but not draw them.");
     else this.#events.askReason();
     return false;
   }
@@ -183,7 +183,7 @@ export class Annotator {
     this.#draft = null;
     const geometry = draft?.finish(pixel) ?? null;
     if (draft && geometry) this.#add(geometry, draft.tool);
-    else if (draft && draft.points.length > 1) toast("Too small to be a region: draw it larger.");
+    else if (draft && draft.points.length > 1) toast("Too small for a region. Draw it larger.");
     this.refresh();
   }
 
@@ -278,11 +278,11 @@ export class Annotator {
       if (less) {
         scene.corner = null;
         this.change({ geometry: less });
-      } else toast("An outline needs this corner: delete the whole annotation instead.");
+      } else toast("An outline needs this corner. Delete the whole annotation instead.");
       return;
     }
     this.#store.change(selected.id, null);
-    this.#events.say(`${selected.class_name} deleted. Z brings it back.`);
+    this.#events.say(`${selected.class_name} deleted. Press Z to undo.`);
     this.select(null);
   }
 
@@ -293,7 +293,8 @@ export class Annotator {
     const count = cornersOf(selected.geometry).length;
     const at = (scene.corner ?? -1) + step;
     scene.corner = at < -1 ? count - 1 : at >= count || at < 0 ? null : at;
-    const place = scene.corner === null ? "All of it" : `Corner ${scene.corner + 1} of ${count}`;
+    const place =
+      scene.corner === null ? "Whole annotation" : `Corner ${scene.corner + 1} of ${count}`;
     this.#events.say(`${place}: Alt and arrows move it.`);
     this.refresh();
   }
@@ -331,7 +332,7 @@ export class Annotator {
     if (!this.#mayDraw()) return;
     const id = this.#store.step(direction);
     if (id === null) return;
-    this.#events.say(direction === "undo" ? "Taken back." : "Done again.");
+    this.#events.say(direction === "undo" ? "Undone." : "Redone.");
     this.select(this.#store.content(id) ? id : null);
     const { selected } = this;
     if (selected && layer) layer.reveal(cornersOf(selected.geometry)[0]?.at ?? [0, 0], true);

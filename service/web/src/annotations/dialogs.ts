@@ -73,10 +73,10 @@ export function openImport(
   const form = h(
     "form",
     { onsubmit: (event: Event) => void start(event) },
-    h("label", { for: "import-file" }, "GeoJSON file, as QuPath exports it"),
+    h("label", { for: "import-file" }, "GeoJSON file, as exported by QuPath"),
     file,
-    h("label", { class: "inline" }, newClasses, "Take classes that are new here"),
-    h("label", { class: "inline" }, repair, "Repair outlines that cross themselves"),
+    h("label", { class: "inline" }, newClasses, "Add classes that do not exist yet"),
+    h("label", { class: "inline" }, repair, "Fix self-intersecting outlines"),
     failure,
     h("div", { class: "actions end" }, submit),
   );

@@ -21,7 +21,7 @@ export async function showAnnotationHistory(slideId: string, id: string): Promis
             h(
               "span",
               { class: "quiet" },
-              `${version.changed_by || "no name"}, ${new Date(version.changed_at).toLocaleString()}`,
+              `${version.changed_by || "unnamed"}, ${new Date(version.changed_at).toLocaleString()}`,
             ),
             version.reason !== "" && h("span", {}, `Reason: ${version.reason}`),
           ),
@@ -29,6 +29,6 @@ export async function showAnnotationHistory(slideId: string, id: string): Promis
       ),
     ]);
   } catch (error) {
-    toast(`The history did not come: ${messageOf(error)}`, "error");
+    toast(`Could not load the history: ${messageOf(error)}`, "error");
   }
 }

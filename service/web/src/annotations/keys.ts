@@ -5,13 +5,13 @@ import type { Tool } from "./draft";
 import type { MarkLayer } from "./layer";
 
 export const MARK_KEYS: KeySheet = [
-  [["a", "f", "b"], "draw: area by corners, freehand, box"],
+  [["a", "f", "b"], "draw: polygon, freehand, rectangle"],
   [["i", "l"], "draw: point, length"],
-  [["Space", "Enter", "Backspace"], "while drawing: set a point, finish, take a point back"],
+  [["Space", "Enter", "Backspace"], "while drawing: set a point, finish, remove the last point"],
   [["j", "Shift j"], "next annotation, previous annotation"],
-  [["v", "Shift v"], "next corner, previous corner of the chosen annotation"],
-  [["Alt ←↑↓→"], "move the corner, or all of it; with Shift by a pixel"],
-  [["g", "Enter"], "class of, comment on the chosen annotation"],
+  [["v", "Shift v"], "next corner, previous corner of the selected annotation"],
+  [["Alt ←↑↓→"], "move the corner or the whole annotation; with Shift by one pixel"],
+  [["g", "Enter"], "change the class of, comment on the selected annotation"],
   [["Delete"], "delete the corner, or the annotation"],
   [["z", "Shift z"], "undo, redo"],
   [["w"], "annotations on or off"],

@@ -25,7 +25,7 @@ export type Resolution =
 
 const FIELDS = ["geometry", "class_name", "comment"] as const;
 
-/** Somebody else changed the annotation; `now` is null where they deleted it. */
+/** Someone else changed the annotation; `now` is null where they deleted it. */
 export function resolve(pending: Pending, now: Annotation | null): Resolution {
   const { wish, before } = pending;
   if (now === null) return wish === null ? { kind: "done" } : { kind: "copy", wish };

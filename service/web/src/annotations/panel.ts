@@ -137,7 +137,7 @@ export class MarkPanel {
     setText(this.#status, statusText(save, kept, loaded));
     this.#status.classList.toggle("is-unsent", save.unsent > 0);
     const notice = !allowed
-      ? "Your role may read annotations, not change them."
+      ? "Your role can view annotations but not change them."
       : signed
         ? "This slide is signed off."
         : "";
@@ -188,10 +188,13 @@ export class MarkPanel {
       row.show(mark, state);
     }
     this.#empty.hidden = state.marks.length > 0 || !state.loaded;
-    setText(this.#empty, "None yet. Choose a tool on the slide, or press a, f, b, i or l.");
+    setText(
+      this.#empty,
+      "No annotations yet. Choose a tool on the slide, or press a, f, b, i or l.",
+    );
     const rest = state.marks.length - shown.length;
     this.#more.hidden = rest === 0;
-    setText(this.#more, `And ${rest} more: choose them on the slide, or with j.`);
+    setText(this.#more, `And ${rest} more: select them on the slide, or press j.`);
   }
 }
 

@@ -108,7 +108,9 @@ export class AnnotationStore {
     if (!step) return null;
     const untouched = this.#made.get(step.id) === this.#versions.get(step.id);
     if (!this.#outbox.get(step.id) && !untouched) {
-      this.onNotice?.("Somebody else changed this annotation meanwhile: it stays as it is.");
+      this.onNotice?.(
+        "Someone else changed this annotation in the meantime, so it was left as it is.",
+      );
       return null;
     }
     this.#note(step.id, direction === "undo" ? step.before : step.after, 0);
@@ -281,12 +283,12 @@ export class AnnotationStore {
     this.onChange?.();
   }
 
-  /** Somebody else was faster. True where nothing is left to send under this id. */
+  /** Someone else was faster. True where nothing is left to send under this id. */
   #giveWay(id: string): boolean {
     const pending = this.#outbox.get(id);
     if (!pending) return true;
     const now = this.#saved.get(id) ?? null;
-    const who = now?.changed_by || "Somebody else";
+    const who = now?.changed_by || "Someone else";
     const found = resolve(pending, now);
     if (found.kind === "merged") {
       this.#outbox.set(id, found.pending);
@@ -294,15 +296,15 @@ export class AnnotationStore {
     }
     this.#outbox.delete(id);
     if (found.kind === "kept") {
-      this.onNotice?.(`${who} changed this annotation meanwhile, so it was not deleted.`);
+      this.onNotice?.(`${who} changed this annotation in the meantime, so it was not deleted.`);
     }
     if (found.kind === "copy") {
       const copy = crypto.randomUUID();
       this.#outbox.set(copy, { ...pending, seen: 0, before: null, wish: found.wish });
       this.onNotice?.(
         now
-          ? `${who} changed this annotation meanwhile. Both are kept: theirs, and yours beside it.`
-          : "Somebody else deleted this annotation meanwhile. Your version is kept as a new one.",
+          ? `${who} changed this annotation in the meantime. Both versions are kept, yours as a new annotation.`
+          : "Someone else deleted this annotation in the meantime. Your version is kept as a new one.",
       );
       this.#schedule(0);
     }

@@ -36,7 +36,7 @@ export function changeOf(now: Annotation, before: Annotation | undefined): strin
     !sameField(now.geometry, before.geometry) && "outline changed",
     now.class_name !== before.class_name && `${before.class_name} → ${now.class_name}`,
     now.comment !== before.comment &&
-      (now.comment === "" ? "comment taken away" : `comment “${now.comment}”`),
+      (now.comment === "" ? "comment removed" : `comment “${now.comment}”`),
   ];
   return words.filter((word) => word !== false).join(", ");
 }

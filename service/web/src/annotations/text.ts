@@ -20,6 +20,6 @@ export function sizeOf(geometry: Geometry, mpp: number | null): string {
 
 /** What it is, how large, and whose. */
 export function factsOf(mark: Mark, mpp: number | null): string {
-  const who = mark.mine ? "you" : mark.author || "somebody";
+  const who = mark.mine ? "you" : mark.author || "someone";
   return `${sizeOf(mark.geometry, mpp)} · ${who}${mark.unsent ? " · not sent" : ""}`;
 }

@@ -61,13 +61,13 @@ export function problem(status: number, body: string): ApiError {
       return new ApiError(
         status,
         typeof kind === "string" ? kind : "error",
-        text || `The service answered ${status}.`,
+        text || `The server answered with status ${status}.`,
       );
     }
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
   }
-  return new ApiError(status, "error", `The service answered ${status}.`);
+  return new ApiError(status, "error", `The server answered with status ${status}.`);
 }
 
 export async function ask(path: string, init?: RequestInit): Promise<Response> {
@@ -76,7 +76,7 @@ export async function ask(path: string, init?: RequestInit): Promise<Response> {
     response = await fetch(API + path, init);
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
-    throw new ApiError(0, "away", "The service does not answer.");
+    throw new ApiError(0, "away", "Can't reach the server.");
   }
   if (!response.ok && response.status !== 304) {
     throw problem(response.status, await response.text());

@@ -120,5 +120,5 @@ class CheckedStack extends DefaultHttpStack {
 function asApiError(error: Error | DetailedError): ApiError {
   const response = "originalResponse" in error ? error.originalResponse : null;
   if (response) return problem(response.getStatus(), response.getBody());
-  return new ApiError(0, "away", "The connection broke. What was sent is kept; try again.");
+  return new ApiError(0, "away", "The connection was lost. What was sent is kept; try again.");
 }

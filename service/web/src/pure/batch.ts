@@ -4,7 +4,7 @@ const WORDS = [
   ["SUCCEEDED", "done"],
   ["RUNNING", "running"],
   ["QUEUED", "waiting"],
-  ["ARRIVING", "being looked at"],
+  ["ARRIVING", "being checked"],
   ["FAILED", "failed"],
   ["CANCELLED", "stopped"],
   ["REFUSED", "refused"],

@@ -10,7 +10,7 @@ export function changesOf(review: Review, before: Review | null): string[] {
   }
   found.push(...decisions(review, before));
   if (review.comment !== (before?.comment ?? "")) {
-    found.push(review.comment === "" ? "Comment taken away" : `Comment: ${review.comment}`);
+    found.push(review.comment === "" ? "Comment removed" : `Comment: ${review.comment}`);
   }
   if (review.status === "signed" && review.reason !== "") found.push(`Reason: ${review.reason}`);
   return found;
@@ -23,13 +23,11 @@ function decisions(review: ReviewContent, before: ReviewContent | null): string[
   for (const { job_id, index, decision, comment } of review.hotspots) {
     const old = before ? recordOf(before, job_id, index) : undefined;
     if (decision !== (old?.decision ?? null)) {
-      const said = decision ?? "decision taken back";
+      const said = decision ?? "decision withdrawn";
       groups.set(said, [...(groups.get(said) ?? []), index + 1]);
     }
     if (comment !== (old?.comment ?? "")) {
-      comments.push(
-        `Hotspot ${index + 1}: ${comment === "" ? "comment taken away" : `“${comment}”`}`,
-      );
+      comments.push(`Hotspot ${index + 1}: ${comment === "" ? "comment removed" : `“${comment}”`}`);
     }
   }
   const said = [...groups].map(

@@ -66,7 +66,7 @@ export const aware = (patch: ReviewPatch, now: ReviewContent): ReviewPatch => ({
 
 /** What clashes, in words. */
 export function clashText(found: readonly Clash[], now: Review): string {
-  const who = now.reviewer || "Somebody else";
+  const who = now.reviewer || "Someone else";
   const say = (value: string | null) => (value ? `“${value}”` : "nothing");
   return found
     .map(({ part, theirs, mine }) => {
@@ -88,7 +88,7 @@ export function patchText(patch: ReviewPatch): string {
     diagnosis && `the diagnosis “${diagnosis}”`,
     comment !== undefined && "your comment",
     said.length > 0 &&
-      `what you said of ${said.length === 1 ? "a hotspot" : `${said.length} hotspots`}`,
+      `your decision on ${said.length === 1 ? "a hotspot" : `${said.length} hotspots`}`,
   ].filter((word) => typeof word === "string");
   const last = words.pop() ?? "";
   return words.length === 0 ? last : `${words.join(", ")} and ${last}`;

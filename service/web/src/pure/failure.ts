@@ -4,7 +4,7 @@ const BY_KIND: readonly (readonly [RegExp, string])[] = [
   [/^model/, "The model cannot be used. Tell your administrator."],
   [/^(store|artifact)/, "The result could not be stored. Tell your administrator."],
   [/^config/, "The service is not set up for this. Tell your administrator."],
-  [/^out_of_memory$/, "This slide needs more memory than there is. Tell your administrator."],
+  [/^out_of_memory$/, "This slide needs more memory than is available. Tell your administrator."],
   [/^internal$/, "Something went wrong in the analysis. Tell your administrator."],
 ];
 

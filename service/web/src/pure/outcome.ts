@@ -20,7 +20,7 @@ const WORDS: Readonly<Record<string, Words>> = {
 
 const isScored = (outcome: string | null): boolean => outcome === "scored" || outcome === null;
 
-/** Null where it was scored. An outcome that this page does not know needs a person as well. */
+/** Null where it was scored. An outcome that this page does not know needs attention as well. */
 export function outcomeWords(outcome: string | null): Words | null {
   if (isScored(outcome)) return null;
   const known = WORDS[outcome ?? ""];

@@ -20,7 +20,7 @@ const differ = (one: number, other: number): boolean =>
 
 /** What the file says of it. */
 export function statedText(slide: Known): string {
-  if (slide.stated_mpp === null) return "The file does not contain its resolution.";
+  if (slide.stated_mpp === null) return "This slide has no resolution (µm/px) in its metadata.";
   if (slide.mpp_problem !== "") {
     return `The file states ${short(slide.stated_mpp)}, which is implausible: ${slide.mpp_problem}.`;
   }
@@ -49,7 +49,9 @@ export function warnings(slide: Known, mpp: number, results: number): string[] {
     );
     if (results > 0) {
       const what = results === 1 ? "1 result was" : `${results} results were`;
-      told.push(`${what} made at ${short(slide.mpp)} and will be marked: run them again.`);
+      told.push(
+        `${what} made at ${short(slide.mpp)} and will be marked as outdated: run them again.`,
+      );
     }
   }
   return told;

@@ -35,7 +35,7 @@ export type Hides = (slide: Slide) => boolean;
 
 /**
  * One word for where a slide stands: work in progress first, then failures, then what was not
- * scored and needs a person, then results. A result that exists is not hidden by a later run.
+ * scored and needs attention, then results. A result that exists is not hidden by a later run.
  */
 export function slideState(slide: Slide): SlideState {
   const states = slide.results.map((result) => result.status);

@@ -31,7 +31,7 @@ export function annotationPart(slide: Slide, items: readonly Annotation[]): HTML
             "li",
             {},
             h("strong", {}, titleOf(item)),
-            `, ${sizeOf(item.geometry, slide.mpp)}, ${item.author || "no name"}, ${new Date(item.changed_at).toLocaleString()}`,
+            `, ${sizeOf(item.geometry, slide.mpp)}, ${item.author || "unnamed"}, ${new Date(item.changed_at).toLocaleString()}`,
             item.comment !== "" && h("p", { class: "spot-said" }, item.comment),
           ),
         ),

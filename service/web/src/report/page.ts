@@ -46,7 +46,7 @@ export function showReport(root: Element, slideId: string): Place {
       fill(
         root,
         stateCard(
-          isAway(error) ? "The service is away" : "The report could not be made",
+          isAway(error) ? "Can't reach the server" : "Could not prepare the report",
           messageOf(error),
           [
             h("button", { class: "button primary", onclick: () => void load() }, "Try again"),
@@ -198,5 +198,5 @@ function decision(report: Report, history: readonly Review[]): HTMLElement {
 function firstReadText(history: readonly Review[]): string {
   const first = firstRead(history);
   if (!first) return "not yet";
-  return `${first.diagnosis}, ${first.blind ? "without" : "with"} the model's answer in sight`;
+  return `${first.diagnosis}, ${first.blind ? "without" : "with"} seeing the model's answer`;
 }

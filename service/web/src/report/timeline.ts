@@ -10,7 +10,7 @@ export function timeline(history: readonly Review[]): HTMLElement | null {
   return h(
     "section",
     {},
-    h("h2", {}, "What was seen when"),
+    h("h2", {}, "Timeline"),
     h(
       "table",
       { class: "report-table" },
@@ -20,7 +20,7 @@ export function timeline(history: readonly Review[]): HTMLElement | null {
         h(
           "tr",
           {},
-          ["When", "Reader", "Diagnosis", "The models said"].map((title) =>
+          ["When", "Reader", "Diagnosis", "Model results"].map((title) =>
             h("th", { scope: "col" }, title),
           ),
         ),
@@ -38,7 +38,7 @@ export function timeline(history: readonly Review[]): HTMLElement | null {
             "tr",
             {},
             h("td", {}, review.saved_at ? new Date(review.saved_at).toLocaleString() : ""),
-            h("td", {}, review.reviewer || "no name"),
+            h("td", {}, review.reviewer || "unnamed"),
             h("td", {}, `${review.diagnosis ?? "none"}${state(review)}`),
             h("td", {}, unseen ? "hidden from the reader" : said(review)),
           );
@@ -59,4 +59,4 @@ const said = (review: Review): string =>
       const name = pipelineTitle(call.pipeline);
       return `${name}: ${call.class_name} ${percent(call.probability)} (${call.model})`;
     })
-    .join("; ") || "nothing yet";
+    .join("; ") || "no result yet";

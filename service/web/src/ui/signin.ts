@@ -32,7 +32,7 @@ export function askKey(): void {
   const form = h(
     "form",
     { class: "sign-in", onsubmit: (event: Event) => void send(event) },
-    h("p", {}, "Your session has ended. Sign in to go on; your work on this page is kept."),
+    h("p", {}, "Your session has ended. Sign in to continue; your work on this page is kept."),
     h("label", { for: "access-key" }, "Access key"),
     field,
     failure,

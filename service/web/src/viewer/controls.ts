@@ -33,7 +33,7 @@ export class HeatControls {
   readonly #tissueLegend = h("ul", { class: "tissue-legend", "aria-label": "Tissue and quality" });
   readonly #threshold: HTMLInputElement;
   readonly #thresholdText = h("output", { for: "threshold" });
-  /** Hotspots begin at the model's own threshold, whatever the heatmap is set to. */
+  /** Hotspots start at the model's own threshold, whatever the heatmap is set to. */
   readonly #model: HTMLButtonElement;
   readonly #opacityText = h("output", { for: "opacity" });
 
@@ -140,7 +140,7 @@ export class HeatControls {
     const { now, model } = threshold(this.#state);
     setText(this.#thresholdText, now.toFixed(2));
     setText(this.#opacityText, settings.opacity.toFixed(2));
-    setText(this.#model, `Hotspots begin at ${model.toFixed(2)}: use it here`);
+    setText(this.#model, `Hotspots start at ${model.toFixed(2)}: use this threshold`);
     this.#model.hidden = now === model || this.#state.results.size === 0;
     this.#legend.show(settings, now, model);
   }
@@ -192,7 +192,7 @@ export class HeatControls {
         },
       ),
       flag(
-        "On when a slide opens",
+        "Show heatmap by default",
         () => settings.overlayAtOpen,
         (on) => {
           settings.overlayAtOpen = on;
@@ -241,7 +241,7 @@ export class HeatControls {
         ),
         ...(mode === "single"
           ? []
-          : [["Bare slide", choice === null, () => this.#actions.choose(null)] as const]),
+          : [["Slide only", choice === null, () => this.#actions.choose(null)] as const]),
       ]),
     );
     if (choice && result) {
@@ -309,8 +309,8 @@ export class HeatControls {
   }
 }
 
-const POINT = "Point at the slide to read a value";
-const NOTHING = "A heatmap appears when the slide is scored";
+const POINT = "Hover over the slide to read a value";
+const NOTHING = "The heatmap appears once the slide is scored";
 
 /** A colour bar with values: what is hidden by the threshold is crossed out. */
 class Legend {
@@ -336,7 +336,7 @@ class Legend {
     this.#bar.style.backgroundImage = cssGradient(settings.colourMap);
     this.#cut.style.width = `${threshold * 100}%`;
     this.#point.style.left = `${operatingPoint * 100}%`;
-    this.#point.title = `Hotspots begin at ${operatingPoint.toFixed(2)}`;
+    this.#point.title = `Hotspots start at ${operatingPoint.toFixed(2)}`;
   }
 
   /** What there is to read, until the pointer is over the slide. */
@@ -354,7 +354,7 @@ class Legend {
     if (value !== null) this.#marker.style.left = `${value * 100}%`;
     setText(
       this.#value,
-      value === null ? "No value under the pointer" : `Under the pointer: ${coarsePercent(value)}`,
+      value === null ? "No value at the pointer" : `At the pointer: ${coarsePercent(value)}`,
     );
   }
 }

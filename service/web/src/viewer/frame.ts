@@ -112,8 +112,8 @@ export class Frame {
           {
             class: "icon-button",
             href: `#/slides/${slide.id}/report`,
-            "aria-label": "Report to print",
-            title: "Report to print",
+            "aria-label": "Print report",
+            title: "Print report",
           },
           icon("print"),
         ),

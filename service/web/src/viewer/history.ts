@@ -15,7 +15,7 @@ export async function showHistory(slideId: string): Promise<void> {
         : historyList(versions),
     ]);
   } catch (error) {
-    toast(`The history did not come: ${messageOf(error)}`, "error");
+    toast(`Could not load the history: ${messageOf(error)}`, "error");
   }
 }
 
@@ -35,7 +35,7 @@ function historyList(versions: readonly Review[]): HTMLElement {
         h(
           "span",
           { class: "quiet" },
-          `${review.reviewer || "no name"}, ${review.saved_at ? new Date(review.saved_at).toLocaleString() : ""}`,
+          `${review.reviewer || "unnamed"}, ${review.saved_at ? new Date(review.saved_at).toLocaleString() : ""}`,
         ),
         changes.map((change) => h("span", {}, change)),
       ),

@@ -85,7 +85,7 @@ export class HotspotList {
   #build(layout: TileLayout | null): void {
     const result = this.#result;
     if (!result) {
-      fill(this.element, h("p", { class: "quiet" }, "Hotspots appear when the slide is scored."));
+      fill(this.element, h("p", { class: "quiet" }, "Hotspots appear once the slide is scored."));
       return;
     }
     const { hotspots } = result;
@@ -102,7 +102,7 @@ export class HotspotList {
           "p",
           { class: "quiet" },
           outcomeWords(result.outcome) === null
-            ? `The ${pipelineTitle(result.pipeline).toLowerCase()} pipeline found no area of high score.`
+            ? `The ${pipelineTitle(result.pipeline).toLowerCase()} pipeline found no suspicious area.`
             : "Nothing was scored on this slide, so there are no hotspots to look at.",
         ),
       );
@@ -192,7 +192,7 @@ export class HotspotList {
             type: "button",
             "aria-pressed": "false",
             "data-decision": decision,
-            title: `${label} (${key}); with Shift also on to the next`,
+            title: `${label} (${key}); with Shift, also go to the next`,
             onclick: () => this.#actions.decide(index, decision),
           },
           label,

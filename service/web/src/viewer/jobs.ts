@@ -146,7 +146,7 @@ export class SlideJobs {
       }
     };
     followJob(job.id, onChange, this.#signal).catch((error: unknown) =>
-      this.tell(`The job's progress did not come: ${messageOf(error)}`),
+      this.tell(`Could not follow the job: ${messageOf(error)}`),
     );
   }
 
@@ -156,7 +156,7 @@ export class SlideJobs {
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       const name = pipelineTitle(job.pipeline).toLowerCase();
-      this.tell(`The ${name} result did not come: ${error.message}`);
+      this.tell(`Could not load the ${name} result: ${error.message}`);
     }
     if (!this.#signal.aborted) await this.#events.result();
   }

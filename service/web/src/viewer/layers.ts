@@ -72,7 +72,7 @@ export async function decodeRaw(blob: Blob): Promise<RawHeatmap> {
   canvas.width = bitmap.width;
   canvas.height = bitmap.height;
   const context = canvas.getContext("2d", { willReadFrequently: true });
-  if (!context) throw new Error("This browser gives no 2D canvas.");
+  if (!context) throw new Error("This browser has no 2D canvas.");
   context.drawImage(bitmap, 0, 0);
   const { data, width, height } = context.getImageData(0, 0, bitmap.width, bitmap.height);
   bitmap.close();

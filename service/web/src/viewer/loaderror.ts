@@ -7,14 +7,9 @@ export function showLoadError(root: Element, error: unknown, retry: () => Promis
   const back = h("a", { class: "button", href: "#/" }, "Back to the worklist");
   const missing = error instanceof ApiError && error.status === 404;
   const card = missing
-    ? stateCard(
-        "This slide is not here",
-        "It was deleted, or the address is wrong.",
-        [back],
-        "error",
-      )
+    ? stateCard("Slide not found", "It was deleted, or the address is wrong.", [back], "error")
     : stateCard(
-        isAway(error) ? "The service is away" : "The slide could not be opened",
+        isAway(error) ? "Can't reach the server" : "Could not open the slide",
         `${messageOf(error)}${isAway(error) ? " This page keeps trying." : ""}`,
         [
           h("button", { class: "button primary", onclick: () => void retry() }, "Try again now"),

@@ -212,7 +212,7 @@ export class ViewerPage {
       this.#reviewPanel.show();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      this.#jobs.tell(`The list of models did not come: ${error.message}`);
+      this.#jobs.tell(`Could not load the models: ${error.message}`);
     }
   }
 
@@ -233,7 +233,7 @@ export class ViewerPage {
       this.#stage.redraw();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      this.#jobs.tell(`The outlines of the tissue did not come: ${error.message}`);
+      this.#jobs.tell(`Could not load the tissue outlines: ${error.message}`);
     }
   }
 

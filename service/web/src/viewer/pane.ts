@@ -98,7 +98,7 @@ export class SlidePane {
     this.viewer.addHandler("update-viewport", () => this.#measure());
     this.viewer.addHandler("animation", () => this.onMove?.());
     this.viewer.addHandler("open-failed", (event) =>
-      this.onFailure?.(`The slide's picture could not be opened: ${event.message}`),
+      this.onFailure?.(`Could not open the slide's image: ${event.message}`),
     );
     this.element.addEventListener("pointerdown", () => this.onActive?.());
     this.element.addEventListener("focusin", () => this.onActive?.());
@@ -225,7 +225,7 @@ export class SlidePane {
       this.#bar.style.width = `${bar.widthPx.toFixed(1)}px`;
       setText(this.#barText, bar.label);
     } else {
-      setText(this.#barText, "no scale: resolution unknown");
+      setText(this.#barText, "no scale bar: resolution unknown");
     }
     const digital = digitalZoom(zoom, 1);
     this.#power.classList.toggle("digital", digital !== null);

@@ -38,11 +38,11 @@ export class Presence {
 
   #show(others: readonly string[]): void {
     this.element.hidden = others.length === 0;
-    const names = others.map((name) => name || "somebody").join(", ");
+    const names = others.map((name) => name || "someone").join(", ");
     fill(
       this.element,
       h("span", { class: "presence-dot", "aria-hidden": "true" }),
-      `Also here: ${names}`,
+      `Also viewing: ${names}`,
     );
   }
 }

@@ -23,7 +23,7 @@ export function showResults(host: HTMLElement, state: ViewerState, actions: Resu
       h(
         "p",
         { class: "notice-line" },
-        "Blind first read: the model's answer, and what other readers said, appear when you have chosen a diagnosis.",
+        "Blind first read: the model's answer, and what other readers said, appear once you have chosen a diagnosis.",
       ),
       !blindByRule() && h("button", { class: "button", onclick: actions.reveal }, "Show it now"),
     );
@@ -81,7 +81,7 @@ function body(name: string, state: ViewerState, actions: ResultActions): HTMLEle
   if (job?.status === "CANCELLED") {
     const text = result
       ? "A re-run was stopped before it was done."
-      : "Stopped before it was done.";
+      : "Stopped before it finished.";
     return [...shown, h("p", { class: "quiet rerun" }, text), again("Score again", job.model)];
   }
   if (result) return [...shown, ...otherModels(name, result, state, actions)];
@@ -113,7 +113,12 @@ function otherModels(
       "div",
       { class: "row other-model" },
       select,
-      h("button", { class: "button small", onclick: start }, icon("play", 13), "Score with it too"),
+      h(
+        "button",
+        { class: "button small", onclick: start },
+        icon("play", 13),
+        "Score with this model too",
+      ),
     ),
   ];
 }

@@ -105,8 +105,8 @@ export class ReviewPanel {
     const states = {
       saved: saved.version > 0 ? "Saved" : "",
       saving: "Saving…",
-      away: "Not saved: the service is away. It is kept here and sent later.",
-      "signed-out": "Not saved: sign in again. It is kept here and sent then.",
+      away: "Not saved: can't reach the server. Kept on this computer.",
+      "signed-out": "Not saved: sign in again. Kept on this computer.",
       refused: "Not saved",
     };
     setText(this.#status, states[store.saveState]);
@@ -150,7 +150,9 @@ export class ReviewPanel {
     if (store.saveState !== "refused") {
       const isAway = store.saveState === "away";
       this.notice.show(
-        isAway ? "The service is away. What you do here is kept and sent when it is back." : null,
+        isAway
+          ? "Can't reach the server. Changes are saved on this computer and sent when it is back."
+          : null,
       );
       return;
     }
@@ -164,13 +166,13 @@ export class ReviewPanel {
       ]);
     } else if (store.refusal === "signed") {
       this.notice.show(`${kept} It can be added as an amendment, or discarded.`, [
-        { label: "Amend with it", act: () => this.#amend() },
-        { label: "Discard it", act: discard },
+        { label: "Add as amendment", act: () => this.#amend() },
+        { label: "Discard", act: discard },
       ]);
     } else {
       this.notice.show(kept, [
         { label: "Try again", act: retry },
-        { label: "Discard it", act: discard },
+        { label: "Discard", act: discard },
       ]);
     }
   }
@@ -233,7 +235,7 @@ export class ReviewPanel {
       fill(
         this.#actions,
         button("Sign amendment", true, () => this.askSign()),
-        button("Keep as it is", false, () => this.#endAmending()),
+        button("Cancel", false, () => this.#endAmending()),
         history,
       );
     } else
@@ -307,7 +309,7 @@ export class ReviewPanel {
     const button = h(
       "button",
       { type: "submit", class: "button primary" },
-      "Keep and show the model",
+      "Confirm and show the model",
     );
     const form = h(
       "form",
@@ -320,7 +322,7 @@ export class ReviewPanel {
           if (diagnosis) this.#choose(diagnosis);
         },
       },
-      h("p", {}, "What do you see? The model's answer appears when you have chosen."),
+      h("p", {}, "What do you see? The model's answer appears after you have chosen."),
       choice.element,
       h("div", { class: "actions end" }, button),
     );
@@ -363,8 +365,8 @@ export class ReviewPanel {
       return;
     }
     failure.hidden = false;
-    const why = store.problem || "The signature did not reach the service. Try again.";
-    const look = store.refusal === "other" ? "" : " Close this, look again, then sign.";
+    const why = store.problem || "The signature did not reach the server. Try again.";
+    const look = store.refusal === "other" ? "" : " Close this dialog, check again, then sign.";
     setText(failure, why + look);
   }
 }

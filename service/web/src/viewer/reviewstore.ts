@@ -227,8 +227,8 @@ export class ReviewStore {
   #isStopped(patch: ReviewPatch): boolean {
     const found = clashes(patch, this.#saved);
     if (this.#isClosed(patch)) {
-      const who = this.#saved.reviewer || "Somebody else";
-      this.#refuse("signed", `${who} signed this review meanwhile.`);
+      const who = this.#saved.reviewer || "Someone else";
+      this.#refuse("signed", `${who} signed this review in the meantime.`);
       // That hotspots were looked at is nothing to ask the reader about.
       if (patchText(patch) === "") void this.discard();
     } else if (found.length > 0) this.#refuse("conflict", clashText(found, this.#saved));
@@ -250,7 +250,7 @@ export class ReviewStore {
     this.#set("refused", text);
   }
 
-  /** Somebody else saved: the changes are laid over theirs. False where theirs cannot be read. */
+  /** Someone else saved: the changes are laid over theirs. False where theirs cannot be read. */
   async #catchUp(): Promise<boolean> {
     try {
       const now = await getReview(this.#slideId, -1);

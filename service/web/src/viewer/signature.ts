@@ -88,7 +88,7 @@ export function signatureParts(
       diagnoses.element,
       warning,
       h("div", {}, h("label", { for: "sign-name" }, "Reviewer"), name),
-      signer.locked && h("p", { class: "quiet" }, "You sign as the reader who is signed in."),
+      signer.locked && h("p", { class: "quiet" }, "You sign with the name you are signed in with."),
       reasonField,
       failure,
       h(

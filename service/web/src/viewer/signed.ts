@@ -22,7 +22,7 @@ export function signedParts(saved: Review): (HTMLElement | false)[] {
     differs !== "" && h("p", {}, `Contradicts ${differs}: ${saved.reason}`),
     differs === "" && saved.reason !== "" && h("p", {}, `Reason: ${saved.reason}`),
     saved.comment !== "" && h("p", {}, saved.comment),
-    h("a", { href: `#/slides/${saved.slide_id}/report` }, "Report to print"),
+    h("a", { href: `#/slides/${saved.slide_id}/report` }, "Print report"),
     nextLink(saved.slide_id),
   ];
 }

@@ -92,7 +92,7 @@ export class Stage {
       await this.#heatmaps.get(result, choice);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      notice = `The heatmap “${this.#title(choice)}” is missing: ${error.message}`;
+      notice = `Could not load the heatmap “${this.#title(choice)}”: ${error.message}`;
     }
     // A slow answer to an earlier choice must not speak over the present one.
     if (this.#state.choices[view] !== choice) return;
@@ -162,7 +162,7 @@ export class Stage {
   }
 
   #title(choice: LayerChoice | null): string {
-    if (!choice || this.#state.hidden) return "Bare slide";
+    if (!choice || this.#state.hidden) return "Slide only";
     const { choices, results } = this.#state;
     const twoModels =
       choices[0]?.pipeline === choices[1]?.pipeline && choices[0]?.jobId !== choices[1]?.jobId;

@@ -63,7 +63,7 @@ export function drawTissue(
 /** What each colour means; only what the slide has. */
 export function tissueLegend(layers: readonly TissueLayer[]): HTMLElement[] {
   if (layers.length === 0) {
-    return [h("li", { class: "quiet" }, "Outlines appear when the slide is scored.")];
+    return [h("li", { class: "quiet" }, "Outlines appear once the slide is scored.")];
   }
   return layers
     .filter(({ name, share }) => name === "tissue" || share > 0)

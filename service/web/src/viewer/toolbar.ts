@@ -26,8 +26,8 @@ export function viewerToolbar(pane: () => SlidePane | undefined): HTMLElement {
     button("Zoom in", "+", "plus", (p) => p.zoomBy(1.5)),
     button("Zoom out", "-", "minus", (p) => p.zoomBy(1 / 1.5)),
     button("Whole slide", "0", "fit", (p) => p.fit()),
-    button("Turn left", "Shift r", "rotateLeft", (p) => p.rotateBy(-90)),
-    button("Turn right", "r", "rotateRight", (p) => p.rotateBy(90)),
+    button("Rotate left", "Shift r", "rotateLeft", (p) => p.rotateBy(-90)),
+    button("Rotate right", "r", "rotateRight", (p) => p.rotateBy(90)),
     h("span", { class: "toolbar-gap" }),
     Object.entries(MAGNIFICATION_KEYS).map(([key, power]) =>
       h(

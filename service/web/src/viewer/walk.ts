@@ -64,6 +64,6 @@ export class HotspotWalk {
         return;
       }
     }
-    if (count > 0) toast("Every hotspot is decided. E signs off.");
+    if (count > 0) toast("All hotspots are decided. Press E to sign off.");
   }
 }

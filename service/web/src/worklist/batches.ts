@@ -50,8 +50,8 @@ export class Batches {
     this.#signal = signal;
     signal.addEventListener("abort", () => this.#stop.abort());
     this.select.addEventListener("change", () => void this.choose(this.select.value));
-    this.#retry = this.#button("Retry the failed", "retry", retryBatch);
-    this.#cancel = this.#button("Stop the batch", "stop", cancelBatch);
+    this.#retry = this.#button("Retry failed", "retry", retryBatch);
+    this.#cancel = this.#button("Stop batch", "stop", cancelBatch);
   }
 
   get chosen(): string {
@@ -79,7 +79,7 @@ export class Batches {
         if (this.#chosen === id) this.#follow(id);
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;
-        toast(`The batch could not be read: ${error.message}`, "error");
+        toast(`Could not load the batch: ${error.message}`, "error");
         this.#chosen = "";
         this.#showSelect();
       }
@@ -111,7 +111,7 @@ export class Batches {
       ran ||= !batch.finished;
     };
     followBatch(id, show, this.#stop.signal).catch((error: unknown) =>
-      toast(`The batch's progress did not come: ${messageOf(error)}`, "error"),
+      toast(`Could not follow the batch: ${messageOf(error)}`, "error"),
     );
   }
 

@@ -180,7 +180,7 @@ function scoreOf(result: ResultSummary | undefined, hidden: boolean): HTMLElemen
 function qualityOf({ quality }: Slide): HTMLElement | string {
   if (!quality) return "–";
   const text = troubles(quality);
-  const whole = `${text || "Nothing covers the tissue"}; usable ${shareText(quality.usable_share)}`;
+  const whole = `${text || "No artefacts"}; usable ${shareText(quality.usable_share)}`;
   if (!quality.flagged) return h("span", { class: "quiet detail", title: whole }, text || "good");
   return h(
     "div",
@@ -195,7 +195,7 @@ const STATES = {
   running: "In progress",
   scored: "Scored",
   failed: "Failed",
-  person: "Needs a person",
+  person: "Needs attention",
 } as const;
 
 function stateOf(slide: Slide, refusal: string | null): HTMLElement {

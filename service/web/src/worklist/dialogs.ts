@@ -73,10 +73,10 @@ export function showWorklistKeys(): void {
   showKeySheet([
     [["↑", "↓"], "previous row, next row (also k and j)"],
     [["Home", "End"], "first row, last row"],
-    [["Enter"], "open the slide; the first one where no row has the focus"],
-    [["x"], "select or unselect the row"],
+    [["Enter"], "open the selected slide, or the first in the list"],
+    [["x"], "select or deselect the row"],
     [["g"], "score the slide"],
     [["/"], "search; Enter opens the first match"],
-    [["?"], "this sheet"],
+    [["?"], "this list of keys"],
   ]);
 }

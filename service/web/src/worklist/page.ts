@@ -39,7 +39,7 @@ const STATES: readonly (readonly [StateFilter, string])[] = [
   ["unscored", "Not scored"],
   ["running", "In progress"],
   ["failed", "Failed"],
-  ["person", "Needs a person"],
+  ["person", "Needs attention"],
   ["poor", "Poor quality"],
 ];
 
@@ -303,7 +303,7 @@ class WorklistPage {
   #welcome(): HTMLElement {
     return stateCard(
       "No slides yet",
-      "Drop whole-slide images anywhere on this page, or choose files: SVS, pyramidal TIFF, NDPI and whatever else OpenSlide reads in one file.",
+      "Drop whole-slide images anywhere on this page, or choose files: SVS, pyramidal TIFF, NDPI and any other single-file format that OpenSlide reads.",
       [
         h(
           "button",
@@ -316,11 +316,11 @@ class WorklistPage {
   }
 
   #showNothing(error: ApiError): void {
-    const title = isAway(error) ? "The service is away" : "The worklist could not be read";
+    const title = isAway(error) ? "Can't reach the server" : "Could not load the worklist";
     fill(
       this.#body,
       isPassing(error) && !isAway(error)
-        ? stateCard("Sign in to see the worklist", "The service asks for a key.")
+        ? stateCard("Sign in to see the worklist", "An access key is required.")
         : stateCard(title, `${messageOf(error)} This page keeps trying.`, [], "error"),
     );
   }
@@ -349,7 +349,7 @@ class WorklistPage {
       await signOut();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      toast(`You are still signed in: ${error.message}`, "error");
+      toast(`Could not sign out: ${error.message}`, "error");
       return;
     }
     location.assign("/login");

@@ -152,7 +152,11 @@ export class SlideTable {
       column("name", "Slide"),
       column("suspicion", "Suspicion", "The highest of the pipelines' probabilities of cancer"),
       this.#pipelines.map((name) => column(`p:${name}`, pipelineTitle(name))),
-      column("quality", "Quality", "What of the tissue is out of focus, folded, under pen marks"),
+      column(
+        "quality",
+        "Quality",
+        "Share of the tissue that is out of focus, folded or under pen marks",
+      ),
       column("state", "State"),
       column("review", "Review"),
       column("created", "Added"),

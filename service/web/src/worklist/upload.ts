@@ -140,12 +140,12 @@ class Uploads {
         { class: "interrupted", "data-name": name },
         h("span", { class: "upload-name" }, name),
         h("span", { class: "quiet" }, bytes(size)),
-        h("span", { class: "upload-text" }, "Interrupted. Choose the file again to go on."),
+        h("span", { class: "upload-text" }, "Interrupted. Select the file again to resume."),
         h(
           "button",
           {
             class: "icon-button small",
-            "aria-label": `Forget the upload of ${name}`,
+            "aria-label": `Discard the upload of ${name}`,
             onclick: () => {
               forget();
               note.remove();
@@ -224,7 +224,7 @@ class UploadRow {
       setText(this.#text, share < 1 ? `${Math.round(share * 100)} %` : "being checked");
     };
     this.#sending = sendSlide(this.#file, onProgress, () =>
-      setText(this.#text, "broken off, trying again"),
+      setText(this.#text, "interrupted, trying again"),
     );
     try {
       const slide = await this.#sending.done;

@@ -2,7 +2,7 @@ import { type ApiError, isAway, isPassing } from "../api/client";
 import type { Slide } from "../api/types";
 import { needsPerson } from "../pure/worklist";
 
-/** How many slides are shown, and how many of them need a person. */
+/** How many slides are shown, and how many of them need attention. */
 export function countText(shown: readonly Slide[], all: readonly Slide[]): string {
   const slides =
     shown.length === all.length
@@ -10,14 +10,14 @@ export function countText(shown: readonly Slide[], all: readonly Slide[]): strin
       : `${shown.length} of ${all.length} slides`;
   const persons = shown.filter(needsPerson).length;
   if (persons === 0) return slides;
-  return `${slides} · ${persons} ${persons === 1 ? "needs" : "need"} a person`;
+  return `${slides} · ${persons} ${persons === 1 ? "needs" : "need"} attention`;
 }
 
 /** Why the list may be out of date. */
 export function warning(error: ApiError): string {
   if (isAway(error)) {
-    return "The service is away. What you see may be old; this page keeps trying.";
+    return "Can't reach the server. This list may be out of date; trying again.";
   }
-  if (isPassing(error)) return "The session has ended. Sign in to go on.";
-  return `The worklist could not be read: ${error.message}`;
+  if (isPassing(error)) return "Your session has ended. Sign in to continue.";
+  return `Could not load the worklist: ${error.message}`;
 }
