@@ -1,4 +1,6 @@
 import "./style.css";
+import "./ui/controls.css";
+import "./frame.css";
 import { SIGNED_OUT } from "./api/client";
 import type { Place } from "./place";
 import { showReport } from "./report/page";

@@ -1,3 +1,4 @@
+import "./report.css";
 import { listAnnotations } from "../annotations/api";
 import type { Annotation } from "../annotations/types";
 import {

@@ -1,3 +1,4 @@
+import "./dialog.css";
 import { h } from "./dom";
 import { icon } from "./icons";
 

@@ -1,3 +1,4 @@
+import "./keysheet.css";
 import { openDialog } from "./dialog";
 import { h } from "./dom";
 

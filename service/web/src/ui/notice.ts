@@ -1,3 +1,4 @@
+import "./notice.css";
 import { h } from "./dom";
 import { icon } from "./icons";
 

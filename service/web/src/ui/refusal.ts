@@ -1,3 +1,4 @@
+import "./refusal.css";
 import { fill, h } from "./dom";
 import { icon } from "./icons";
 

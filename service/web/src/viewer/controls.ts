@@ -1,3 +1,4 @@
+import "./controls.css";
 import type { SlideResult } from "../api/types";
 import { COLOUR_MAPS, cssGradient, isColourMap } from "../pure/colourmaps";
 import { ago, coarsePercent, kindTitle, pipelineTitle } from "../pure/format";

@@ -1,3 +1,4 @@
+import "./frame.css";
 import type { Slide } from "../api/types";
 import { mppText, pixels } from "../pure/format";
 import { statedText } from "../pure/resolution";

@@ -1,3 +1,4 @@
+import "./hotspots.css";
 import type { Hotspot, SlideResult } from "../api/types";
 import type { TileLayout } from "../pure/dzi";
 import { pipelineTitle, scoreText } from "../pure/format";

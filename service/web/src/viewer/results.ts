@@ -1,3 +1,4 @@
+import "./results.css";
 import type { Job, SlideResult } from "../api/types";
 import { failureWords } from "../pure/failure";
 import { kindTitle, percent, pipelineTitle, seconds } from "../pure/format";

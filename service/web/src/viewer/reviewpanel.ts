@@ -1,3 +1,4 @@
+import "./review.css";
 import type { SlideResult } from "../api/types";
 import { agreedBeyond, contradicted, type Review } from "../pure/review";
 import { blindByRule, commit, hasCommitted, identity, readerName, rememberName } from "../reader";

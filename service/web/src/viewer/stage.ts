@@ -1,3 +1,4 @@
+import "./stage.css";
 import { ApiError } from "../api/client";
 import type { Hotspot, Slide } from "../api/types";
 import { kindTitle, pipelineTitle } from "../pure/format";

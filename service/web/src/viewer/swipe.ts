@@ -1,3 +1,4 @@
+import "./swipe.css";
 import { h, setText } from "../ui/dom";
 
 /** The divider between two heatmaps over one view: dragged, or moved by the arrow keys. */

@@ -1,3 +1,4 @@
+import "./toolbar.css";
 import { digitalText, digitalZoom } from "../pure/resolution";
 import { MAGNIFICATION_KEYS } from "../pure/scale";
 import { h } from "../ui/dom";

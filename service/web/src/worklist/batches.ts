@@ -1,3 +1,4 @@
+import "./batches.css";
 import {
   ApiError,
   batchCsvUrl,

@@ -1,3 +1,4 @@
+import "./dialogs.css";
 import type { Model, Slide } from "../api/types";
 import { pipelineTitle } from "../pure/format";
 import { pipelineNames } from "../pure/worklist";

@@ -1,3 +1,4 @@
+import "./worklist.css";
 import { ApiError, isAway, isPassing, messageOf, pause, signOut } from "../api/client";
 import type { Batch, Slide } from "../api/types";
 import type { Place } from "../place";

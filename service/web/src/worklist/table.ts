@@ -1,3 +1,4 @@
+import "./table.css";
 import type { Slide } from "../api/types";
 import { pipelineTitle } from "../pure/format";
 import { type Order, type SortKey, visibleRows } from "../pure/worklist";

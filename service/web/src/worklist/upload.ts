@@ -1,3 +1,4 @@
+import "./upload.css";
 import { ApiError, messageOf, SIGNED_IN } from "../api/client";
 import { interruptedUploads, type Sending, sendSlide } from "../api/tus";
 import type { Slide } from "../api/types";
