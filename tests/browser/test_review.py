@@ -137,7 +137,7 @@ def test_decision_made_while_the_service_is_away_is_sent_when_it_is_back(
     tab.page.keyboard.press("u")
     expect(tab.page.locator(".save-state")).to_contain_text("can't reach the server")
     # Said in sight as well, wherever the panel is scrolled.
-    expect(tab.page.locator(".refusal:visible")).to_contain_text("kept and sent when it is back")
+    expect(tab.page.locator(".refusal:visible")).to_contain_text("sent when it is back")
     tab.picture("viewer-away")
     assert fake.review("slide-1").version == 0
     fake.away = False

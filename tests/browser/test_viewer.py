@@ -165,12 +165,15 @@ def test_scale_bar_is_right_at_a_known_magnification(tab: Tab, fake: Fake) -> No
 
 def test_pointer_reads_the_value_of_the_cell_under_it(tab: Tab, fake: Fake) -> None:
     open_slide(tab, fake)
+    legend = tab.page.locator(".legend-value")
+    expect(legend).to_have_text("Show the heatmap to read scores")
     tab.page.keyboard.press("o")
+    expect(legend).to_have_text("Hover over the slide to read a value")
     tab.page.keyboard.press("n")
     box = tab.page.locator(".pane").bounding_box()
     assert box
     tab.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    expect(tab.page.locator(".legend-value")).to_have_text(re.compile(r"At the pointer: 9\d"))
+    expect(legend).to_have_text(re.compile(r"At the pointer: 9\d"))
     expect(tab.page.locator(".reading")).to_have_text(re.compile(r"score 9\d %"))
     # What is switched off is not read either.
     tab.page.keyboard.press("o")

@@ -341,14 +341,14 @@ describe("colours", () => {
 describe("words", () => {
   it("say what is saved, what is not, and whether it is kept", () => {
     const save = (
-      state: "saved" | "away" | "signed-out" | "refused",
+      state: "saved" | "offline" | "signed-out" | "refused",
       unsent: number,
       problem = "",
     ) => statusText({ state, unsent, problem }, unsent < 9, true);
     expect(save("saved", 0)).toBe("Saved");
-    expect(save("away", 0)).toBe("Offline");
-    expect(save("away", 2)).toBe("Offline: 2 not sent");
-    expect(save("away", 1, "busy")).toBe("Service busy: 1 not sent");
+    expect(save("offline", 0)).toBe("Offline");
+    expect(save("offline", 2)).toBe("Offline: 2 not sent");
+    expect(save("offline", 1, "busy")).toBe("Service busy: 1 not sent");
     expect(save("signed-out", 9)).toBe("Signed out: 9 not sent; do not close this page");
     expect(statusText({ state: "saving", unsent: 0, problem: "" }, true, false)).toBe("Loading…");
   });

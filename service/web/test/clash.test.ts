@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { changesOf } from "../src/pure/changes";
-import { aware, clashes, clashText, patchText, seenBy, yielding } from "../src/pure/clash";
+import { clashes, clashText, patchText, seenBy, withoutClashes, withSeen } from "../src/pure/clash";
 import { applyPatch, joinPatches, type Review, type ReviewPatch } from "../src/pure/review";
 
 const review = (changes: Partial<Review> = {}): Review => ({
@@ -53,13 +53,13 @@ describe("a clash", () => {
 
   it("ends with either's word, and what does not clash is kept", () => {
     const now = review({ diagnosis: "benign" });
-    const theirs = yielding(patch, now);
+    const theirs = withoutClashes(patch, now);
     expect(applyPatch(now, theirs)).toMatchObject({
       diagnosis: "benign",
       hotspots: [spot(0, "agree")],
     });
     expect(clashes(theirs, now)).toEqual([]);
-    const mine = aware(patch, now);
+    const mine = withSeen(patch, now);
     expect(clashes(mine, now)).toEqual([]);
     expect(applyPatch(now, mine).diagnosis).toBe("cancer");
   });

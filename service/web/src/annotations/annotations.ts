@@ -1,5 +1,5 @@
 import "./annotations.css";
-import { isPassing, pause } from "../api/client";
+import { isTransient, pause } from "../api/client";
 import type { Slide } from "../api/types";
 import { identity, meetReader, readerName } from "../reader";
 import { recall, remember } from "../settings";
@@ -15,7 +15,7 @@ import { listenMarkKeys } from "./keys";
 import { MarkLayer } from "./layer";
 import { MarkPanel } from "./panel";
 import { listenPointer } from "./pointer";
-import { AnnotationStore, TYPING_MS } from "./store";
+import { AnnotationStore, TYPING_DELAY_MS } from "./store";
 import { drawToolbar, showTool } from "./toolbar";
 import type { ImportOutcome } from "./types";
 
@@ -36,7 +36,7 @@ export class Annotations {
   readonly #layers = new Map<SlidePane, MarkLayer>();
   readonly #pane: () => SlidePane | undefined;
   /** Read aloud; seen on the slide while a tool is chosen. */
-  readonly #said = h("p", { class: "draw-hint sr-only", role: "status" });
+  readonly #announcement = h("p", { class: "draw-hint sr-only", role: "status" });
   readonly #show = perFrame(() => this.#showNow());
   #classes: readonly string[] = ["unclassified"];
   /** What the reader's key says; empty where keys are off. */
@@ -52,7 +52,7 @@ export class Annotations {
     this.#store.onNotice = (text) => toast(text);
     this.#annotator = new Annotator(slide, this.#store, text(recall(CLASS_KEY)) || "cancer", {
       changed: this.#show,
-      say: (said) => setText(this.#said, said),
+      announce: (text) => setText(this.#announcement, text),
       askReason: () => void this.#amend(),
     });
     this.#panel = this.#makePanel();
@@ -62,7 +62,7 @@ export class Annotations {
 
   /** The tools to draw with, below the viewer's own. */
   tools(others: HTMLElement): HTMLElement {
-    return h("div", { class: "toolbars" }, others, this.#toolbar, this.#said);
+    return h("div", { class: "toolbars" }, others, this.#toolbar, this.#announcement);
   }
 
   /** A view was opened: draw in it. */
@@ -108,7 +108,7 @@ export class Annotations {
       choose: (id) => annotator.select(id, this.#layer()),
       classify: (id, class_name) => chosen(id, () => annotator.change({ class_name })),
       comment: (id, comment) =>
-        chosen(id, () => annotator.change({ comment }, { wait: TYPING_MS, join: "comment" })),
+        chosen(id, () => annotator.change({ comment }, { wait: TYPING_DELAY_MS, join: "comment" })),
       remove: (id) =>
         chosen(id, () => {
           annotator.scene.corner = null;
@@ -151,7 +151,7 @@ export class Annotations {
       layer.draw();
     }
     showTool(this.#toolbar, tool);
-    this.#said.classList.toggle("sr-only", tool === null);
+    this.#announcement.classList.toggle("sr-only", tool === null);
     this.#panel.show({
       marks: scene.marks,
       selected: scene.selected,
@@ -269,7 +269,7 @@ async function untilAnswered(signal: AbortSignal, ask: () => Promise<void>): Pro
     try {
       return await ask();
     } catch (error) {
-      if (!isPassing(error)) throw error;
+      if (!isTransient(error)) throw error;
       await pause(4000, signal);
     }
   }

@@ -14,19 +14,19 @@ import {
   removeCorner,
 } from "./geometry";
 import type { MarkLayer, Scene } from "./layer";
-import { type AnnotationStore, TYPING_MS } from "./store";
+import { type AnnotationStore, TYPING_DELAY_MS } from "./store";
 import type { Content, Geometry, Mark, Position } from "./types";
 
 export interface AnnotatorEvents {
   /** Tool, selection or scene changed. */
   readonly changed: () => void;
   /** Something to say to who cannot see the canvas. */
-  readonly say: (text: string) => void;
+  readonly announce: (text: string) => void;
   /** The slide is signed off: ask for the reason of an amendment. */
   readonly askReason: () => void;
 }
 
-const TOLD: Readonly<Record<Tool, string>> = {
+const HINTS: Readonly<Record<Tool, string>> = {
   polygon: "Polygon: click to add corners, double-click to close.",
   freehand: "Freehand: draw around the region.",
   rectangle: "Rectangle: drag from corner to corner.",
@@ -111,7 +111,7 @@ export class Annotator {
     if (tool !== null) {
       this.scene.selected = null;
       this.scene.visible = true;
-      this.#events.say(TOLD[tool] + BY_KEYS);
+      this.#events.announce(HINTS[tool] + BY_KEYS);
     }
     this.refresh();
   }
@@ -192,7 +192,7 @@ export class Annotator {
     const class_name = tool === "measure" ? "unclassified" : this.className;
     this.#store.change(id, { geometry, class_name, comment: "" });
     this.scene.selected = id;
-    this.#events.say(`${tool === "measure" ? "Length" : class_name} added.`);
+    this.#events.announce(`${tool === "measure" ? "Length" : class_name} added.`);
   }
 
   // --- keyboard's cross -----------------------------------------------------------------------
@@ -282,7 +282,7 @@ export class Annotator {
       return;
     }
     this.#store.change(selected.id, null);
-    this.#events.say(`${selected.class_name} deleted. Press Z to undo.`);
+    this.#events.announce(`${selected.class_name} deleted. Press Z to undo.`);
     this.select(null);
   }
 
@@ -295,7 +295,7 @@ export class Annotator {
     scene.corner = at < -1 ? count - 1 : at >= count || at < 0 ? null : at;
     const place =
       scene.corner === null ? "Whole annotation" : `Corner ${scene.corner + 1} of ${count}`;
-    this.#events.say(`${place}: Alt and arrows move it.`);
+    this.#events.announce(`${place}: Alt and arrows move it.`);
     this.refresh();
   }
 
@@ -315,7 +315,7 @@ export class Annotator {
           this.inside([corner.at[0] + by[0], corner.at[1] + by[1]]),
         )
       : moveBy(selected.geometry, by, this.#slide);
-    this.change({ geometry }, { wait: TYPING_MS, join: `nudge ${scene.corner}` });
+    this.change({ geometry }, { wait: TYPING_DELAY_MS, join: `nudge ${scene.corner}` });
   }
 
   inside([x, y]: Position): Position {
@@ -332,7 +332,7 @@ export class Annotator {
     if (!this.#mayDraw()) return;
     const id = this.#store.step(direction);
     if (id === null) return;
-    this.#events.say(direction === "undo" ? "Undone." : "Redone.");
+    this.#events.announce(direction === "undo" ? "Undone." : "Redone.");
     this.select(this.#store.content(id) ? id : null);
     const { selected } = this;
     if (selected && layer) layer.reveal(cornersOf(selected.geometry)[0]?.at ?? [0, 0], true);

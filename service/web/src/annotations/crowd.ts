@@ -12,7 +12,7 @@ interface Shapes {
 
 /**
  * Thousands of annotations at once, without casing, dashes and names, which would be a smear.
- * Prepared anew only when they change or the view is twice as near. Drawn one by one: a single
+ * Prepared again only when they change or the view is twice as near. Drawn one by one: a single
  * path of them all takes a canvas four times as long.
  */
 export class Crowd {

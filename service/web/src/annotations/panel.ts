@@ -209,7 +209,7 @@ export function statusText(
       return "Saved";
     case "saving":
       return loaded ? "Saving…" : "Loading…";
-    case "away":
+    case "offline":
       return (problem === "" ? "Offline" : "Service busy") + (unsent === 0 ? "" : rest);
     case "signed-out":
       return `Signed out${unsent === 0 ? "" : rest}`;

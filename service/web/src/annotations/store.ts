@@ -1,17 +1,17 @@
-import { ApiError, isAway, isPassing, messageOf, pause, SIGNED_IN } from "../api/client";
+import { ApiError, isTransient, isUnreachable, messageOf, pause, SIGNED_IN } from "../api/client";
 import { owned } from "../reader";
 import { deleteAnnotation, listAnnotations, putAnnotation } from "./api";
 import { Outbox, type Pending, resolve } from "./outbox";
 import { type Annotation, type Content, contentOf, type Mark, sameField } from "./types";
 import { type Step, UndoList } from "./undo";
 
-export type SaveState = "saved" | "saving" | "away" | "signed-out" | "refused";
+export type SaveState = "saved" | "saving" | "offline" | "signed-out" | "refused";
 
-const LOOK_MS = 2000;
+const POLL_INTERVAL_MS = 2000;
 /** Too many requests, or something broke over there: the same may succeed later. */
 const isBusy = (error: ApiError): boolean => error.status === 429 || error.status >= 500;
 /** Each save is a version that is kept for ever: not one a letter, nor one a key press. */
-export const TYPING_MS = 1200;
+export const TYPING_DELAY_MS = 1200;
 
 export interface Who {
   /** As the service will call this reader. */
@@ -151,7 +151,7 @@ export class AnnotationStore {
     window.addEventListener("online", () => void this.sync(), { signal: this.#signal });
     while (!this.#signal.aborted) {
       if (!document.hidden || this.unsent > 0 || !this.loaded) await this.sync();
-      await pause(LOOK_MS, this.#signal);
+      await pause(POLL_INTERVAL_MS, this.#signal);
     }
   }
 
@@ -181,7 +181,7 @@ export class AnnotationStore {
       wish,
       reason: this.reason,
     });
-    if (this.state !== "away" && this.state !== "signed-out") this.state = "saving";
+    if (this.state !== "offline" && this.state !== "signed-out") this.state = "saving";
     this.onChange?.();
     this.#schedule(wait);
   }
@@ -212,9 +212,9 @@ export class AnnotationStore {
   }
 
   #fail(error: ApiError): void {
-    if (isAway(error)) this.#set("away");
-    else if (isBusy(error)) this.#set("away", "busy");
-    else this.#set(isPassing(error) ? "signed-out" : "refused", messageOf(error));
+    if (isUnreachable(error)) this.#set("offline");
+    else if (isBusy(error)) this.#set("offline", "busy");
+    else this.#set(isTransient(error) ? "signed-out" : "refused", messageOf(error));
   }
 
   async #look(): Promise<void> {
@@ -252,7 +252,7 @@ export class AnnotationStore {
         this.#made.set(id, now.version);
         return this.#settle(id, sent, now);
       } catch (error) {
-        if (!(error instanceof ApiError) || isPassing(error) || isBusy(error)) throw error;
+        if (!(error instanceof ApiError) || isTransient(error) || isBusy(error)) throw error;
         if (error.status !== 412) return this.#refuse(id, error);
         await this.#look();
         if (this.#giveWay(id)) return;

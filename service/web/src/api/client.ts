@@ -20,7 +20,7 @@ import {
 
 export const API = "/api/v1";
 
-/** The service answered with an error, or did not answer at all (`kind` is "away"). */
+/** The service answered with an error, or did not answer at all (`kind` is "unreachable"). */
 export class ApiError extends Error {
   override readonly name = "ApiError";
   constructor(
@@ -38,13 +38,13 @@ export const SIGNED_OUT = "wholeslide:signed-out";
 /** Raised on the window when the reader has given a key: go on where you stopped. */
 export const SIGNED_IN = "wholeslide:signed-in";
 
-export const isAway = (error: unknown): boolean =>
+export const isUnreachable = (error: unknown): boolean =>
   error instanceof ApiError &&
-  (error.kind === "away" || [429, 502, 503, 504].includes(error.status));
+  (error.kind === "unreachable" || [429, 502, 503, 504].includes(error.status));
 
 /** What goes by: the service comes back, or the reader signs in. Nothing is lost meanwhile. */
-export const isPassing = (error: unknown): boolean =>
-  isAway(error) || (error instanceof ApiError && error.status === 401);
+export const isTransient = (error: unknown): boolean =>
+  isUnreachable(error) || (error instanceof ApiError && error.status === 401);
 
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
@@ -76,7 +76,7 @@ export async function ask(path: string, init?: RequestInit): Promise<Response> {
     response = await fetch(API + path, init);
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
-    throw new ApiError(0, "away", "Can't reach the server.");
+    throw new ApiError(0, "unreachable", "Can't reach the server.");
   }
   if (!response.ok && response.status !== 304) {
     throw problem(response.status, await response.text());
@@ -178,13 +178,17 @@ export const getHistory = async (slideId: string): Promise<readonly Review[]> =>
   (await askJson<{ items: readonly Review[] }>(`/slides/${slideId}/review/history`)).items;
 
 /** What was saved after this time, by anybody; all there is where it is null. */
-export const listNews = async (after: string | null): Promise<readonly ReviewBrief[]> => {
+export const listChangedReviews = async (after: string | null): Promise<readonly ReviewBrief[]> => {
   const query = after === null ? "" : `?after=${encodeURIComponent(after)}`;
   return (await askJson<{ items: readonly ReviewBrief[] }>(`/reviews${query}`)).items;
 };
 
 /** Say that this page has the slide open; names of the others who have. */
-export const stayAt = async (slideId: string, reader: string, name: string): Promise<string[]> => {
+export const announcePresence = async (
+  slideId: string,
+  reader: string,
+  name: string,
+): Promise<string[]> => {
   const answer = await askJson<{ items: readonly { name: string }[] }>(
     `/slides/${slideId}/readers/${reader}`,
     json("PUT", { name }),
@@ -193,7 +197,7 @@ export const stayAt = async (slideId: string, reader: string, name: string): Pro
 };
 
 /** Sent even while the page closes. */
-export const leaveFrom = (slideId: string, reader: string): void => {
+export const withdrawPresence = (slideId: string, reader: string): void => {
   const gone = fetch(`${API}/slides/${slideId}/readers/${reader}`, {
     method: "DELETE",
     keepalive: true,
@@ -263,7 +267,7 @@ async function follow<T>(
       if (isLast(item)) return;
     } catch (error) {
       if (signal.aborted) return;
-      if (!isPassing(error)) throw error;
+      if (!isTransient(error)) throw error;
     }
   }
 }

@@ -6,7 +6,7 @@ import type { Slide } from "./types";
 
 /** Each piece has its own digest, so it has to fit the browser's memory. */
 const PIECE_BYTES = 8 << 20;
-/** About two minutes of patience; whatever arrives starts it anew. */
+/** About two minutes of patience; whatever arrives starts it again. */
 const DELAYS_MS = [0, 1000, 2000, 4000, 8000, 15_000, 30_000, 60_000];
 /** The service forgets an upload that nobody goes on with after two days. */
 const LASTS_MS = 48 * 3600 * 1000;
@@ -120,5 +120,9 @@ class CheckedStack extends DefaultHttpStack {
 function asApiError(error: Error | DetailedError): ApiError {
   const response = "originalResponse" in error ? error.originalResponse : null;
   if (response) return problem(response.getStatus(), response.getBody());
-  return new ApiError(0, "away", "The connection was lost. What was sent is kept; try again.");
+  return new ApiError(
+    0,
+    "unreachable",
+    "The connection was lost. What was sent is kept; try again.",
+  );
 }

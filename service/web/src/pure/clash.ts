@@ -46,9 +46,9 @@ export function clashes(patch: ReviewPatch, now: ReviewContent): Clash[] {
 }
 
 /** The patch without what clashes: theirs stands. */
-export function yielding(patch: ReviewPatch, now: ReviewContent): ReviewPatch {
-  const away = new Set(clashes(patch, now).map(({ part }) => part));
-  const kept = (prefix: string) => (entry: [string, unknown]) => !away.has(prefix + entry[0]);
+export function withoutClashes(patch: ReviewPatch, now: ReviewContent): ReviewPatch {
+  const clashing = new Set(clashes(patch, now).map(({ part }) => part));
+  const kept = (prefix: string) => (entry: [string, unknown]) => !clashing.has(prefix + entry[0]);
   const pick = <T extends object>(from: T, prefix: string): T =>
     Object.fromEntries(Object.entries(from).filter(kept(prefix))) as T;
   const hotspots = Object.entries(patch.hotspots ?? {})
@@ -59,7 +59,7 @@ export function yielding(patch: ReviewPatch, now: ReviewContent): ReviewPatch {
 }
 
 /** The patch as one made by a reader who has seen the review as it is now. */
-export const aware = (patch: ReviewPatch, now: ReviewContent): ReviewPatch => ({
+export const withSeen = (patch: ReviewPatch, now: ReviewContent): ReviewPatch => ({
   ...patch,
   seen: seenBy(patch, now),
 });
@@ -67,12 +67,12 @@ export const aware = (patch: ReviewPatch, now: ReviewContent): ReviewPatch => ({
 /** What clashes, in words. */
 export function clashText(found: readonly Clash[], now: Review): string {
   const who = now.reviewer || "Someone else";
-  const say = (value: string | null) => (value ? `“${value}”` : "nothing");
+  const quoted = (value: string | null) => (value ? `“${value}”` : "nothing");
   return found
     .map(({ part, theirs, mine }) => {
       const [, index] = /\/(\d+)\/\w+$/.exec(part) ?? [];
       const where = index === undefined ? `The ${part}` : `Hotspot ${Number(index) + 1}`;
-      return `${where}: ${who} put ${say(theirs)}, you ${say(mine)}.`;
+      return `${where}: ${who} put ${quoted(theirs)}, you ${quoted(mine)}.`;
     })
     .join(" ");
 }

@@ -38,23 +38,23 @@ export function toConfirm(slide: Known, mpp: number): string | null {
 
 /** Sentences about a value that is about to be saved; `results`: how many there are. */
 export function warnings(slide: Known, mpp: number, results: number): string[] {
-  const told: string[] = [];
+  const notes: string[] = [];
   if (mpp < USUAL[0] || mpp > USUAL[1]) {
-    told.push(`${short(mpp)} is unusual: scanners give ${USUAL[0]} to ${USUAL[1]} µm/px.`);
+    notes.push(`${short(mpp)} is unusual: scanners give ${USUAL[0]} to ${USUAL[1]} µm/px.`);
   }
   if (slide.mpp !== null && differ(slide.mpp, mpp)) {
     const factor = mpp / slide.mpp;
-    told.push(
+    notes.push(
       `Lengths become ${times(factor)} and areas ${times(factor * factor)} what they are now.`,
     );
     if (results > 0) {
       const what = results === 1 ? "1 result was" : `${results} results were`;
-      told.push(
+      notes.push(
         `${what} made at ${short(slide.mpp)} and will be marked as outdated: run them again.`,
       );
     }
   }
-  return told;
+  return notes;
 }
 
 /** What is to be said of a result that was made at another resolution than the slide has now. */

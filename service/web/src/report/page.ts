@@ -6,7 +6,7 @@ import {
   getLayout,
   getReport,
   getSlide,
-  isAway,
+  isUnreachable,
   messageOf,
   reportPdfUrl,
   SIGNED_IN,
@@ -47,7 +47,7 @@ export function showReport(root: Element, slideId: string): Place {
       fill(
         root,
         stateCard(
-          isAway(error) ? "Can't reach the server" : "Could not prepare the report",
+          isUnreachable(error) ? "Can't reach the server" : "Could not prepare the report",
           messageOf(error),
           [
             h("button", { class: "button primary", onclick: () => void load() }, "Try again"),

@@ -1,4 +1,4 @@
-/** A few lines instead of a framework. */
+/** Elements made by hand, for what is made once; views that show state are Preact components. */
 
 type Child = Node | string | null | undefined | false;
 type Value = string | number | boolean | null | undefined | EventListener;

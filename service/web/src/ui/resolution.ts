@@ -101,7 +101,7 @@ function back(slides: readonly Slide[], take: (wish: Wish) => void): HTMLElement
 /** One slide: what is known, a field, and what its value would mean. */
 function entry(slide: Slide, index: number, several: boolean): Entry {
   const id = index === 0 ? "mpp-field" : `mpp-field-${index}`;
-  const told = h("div", { class: "resolution-told", role: "status" });
+  const notes = h("div", { class: "resolution-notes", role: "status" });
   const insist = h("input", { type: "checkbox", required: true });
   const insistText = h("span", {}, "");
   const insisting = h("label", { class: "check", hidden: true }, insist, insistText);
@@ -127,7 +127,7 @@ function entry(slide: Slide, index: number, several: boolean): Entry {
     setText(insistText, confirm ?? "");
     const texts = mpp > 0 ? warnings(slide, mpp, results) : [];
     fill(
-      told,
+      notes,
       texts.map((text) => h("p", { class: "warning" }, text)),
     );
   };
@@ -141,7 +141,7 @@ function entry(slide: Slide, index: number, several: boolean): Entry {
     h("label", { for: id }, "Micrometres per pixel at full resolution"),
     h("div", { class: "field-row" }, field),
     insisting,
-    told,
+    notes,
   );
   return { slide, field, insist, element };
 }

@@ -18,7 +18,7 @@ export function askKey(): void {
     event.preventDefault();
     try {
       if (greet(await signIn(field.value))) {
-        // Another reader begins anew: what the one before did is not theirs to see or to send.
+        // Another reader starts again: what the one before did is not theirs to see or to send.
         location.reload();
         return;
       }

@@ -3,7 +3,7 @@ import {
   cancelJob,
   followJob,
   getResult,
-  isPassing,
+  isTransient,
   listJobs,
   messageOf,
   pause,
@@ -24,7 +24,7 @@ export interface JobEvents {
   readonly mpp: (slide: Slide) => void;
 }
 
-const LOOK_MS = 5000;
+const POLL_INTERVAL_MS = 5000;
 
 /** The jobs of one slide: started, watched, stopped; their results fetched when they are there. */
 export class SlideJobs {
@@ -59,12 +59,12 @@ export class SlideJobs {
   /** Runs that somebody else starts are heard of as well: nobody signs beside a newer result. */
   async watch(): Promise<void> {
     while (!this.#signal.aborted) {
-      await pause(LOOK_MS, this.#signal);
+      await pause(POLL_INTERVAL_MS, this.#signal);
       if (this.#signal.aborted) return;
       try {
         await this.look();
       } catch (error) {
-        if (!isPassing(error)) throw error;
+        if (!isTransient(error)) throw error;
       }
     }
   }
@@ -128,7 +128,7 @@ export class SlideJobs {
   }
 
   /** What could not be read of the slide; not over another one that was opened meanwhile. */
-  tell(problem: string): void {
+  reportError(problem: string): void {
     if (!this.#signal.aborted) toast(problem, "error");
   }
 
@@ -146,7 +146,7 @@ export class SlideJobs {
       }
     };
     followJob(job.id, onChange, this.#signal).catch((error: unknown) =>
-      this.tell(`Could not follow the job: ${messageOf(error)}`),
+      this.reportError(`Could not follow the job: ${messageOf(error)}`),
     );
   }
 
@@ -156,7 +156,7 @@ export class SlideJobs {
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       const name = pipelineTitle(job.pipeline).toLowerCase();
-      this.tell(`Could not load the ${name} result: ${error.message}`);
+      this.reportError(`Could not load the ${name} result: ${error.message}`);
     }
     if (!this.#signal.aborted) await this.#events.result();
   }

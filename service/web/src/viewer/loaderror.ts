@@ -1,4 +1,4 @@
-import { ApiError, isAway, messageOf } from "../api/client";
+import { ApiError, isUnreachable, messageOf } from "../api/client";
 import { fill, h } from "../ui/dom";
 import { stateCard } from "../ui/notice";
 
@@ -9,8 +9,8 @@ export function showLoadError(root: Element, error: unknown, retry: () => Promis
   const card = missing
     ? stateCard("Slide not found", "It was deleted, or the address is wrong.", [back], "error")
     : stateCard(
-        isAway(error) ? "Can't reach the server" : "Could not open the slide",
-        `${messageOf(error)}${isAway(error) ? " This page keeps trying." : ""}`,
+        isUnreachable(error) ? "Can't reach the server" : "Could not open the slide",
+        `${messageOf(error)}${isUnreachable(error) ? " This page keeps trying." : ""}`,
         [
           h("button", { class: "button primary", onclick: () => void retry() }, "Try again now"),
           back,

@@ -31,7 +31,7 @@ export class Marks {
   }
 
   /** Agree, disagree, unsure, whatever was said before. False where nothing can be recorded. */
-  settle(index: number, decision: Decision): boolean {
+  setDecision(index: number, decision: Decision): boolean {
     const jobId = hotspotResult(this.#state)?.job_id;
     return jobId !== undefined && this.#put(jobId, index, decision);
   }

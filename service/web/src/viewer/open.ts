@@ -1,4 +1,4 @@
-import { getSlide, isAway, pause, SIGNED_IN } from "../api/client";
+import { getSlide, isUnreachable, pause, SIGNED_IN } from "../api/client";
 import type { Place } from "../place";
 import { meetReader } from "../reader";
 import { leaveWorklist } from "../sequence";
@@ -28,7 +28,7 @@ export function showViewer(root: Element, slideId: string): Place {
       page?.destroy();
       page = null;
       showLoadError(root, error, load);
-      if (isAway(error)) {
+      if (isUnreachable(error)) {
         await pause(4000, stop.signal);
         if (!stop.signal.aborted) void load();
       }

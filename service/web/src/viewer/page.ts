@@ -5,10 +5,8 @@ import type { TileLayout } from "../pure/dzi";
 import { basePower } from "../pure/scale";
 import { pipelineNames } from "../pure/worklist";
 import { isBlind, isHidden, setBlind } from "../reader";
-import { neighbours } from "../sequence";
 import { saveSettings } from "../settings";
 import { fill, h, perFrame, setText } from "../ui/dom";
-import { toast } from "../ui/notice";
 import { firstChoice, fitChoice, type LayerChoice } from "./choice";
 import { HeatControls } from "./controls";
 import { EarlierDecisions } from "./earlier";
@@ -17,6 +15,7 @@ import { HotspotList } from "./hotspots";
 import { SlideJobs } from "./jobs";
 import { listenKeys } from "./keys";
 import { Marks } from "./marks";
+import { openNeighbour } from "./neighbours";
 import { type PointerReading, readingText } from "./pane";
 import { Presence } from "./presence";
 import { showResults } from "./results";
@@ -39,7 +38,7 @@ import { showPowers, viewerToolbar } from "./toolbar";
 import { HotspotWalk } from "./walk";
 
 /** How long the panel waits for outlines and small pictures once the results are there. */
-const PATIENCE_MS = 700;
+const READY_TIMEOUT_MS = 700;
 
 /** The review of one slide, once it is known. */
 export class ViewerPage {
@@ -126,7 +125,7 @@ export class ViewerPage {
       toolbar: this.#annotations.tools(this.#toolbar),
       results: h("div", {}, this.#signedRuns.banner, this.#results),
       heatmap: this.#controls.element,
-      tissue: this.#controls.tissueControls(),
+      tissue: this.#controls.tissueElement,
       presence: this.#presence.element,
       hotspots: h("div", {}, this.#earlier.element, this.#hotspots.element),
       annotations: this.#annotations.panel,
@@ -154,7 +153,7 @@ export class ViewerPage {
     void known.then(() => this.#jobs.watch());
     const all = Promise.all([known, this.#loadLayout(), this.#loadTissue()]);
     // The results are not kept waiting for what only adorns them.
-    const soon = Promise.race([all, known.then(() => pause(PATIENCE_MS, this.#stop.signal))]);
+    const soon = Promise.race([all, known.then(() => pause(READY_TIMEOUT_MS, this.#stop.signal))]);
     await Promise.all([all, soon.then(() => this.#frame.showReady())]);
   }
 
@@ -212,7 +211,7 @@ export class ViewerPage {
       this.#reviewPanel.show();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      this.#jobs.tell(`Could not load the models: ${error.message}`);
+      this.#jobs.reportError(`Could not load the models: ${error.message}`);
     }
   }
 
@@ -233,7 +232,7 @@ export class ViewerPage {
       this.#stage.redraw();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      this.#jobs.tell(`Could not load the tissue outlines: ${error.message}`);
+      this.#jobs.reportError(`Could not load the tissue outlines: ${error.message}`);
     }
   }
 
@@ -253,7 +252,7 @@ export class ViewerPage {
   async #choose(view: 0 | 1, choice: LayerChoice | null): Promise<void> {
     const listed = hotspotResult(this.#state)?.job_id;
     this.#state.choices[view] = choice;
-    // Another list of hotspots begins anew; the same one keeps the reader's place.
+    // Another list of hotspots starts again; the same one keeps the reader's place.
     if (hotspotResult(this.#state)?.job_id !== listed) this.#state.hotspot = null;
     this.#showAll();
     await this.#stage.check(view);
@@ -330,14 +329,6 @@ export class ViewerPage {
     if (result) await this.#choose(view, fitChoice(result, this.#state.choices[view]));
   }
 
-  /** To the slide before or after this one in the worklist. */
-  #stepSlide(step: 1 | -1): void {
-    const around = neighbours(this.#state.slide.id);
-    const to = step === 1 ? around?.next : around?.previous;
-    if (to) location.hash = `#/slides/${to}`;
-    else toast(step === 1 ? "This is the last slide of the worklist." : "This is the first slide.");
-  }
-
   #setHeld(held: boolean): void {
     if (this.#state.held === held) return;
     this.#state.held = held;
@@ -395,7 +386,7 @@ export class ViewerPage {
       decideAndGoOn: (decision) => this.#walk.decideAndGoOn(decision),
       comment: () => this.#hotspots.focusComment(),
       tissue: () => this.#setTissue(!this.#state.settings.tissue),
-      slide: (step) => this.#stepSlide(step),
+      slide: (step) => openNeighbour(this.#state.slide.id, step),
       sign: () => this.#reviewPanel.askSign(),
       leave: () => {
         if (this.#state.mode !== "single") this.#setMode("single");

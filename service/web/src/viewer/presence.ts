@@ -1,4 +1,4 @@
-import { isPassing, leaveFrom, pause, stayAt } from "../api/client";
+import { announcePresence, isTransient, pause, withdrawPresence } from "../api/client";
 import { readerName } from "../reader";
 import { fill, h } from "../ui/dom";
 
@@ -22,15 +22,15 @@ export class Presence {
   }
 
   async run(): Promise<void> {
-    const leave = () => leaveFrom(this.#slideId, READER);
+    const leave = () => withdrawPresence(this.#slideId, READER);
     window.addEventListener("pagehide", leave, { signal: this.#signal });
     this.#signal.addEventListener("abort", leave);
     while (!this.#signal.aborted) {
       try {
-        this.#show(await stayAt(this.#slideId, READER, readerName()));
+        this.#show(await announcePresence(this.#slideId, READER, readerName()));
       } catch (error) {
         // Who else is here is not worth a message; the review itself says when the service is away.
-        if (!isPassing(error)) throw error;
+        if (!isTransient(error)) throw error;
       }
       await pause(BEAT_MS, this.#signal);
     }

@@ -1,14 +1,14 @@
 import {
   ApiError,
   getReview,
-  isAway,
-  isPassing,
+  isTransient,
+  isUnreachable,
   messageOf,
   pause,
   putReview,
   SIGNED_IN,
 } from "../api/client";
-import { aware, clashes, clashText, patchText, seenBy, yielding } from "../pure/clash";
+import { clashes, clashText, patchText, seenBy, withoutClashes, withSeen } from "../pure/clash";
 import {
   applyPatch,
   isEmptyPatch,
@@ -21,15 +21,15 @@ import {
 import { owned, readerName } from "../reader";
 import { forget, recall, remember } from "../settings";
 
-export type SaveState = "saved" | "saving" | "away" | "signed-out" | "refused";
+export type SaveState = "saved" | "saving" | "offline" | "signed-out" | "refused";
 
 /** Why a change was not saved: what the reader can do depends on it. */
 export type Refusal = "conflict" | "signed" | "other";
 
-const LOOK_MS = 4000;
-const WAIT_MS = 400;
+const POLL_INTERVAL_MS = 4000;
+const SAVE_DELAY_MS = 400;
 /** Each save is a version that is kept for ever: not one a letter. */
-const TYPING_MS = 1500;
+const TYPING_DELAY_MS = 1500;
 
 /**
  * A review that saves itself. Changes are kept in the browser until the service has them, and are
@@ -76,12 +76,12 @@ export class ReviewStore {
     window.addEventListener(SIGNED_IN, () => void this.#round(), { signal: this.#signal });
     while (!this.#signal.aborted) {
       await this.#round();
-      await pause(LOOK_MS, this.#signal);
+      await pause(POLL_INTERVAL_MS, this.#signal);
     }
   }
 
   /** Change what is the reader's own word; it names them. */
-  change(patch: ReviewPatch, waitMs = WAIT_MS): void {
+  change(patch: ReviewPatch, waitMs = SAVE_DELAY_MS): void {
     const reviewer = readerName();
     const named = reviewer === "" || reviewer === this.current.reviewer;
     this.#note(named ? patch : joinPatches(patch, { fields: { reviewer } }), waitMs);
@@ -89,12 +89,12 @@ export class ReviewStore {
 
   /** While the reader types: kept at once, sent when they pause. */
   type(patch: ReviewPatch): void {
-    this.change(patch, TYPING_MS);
+    this.change(patch, TYPING_DELAY_MS);
   }
 
   /** The reader has looked at a hotspot. */
   see(key: string): void {
-    this.#note({ hotspots: { [key]: { seen: true } } }, TYPING_MS);
+    this.#note({ hotspots: { [key]: { seen: true } } }, TYPING_DELAY_MS);
   }
 
   /** Save with this change; false where the service refuses it, which leaves nothing behind. */
@@ -122,7 +122,7 @@ export class ReviewStore {
       // What came since the notice was read must be named before it is overwritten.
       await this.#catchUp();
       if (this.#nameClashes()) return;
-      this.#patch = aware(this.#patch, this.#saved);
+      this.#patch = withSeen(this.#patch, this.#saved);
     }
     this.#set("saving");
     await this.#flush();
@@ -130,7 +130,7 @@ export class ReviewStore {
 
   /** Give up what was refused; in a conflict, only what somebody else said otherwise. */
   async discard(): Promise<void> {
-    const less = this.refusal === "conflict" ? yielding(this.#patch, this.#saved) : {};
+    const less = this.refusal === "conflict" ? withoutClashes(this.#patch, this.#saved) : {};
     this.#keep(less);
     this.#set(isEmptyPatch(less) ? "saved" : "saving");
     await this.#flush();
@@ -170,7 +170,7 @@ export class ReviewStore {
     await this.#sending;
     this.#sending = null;
     const more = !isEmptyPatch(this.#patch) && this.saveState === "saving";
-    if (more && this.#timer === null) this.#schedule(WAIT_MS);
+    if (more && this.#timer === null) this.#schedule(SAVE_DELAY_MS);
   }
 
   /** Hear what others saved, and send what could not be sent before. */
@@ -178,8 +178,8 @@ export class ReviewStore {
     try {
       await this.#look();
     } catch (error) {
-      if (!isPassing(error)) throw error;
-      if (isAway(error)) this.#set("away");
+      if (!isTransient(error)) throw error;
+      if (isUnreachable(error)) this.#set("offline");
       return;
     }
     const idle = this.#timer === null && this.#sending === null;
@@ -192,7 +192,7 @@ export class ReviewStore {
       this.#saved = now;
       if (this.saveState === "refused" && this.refusal === "conflict") this.#nameClashes();
       this.onChange?.();
-    } else if (this.saveState === "away" && isEmptyPatch(this.#patch)) this.#set("saved");
+    } else if (this.saveState === "offline" && isEmptyPatch(this.#patch)) this.#set("saved");
   }
 
   async #send(): Promise<void> {
@@ -257,14 +257,14 @@ export class ReviewStore {
       if (now) this.#saved = now;
       return true;
     } catch (error) {
-      if (!isPassing(error)) throw error;
+      if (!isTransient(error)) throw error;
       return false;
     }
   }
 
   #fail(error: ApiError): void {
-    if (isAway(error) || error.status === 412) this.#set("away");
-    else if (isPassing(error)) this.#set("signed-out", messageOf(error));
+    if (isUnreachable(error) || error.status === 412) this.#set("offline");
+    else if (isTransient(error)) this.#set("signed-out", messageOf(error));
     else this.#refuse("other", messageOf(error));
   }
 
@@ -284,7 +284,7 @@ export class ReviewStore {
       fields: rest<unknown>(this.#patch.fields, sent.fields),
       hotspots: rest(this.#patch.hotspots, sent.hotspots),
     } as ReviewPatch;
-    this.#keep(aware(left, this.#saved));
+    this.#keep(withSeen(left, this.#saved));
   }
 }
 

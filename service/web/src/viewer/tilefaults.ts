@@ -3,7 +3,7 @@ import { pause } from "../api/client";
 import { h, setText } from "../ui/dom";
 
 /** How long between looks whether the service is back. */
-const LOOK_MS = 2000;
+const POLL_INTERVAL_MS = 2000;
 /** A tile that the service sends but the browser cannot show is not asked for again and again. */
 const OWN_RETRIES = 2;
 
@@ -70,28 +70,28 @@ export class TileFaults {
       const url = tile?.getUrl() ?? "";
       const answer = await this.#ask(url);
       if (this.#signal.aborted) break;
-      if (answer === "there" && this.#mayRetry(url)) {
+      if (answer === "available" && this.#mayRetry(url)) {
         this.reload();
         break;
       }
       setText(this.#text, answer === "damaged" ? DAMAGED : TEXT);
       this.element.hidden = this.#failed.size === 0;
       // Whether damaged or away: not a question a tile.
-      await pause(LOOK_MS, this.#signal);
-      if (answer !== "away") break;
+      await pause(POLL_INTERVAL_MS, this.#signal);
+      if (answer !== "unreachable") break;
     }
     this.#looking = false;
   }
 
-  async #ask(url: string): Promise<"there" | "damaged" | "away"> {
+  async #ask(url: string): Promise<"available" | "damaged" | "unreachable"> {
     try {
       const { ok, status } = await fetch(url, { signal: this.#signal, cache: "no-store" });
-      if (ok) return "there";
+      if (ok) return "available";
       // Whoever is signed out, or asks too often, gets it later; so does one of a service in trouble.
-      return status < 500 && ![401, 403, 408, 429].includes(status) ? "damaged" : "away";
+      return status < 500 && ![401, 403, 408, 429].includes(status) ? "damaged" : "unreachable";
     } catch (error) {
       if (!(error instanceof TypeError || error instanceof DOMException)) throw error;
-      return "away";
+      return "unreachable";
     }
   }
 

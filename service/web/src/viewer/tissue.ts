@@ -1,8 +1,6 @@
 import { getBlob, getTissue, tissueUrl } from "../api/client";
 import type { Slide } from "../api/types";
 import { outlineEdges } from "../pure/outline";
-import { layerTitle, shareText } from "../pure/quality";
-import { h } from "../ui/dom";
 import { decodeRaw } from "./layers";
 
 /** Where the slide has tissue and where its quality is poor, as outlines over the slide. */
@@ -58,19 +56,4 @@ export function drawTissue(
     context.lineWidth = (name === "tissue" ? 1.6 : 2.2) * pixel;
     context.stroke(path);
   }
-}
-
-/** What each colour means; only what the slide has. */
-export function tissueLegend(layers: readonly TissueLayer[]): HTMLElement[] {
-  if (layers.length === 0) {
-    return [h("li", { class: "quiet" }, "Outlines appear once the slide is scored.")];
-  }
-  return layers
-    .filter(({ name, share }) => name === "tissue" || share > 0)
-    .map(({ name, share, colour }) => {
-      const swatch = h("span", { class: "swatch", "aria-hidden": "true" });
-      swatch.style.background = colour;
-      const of = name === "tissue" ? "of the slide" : "of the tissue";
-      return h("li", {}, swatch, `${layerTitle(name)}: ${shareText(share)} ${of}`);
-    });
 }

@@ -54,7 +54,7 @@ export class HotspotWalk {
   decideAndGoOn(decision: Decision): void {
     const at = this.#state.hotspot;
     // Nothing is looked at yet: nothing to decide, so go and look.
-    if (at !== null && !this.#marks.settle(at, decision)) return;
+    if (at !== null && !this.#marks.setDecision(at, decision)) return;
     const count = this.#list.spots.length;
     const jobId = hotspotResult(this.#state)?.job_id ?? "";
     for (let ahead = at === null ? 0 : 1; ahead <= count; ahead++) {

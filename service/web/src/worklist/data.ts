@@ -1,9 +1,9 @@
 import {
   ApiError,
   getSlide,
+  listChangedReviews,
   listJobs,
   listModels,
-  listNews,
   listSlides,
   startBatch,
   startJob,
@@ -85,7 +85,7 @@ export class SlideList {
       const slide = this.slides.get(job.slide_id);
       if (slide) this.slides.set(slide.id, withJob(slide, job));
     }
-    if (++this.#looks % NEWS_EVERY === 0) this.#hear(await listNews(this.#newest));
+    if (++this.#looks % NEWS_EVERY === 0) this.#hear(await listChangedReviews(this.#newest));
     this.#changed();
   }
 

@@ -1,5 +1,5 @@
 import "./worklist.css";
-import { ApiError, isAway, isPassing, messageOf, pause, signOut } from "../api/client";
+import { ApiError, isTransient, isUnreachable, messageOf, pause, signOut } from "../api/client";
 import type { Batch, Slide } from "../api/types";
 import type { Place } from "../place";
 import {
@@ -29,7 +29,7 @@ import { SlideTable } from "./table";
 import { theUploads } from "./upload";
 import { countText, warning } from "./words";
 
-const LOOK_MS = 1500;
+const POLL_INTERVAL_MS = 1500;
 
 const STATES: readonly (readonly [StateFilter, string])[] = [
   ["all", "All slides"],
@@ -117,8 +117,8 @@ class WorklistPage {
       },
       selected: (count, hidden) => {
         this.#startButton.disabled = count === 0;
-        const away = hidden > 0 ? `, ${hidden} hidden by the search or filter` : "";
-        setText(this.#selected, count + hidden > 0 ? `${count + hidden} selected${away}` : "");
+        const rest = hidden > 0 ? `, ${hidden} hidden by the search or filter` : "";
+        setText(this.#selected, count + hidden > 0 ? `${count + hidden} selected${rest}` : "");
       },
       start: (slide) => this.#askStart([slide]),
       giveMpp: (slide) => void this.#list.giveMpp(slide),
@@ -142,7 +142,7 @@ class WorklistPage {
         this.#warn(warning(error));
         if (!this.#list.loaded) this.#showNothing(error);
       }
-      await pause(LOOK_MS, this.#signal);
+      await pause(POLL_INTERVAL_MS, this.#signal);
     }
   }
 
@@ -317,10 +317,10 @@ class WorklistPage {
   }
 
   #showNothing(error: ApiError): void {
-    const title = isAway(error) ? "Can't reach the server" : "Could not load the worklist";
+    const title = isUnreachable(error) ? "Can't reach the server" : "Could not load the worklist";
     fill(
       this.#body,
-      isPassing(error) && !isAway(error)
+      isTransient(error) && !isUnreachable(error)
         ? stateCard("Sign in to see the worklist", "An access key is required.")
         : stateCard(title, `${messageOf(error)} This page keeps trying.`, [], "error"),
     );

@@ -1,4 +1,4 @@
-import { type ApiError, isAway, isPassing } from "../api/client";
+import { type ApiError, isTransient, isUnreachable } from "../api/client";
 import type { Slide } from "../api/types";
 import { needsPerson } from "../pure/worklist";
 
@@ -15,9 +15,9 @@ export function countText(shown: readonly Slide[], all: readonly Slide[]): strin
 
 /** Why the list may be out of date. */
 export function warning(error: ApiError): string {
-  if (isAway(error)) {
+  if (isUnreachable(error)) {
     return "Can't reach the server. This list may be out of date; trying again.";
   }
-  if (isPassing(error)) return "Your session has ended. Sign in to continue.";
+  if (isTransient(error)) return "Your session has ended. Sign in to continue.";
   return `Could not load the worklist: ${error.message}`;
 }

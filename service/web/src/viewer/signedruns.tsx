@@ -1,8 +1,9 @@
+import { render } from "preact";
 import type { Job, SlideResult } from "../api/types";
 import { pipelineTitle } from "../pure/format";
 import type { Review } from "../pure/review";
-import { fill, h } from "../ui/dom";
-import { icon } from "../ui/icons";
+import { h } from "../ui/dom";
+import { Icon } from "../ui/icons";
 import { firstChoice, type LayerChoice } from "./choice";
 import { newestResults, runsSinceSigned, type ViewerState } from "./state";
 
@@ -39,29 +40,37 @@ export class SignedRuns {
   }
 
   showBanner(): void {
-    const { state, later } = { state: this.#state, later: runsSinceSigned(this.#state) };
-    this.banner.hidden = later.length === 0 || state.hidden;
-    const key = `${state.newer}/${later.map((job) => job.id).join()}`;
-    if (this.banner.dataset["shown"] === key) return;
-    this.banner.dataset["shown"] = key;
-    const button = (label: string, act: () => void) =>
-      h("button", { type: "button", class: "button small", onclick: act }, label);
+    const later = runsSinceSigned(this.#state);
+    this.banner.hidden = later.length === 0 || this.#state.hidden;
+    render(this.banner.hidden ? null : this.#content(later), this.banner);
+  }
+
+  #content(later: readonly Job[]) {
+    const state = this.#state;
     const first = later[0];
-    const text = state.newer
-      ? "This is a newer run than the one that was signed. The report shows the signed one."
-      : `A newer run exists: ${later.map(runText).join("; ")}. Shown is the run that was signed.`;
-    fill(
-      this.banner,
-      h("p", { class: "warning" }, icon("alert", 15), text),
-      h(
-        "div",
-        { class: "row" },
-        first && !state.newer && button("Compare", () => void this.#compare(first)),
-        button(state.newer ? "Show the signed run" : "Show the newer run", () => {
-          state.newer = !state.newer;
-          void this.#show();
-        }),
-      ),
+    const toggle = () => {
+      state.newer = !state.newer;
+      void this.#show();
+    };
+    return (
+      <>
+        <p class="warning">
+          <Icon name="alert" size={15} />
+          {state.newer
+            ? "This is a newer run than the one that was signed. The report shows the signed one."
+            : `A newer run exists: ${later.map(runText).join("; ")}. Shown is the run that was signed.`}
+        </p>
+        <div class="row">
+          {first && !state.newer && (
+            <button type="button" class="button small" onClick={() => void this.#compare(first)}>
+              Compare
+            </button>
+          )}
+          <button key="toggle" type="button" class="button small" onClick={toggle}>
+            {state.newer ? "Show the signed run" : "Show the newer run"}
+          </button>
+        </div>
+      </>
     );
   }
 

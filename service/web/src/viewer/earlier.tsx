@@ -1,9 +1,10 @@
+import { render } from "preact";
 import type { Job, SlideResult } from "../api/types";
 import { counterparts } from "../pure/overlap";
 import { type HotspotDecision, type HotspotMark, recordOf, spotKey } from "../pure/review";
 import { mayReview } from "../reader";
-import { fill, h } from "../ui/dom";
-import { icon } from "../ui/icons";
+import { h } from "../ui/dom";
+import { Icon } from "../ui/icons";
 import type { ReviewStore } from "./reviewstore";
 import { hotspotResult, type ViewerState } from "./state";
 
@@ -22,7 +23,6 @@ export class EarlierDecisions {
   readonly #store: ReviewStore;
   readonly #actions: EarlierActions;
   readonly #known = new Map<string, Map<number, number>>();
-  #shown = "";
 
   constructor(state: ViewerState, store: ReviewStore, actions: EarlierActions) {
     this.#state = state;
@@ -31,45 +31,43 @@ export class EarlierDecisions {
   }
 
   show(): void {
+    const content = this.#content();
+    this.element.hidden = content === null;
+    render(content, this.element);
+  }
+
+  #content() {
     const now = hotspotResult(this.#state);
     const found = now && this.#find(now);
-    if (!now || !found) {
-      this.element.hidden = true;
-      this.#shown = "";
-      return;
-    }
+    if (!now || !found) return null;
     const { job, records } = found;
     const old = this.#state.results.get(job.id);
     // Its outlines are needed to say which of them move.
     if (!old) void this.#actions.read(job.id).then((result) => result && this.show());
     const moves = old ? this.#moves(old, now, records) : new Map<string, HotspotMark>();
     const left = records.filter((record) => !this.#isMoved(old, now, record));
-    this.element.hidden = left.length === 0;
-    const key = `${now.job_id}/${job.id}/${left.length}/${moves.size}/${old !== undefined}`;
-    if (left.length === 0 || key === this.#shown) return;
-    this.#shown = key;
-    this.#fill(job, left.length, moves);
-  }
-
-  #fill(job: Job, count: number, moves: ReadonlyMap<string, HotspotMark>): void {
+    if (left.length === 0) return null;
+    const count = left.length;
     const when = job.finished_at ? `, ${new Date(job.finished_at).toLocaleString()}` : "";
     const text = `${count} ${count === 1 ? "decision belongs" : "decisions belong"} to an earlier run (${job.model}${when}).`;
-    const show = () => this.#actions.showRun(job.id);
     const move = () => this.#store.change({ hotspots: Object.fromEntries(moves) });
-    fill(
-      this.element,
-      h("p", { class: "warning" }, icon("alert", 15), text),
-      h(
-        "div",
-        { class: "row" },
-        h("button", { type: "button", class: "button small", onclick: show }, "Show that run"),
-        moves.size > 0 &&
-          h(
-            "button",
-            { type: "button", class: "button small", onclick: move },
-            `Take over ${moves.size} that overlap`,
-          ),
-      ),
+    return (
+      <>
+        <p class="warning">
+          <Icon name="alert" size={15} />
+          {text}
+        </p>
+        <div class="row">
+          <button type="button" class="button small" onClick={() => this.#actions.showRun(job.id)}>
+            Show that run
+          </button>
+          {moves.size > 0 && (
+            <button type="button" class="button small" onClick={move}>
+              {`Take over ${moves.size} that overlap`}
+            </button>
+          )}
+        </div>
+      </>
     );
   }
 

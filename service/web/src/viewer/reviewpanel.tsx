@@ -1,15 +1,17 @@
 import "./review.css";
+import { createRef, render } from "preact";
 import type { SlideResult } from "../api/types";
-import { agreedBeyond, contradicted, type Review } from "../pure/review";
+import { agreedBeyond, contradicted } from "../pure/review";
 import { blindByRule, commit, hasCommitted, identity, readerName, rememberName } from "../reader";
 import { openDialog } from "../ui/dialog";
-import { fill, h, setText } from "../ui/dom";
+import { h, setText } from "../ui/dom";
 import { toast } from "../ui/notice";
 import { RefusalNotice, sentence } from "../ui/refusal";
+import { Segments } from "../ui/segments";
 import { showHistory } from "./history";
-import type { ReviewStore } from "./reviewstore";
+import type { ReviewStore, SaveState } from "./reviewstore";
 import { diagnosisChoice, signatureKeys, signatureParts } from "./signature";
-import { signedParts } from "./signed";
+import { SignedReview } from "./signed";
 
 export interface ReviewPanelOptions {
   readonly store: ReviewStore;
@@ -24,113 +26,156 @@ export interface ReviewPanelOptions {
   readonly blind: () => boolean;
 }
 
+const NOTHING = { diagnosis: null, comment: "" };
+
+const NOT_SAVED: Readonly<Record<SaveState, string>> = {
+  saved: "",
+  saving: "Saving…",
+  offline: "Not saved: can't reach the server. Kept on this computer.",
+  "signed-out": "Not saved: sign in again. Kept on this computer.",
+  refused: "Not saved",
+};
+
 /** The reader's decision on the slide: diagnosis, comment, signature, amendment. */
 export class ReviewPanel {
   readonly element = h("div", { class: "review" });
   /** What was not saved and why; it stands over the slide, for the panel may be scrolled. */
   readonly notice = new RefusalNotice();
   readonly #options: ReviewPanelOptions;
-  readonly #status = h("span", { class: "quiet save-state", role: "status" });
-  readonly #name: HTMLInputElement;
-  readonly #comment: HTMLTextAreaElement;
-  readonly #diagnosis = h("div", {
-    class: "segments wrap",
-    role: "group",
-    "aria-label": "Diagnosis",
-  });
-  readonly #actions = h("div", { class: "review-actions" });
-  readonly #signed = h("div", { class: "signed", hidden: true });
-  readonly #form: HTMLElement;
-  readonly #commentField: HTMLElement;
-  #amending = false;
+  readonly #comment = createRef<HTMLTextAreaElement>();
+  #name = readerName();
+  #isAmending = false;
+  /** What an amendment says so far. */
+  #amended: { readonly diagnosis: string | null; readonly comment: string } = NOTHING;
 
   constructor(options: ReviewPanelOptions) {
     this.#options = options;
-    const { store } = options;
-    this.#name = h("input", {
-      type: "text",
-      id: "reviewer",
-      autocomplete: "name",
-      maxlength: 200,
-      value: readerName(),
-      readonly: identity() !== null,
-      onchange: () => rememberName(this.#name.value.trim()),
-    });
-    this.#comment = h("textarea", {
-      id: "review-comment",
-      rows: 2,
-      maxlength: 4000,
-      oninput: () => {
-        if (!this.#amending) store.type({ fields: { comment: this.#comment.value } });
-      },
-    });
-    const blind = h("input", {
-      type: "checkbox",
-      checked: options.blind(),
-      disabled: blindByRule(),
-      onchange: () => options.setBlind(blind.checked),
-    });
-    this.#commentField = h(
-      "div",
-      { class: "field" },
-      h("label", { for: "review-comment" }, "Comment"),
-      this.#comment,
-    );
-    this.#form = h(
-      "div",
-      { class: "review-form" },
-      h(
-        "div",
-        { class: "field" },
-        h("span", { class: "field-label" }, "Diagnosis"),
-        this.#diagnosis,
-      ),
-      this.#commentField,
-      h("div", { class: "field" }, h("label", { for: "reviewer" }, "Reviewer"), this.#name),
-    );
-    fill(
-      this.element,
-      this.#signed,
-      this.#form,
-      h("div", { class: "row" }, this.#actions, this.#status),
-      h("label", { class: "inline" }, blind, "Blind first read: hide the model until I decide"),
-    );
     this.show();
   }
 
   show(): void {
-    const { store } = this.#options;
-    const review = store.current;
-    const saved = store.saved;
-    const isSigned = saved.status === "signed";
-    const states = {
-      saved: saved.version > 0 ? "Saved" : "",
-      saving: "Saving…",
-      away: "Not saved: can't reach the server. Kept on this computer.",
-      "signed-out": "Not saved: sign in again. Kept on this computer.",
-      refused: "Not saved",
-    };
-    setText(this.#status, states[store.saveState]);
     this.#showRefusal();
-    const hidden = this.#options.isHidden();
-    // One comment of all readers: a blind one neither reads nor overwrites it.
-    this.#commentField.hidden = hidden;
-    this.#form.hidden = isSigned && !this.#amending;
-    this.#signed.hidden = !isSigned;
-    if (isSigned) this.#showSigned(saved);
-    if (document.activeElement !== this.#comment && !this.#amending) {
-      this.#comment.value = review.comment;
-    }
-    const diagnosis = hidden ? null : review.diagnosis;
-    this.#showDiagnosis(this.#amending ? this.#amended : diagnosis);
-    this.#showActions(isSigned, hidden);
+    render(this.#panel(), this.element);
   }
 
-  #amended: string | null = null;
+  #panel() {
+    const { saved, saveState } = this.#options.store;
+    const isSigned = saved.status === "signed";
+    const state = saveState === "saved" && saved.version > 0 ? "Saved" : NOT_SAVED[saveState];
+    return (
+      <>
+        {isSigned && <SignedReview saved={saved} />}
+        {(!isSigned || this.#isAmending) && this.#form()}
+        <div class="row">
+          <div class="review-actions">{this.#buttons(isSigned)}</div>
+          <span class="quiet save-state" role="status">
+            {state}
+          </span>
+        </div>
+        <label class="inline">
+          <input
+            type="checkbox"
+            checked={this.#options.blind()}
+            disabled={blindByRule()}
+            onChange={(event) => this.#options.setBlind(event.currentTarget.checked)}
+          />
+          Blind first read: hide the model until I decide
+        </label>
+      </>
+    );
+  }
+
+  #form() {
+    const hidden = this.#options.isHidden();
+    const { store } = this.#options;
+    const { diagnosis } = this.#isAmending ? this.#amended : store.current;
+    const chosen = hidden && !this.#isAmending ? null : diagnosis;
+    return (
+      <div class="review-form">
+        <div class="field">
+          <span class="field-label">Diagnosis</span>
+          <Segments
+            label="Diagnosis"
+            wrap
+            options={this.#classes(chosen).map((name) => ({
+              label: name,
+              isOn: name === chosen,
+              choose: () => this.#choose(name),
+            }))}
+          />
+        </div>
+        {/* One comment of all readers: a blind one neither reads nor overwrites it. */}
+        <div class="field" hidden={hidden}>
+          <label for="review-comment">Comment</label>
+          <textarea
+            id="review-comment"
+            ref={this.#comment}
+            rows={2}
+            maxLength={4000}
+            value={this.#commentText()}
+            onInput={(event) => this.#typeComment(event.currentTarget.value)}
+          />
+        </div>
+        <div class="field">
+          <label for="reviewer">Reviewer</label>
+          <input
+            type="text"
+            id="reviewer"
+            autocomplete="name"
+            maxLength={200}
+            value={this.#name}
+            readOnly={identity() !== null}
+            onInput={(event) => {
+              this.#name = event.currentTarget.value;
+            }}
+            onChange={() => rememberName(this.#name.trim())}
+          />
+        </div>
+      </div>
+    );
+  }
+
+  #commentText(): string {
+    if (this.#isAmending) return this.#amended.comment;
+    const field = this.#comment.current;
+    // While the reader types, what others save stays out of the field.
+    const isTyping = field !== null && field === document.activeElement;
+    return isTyping ? field.value : this.#options.store.current.comment;
+  }
+
+  #typeComment(comment: string): void {
+    if (this.#isAmending) this.#amended = { ...this.#amended, comment };
+    else this.#options.store.type({ fields: { comment } });
+  }
+
+  #buttons(isSigned: boolean) {
+    const button = (label: string, act: () => void, isPrimary = false) => (
+      <button
+        key={label}
+        type="button"
+        class={isPrimary ? "button primary" : "button"}
+        onClick={act}
+      >
+        {label}
+      </button>
+    );
+    const { store, isHidden } = this.#options;
+    const history = button("History", () => void showHistory(store.saved.slide_id));
+    if (this.#isAmending) {
+      return [
+        button("Sign amendment", () => this.askSign(), true),
+        button("Cancel", () => this.#endAmending()),
+        history,
+      ];
+    }
+    if (isSigned) return [button("Amend", () => this.#amend()), history];
+    // What others decided is in the history.
+    return [button("Sign off", () => this.askSign(), true), !isHidden() && history];
+  }
 
   #choose(name: string): void {
-    if (this.#amending) {
-      this.#amended = name;
+    if (this.#isAmending) {
+      this.#amended = { ...this.#amended, diagnosis: name };
       this.show();
       return;
     }
@@ -149,9 +194,9 @@ export class ReviewPanel {
   #showRefusal(): void {
     const { store } = this.#options;
     if (store.saveState !== "refused") {
-      const isAway = store.saveState === "away";
+      const isUnreachable = store.saveState === "offline";
       this.notice.show(
-        isAway
+        isUnreachable
           ? "Can't reach the server. Changes are saved on this computer and sent when it is back."
           : null,
       );
@@ -180,90 +225,21 @@ export class ReviewPanel {
 
   #amend(): void {
     const { diagnosis, comment } = this.#options.store.current;
-    this.#amending = true;
-    this.#amended = diagnosis;
-    this.#comment.value = comment;
+    this.#isAmending = true;
+    this.#amended = { diagnosis, comment };
     this.show();
     this.element.scrollIntoView({ block: "nearest" });
   }
 
-  #showDiagnosis(chosen: string | null): void {
-    const focused = this.#diagnosis.contains(document.activeElement)
-      ? document.activeElement?.textContent
-      : null;
-    const names = this.#classes(chosen);
-    fill(
-      this.#diagnosis,
-      names.map((name) =>
-        h(
-          "button",
-          {
-            type: "button",
-            "aria-pressed": name === chosen ? "true" : "false",
-            onclick: () => this.#choose(name),
-          },
-          name,
-        ),
-      ),
-    );
-    for (const button of this.#diagnosis.querySelectorAll("button")) {
-      if (button.textContent === focused) button.focus();
-    }
-  }
-
-  #showActions(isSigned: boolean, hidden: boolean): void {
-    const key = `${isSigned}/${this.#amending}/${hidden}`;
-    if (this.#actions.dataset["key"] === key) return;
-    this.#actions.dataset["key"] = key;
-    const button = (label: string, primary: boolean, act: () => void) =>
-      h(
-        "button",
-        { type: "button", class: primary ? "button primary" : "button", onclick: act },
-        label,
-      );
-    const history = button(
-      "History",
-      false,
-      () => void showHistory(this.#options.store.saved.slide_id),
-    );
-    if (isSigned && !this.#amending) {
-      fill(
-        this.#actions,
-        button("Amend", false, () => this.#amend()),
-        history,
-      );
-    } else if (this.#amending) {
-      fill(
-        this.#actions,
-        button("Sign amendment", true, () => this.askSign()),
-        button("Cancel", false, () => this.#endAmending()),
-        history,
-      );
-    } else
-      fill(
-        this.#actions,
-        button("Sign off", true, () => this.askSign()),
-        // What others decided is in it.
-        !hidden && history,
-      );
-  }
-
   #endAmending(): void {
-    this.#amending = false;
+    this.#isAmending = false;
     this.show();
-  }
-
-  #showSigned(saved: Review): void {
-    // Filled once: the link to the next slide may have the focus.
-    if (this.#signed.dataset["version"] === String(saved.version)) return;
-    this.#signed.dataset["version"] = String(saved.version);
-    fill(this.#signed, signedParts(saved));
   }
 
   /** The signature: diagnosis, name, and the reason where one is due. */
   askSign(): void {
     const { store } = this.#options;
-    if (store.saved.status === "signed" && !this.#amending) {
+    if (store.saved.status === "signed" && !this.#isAmending) {
       toast("This review is signed. Amend it to change the diagnosis.");
       return;
     }
@@ -271,16 +247,16 @@ export class ReviewPanel {
       this.#askFirstRead();
       return;
     }
-    const chosen = this.#amending ? this.#amended : store.current.diagnosis;
-    const signer = { name: this.#name.value, locked: identity() !== null };
-    const parts = signatureParts(this.#classes(chosen), chosen, signer, this.#amending);
+    const chosen = (this.#isAmending ? this.#amended : store.current).diagnosis;
+    const signer = { name: this.#name, locked: identity() !== null };
+    const parts = signatureParts(this.#classes(chosen), chosen, signer, this.#isAmending);
     const { results, resultOf } = this.#options;
     const update = () => {
       const diagnosis = parts.diagnosis();
       parts.require({
         against: contradicted(diagnosis, results()),
         beyond: agreedBeyond(diagnosis, store.current.hotspots, resultOf),
-        amending: this.#amending,
+        amending: this.#isAmending,
       });
     };
     const form = h(
@@ -300,7 +276,7 @@ export class ReviewPanel {
     );
     update();
     signatureKeys(form, parts.focusNext);
-    const dialog = openDialog(this.#amending ? "Sign the amendment" : "Sign off", [form]);
+    const dialog = openDialog(this.#isAmending ? "Sign the amendment" : "Sign off", [form]);
     parts.focusNext();
   }
 
@@ -344,15 +320,15 @@ export class ReviewPanel {
     reason: string,
   ): Promise<void> {
     const { store } = this.#options;
-    this.#name.value = reviewer.trim();
-    rememberName(reviewer.trim());
+    this.#name = reviewer.trim();
+    rememberName(this.#name);
     const done = await store.sign({
       fields: {
         status: "signed",
-        reviewer: reviewer.trim(),
+        reviewer: this.#name,
         diagnosis,
         reason: reason.trim(),
-        comment: this.#comment.value,
+        comment: this.#comment.current?.value ?? store.current.comment,
         shown_runs: this.#options.results().map((result) => result.job_id),
         ...(hasCommitted(store.saved.slide_id, store.saved) ? {} : { blind: false }),
       },
@@ -362,7 +338,7 @@ export class ReviewPanel {
       dialog.close();
       this.#endAmending();
       // One more key opens the next slide.
-      this.#signed.querySelector<HTMLElement>(".next-slide")?.focus();
+      this.element.querySelector<HTMLElement>(".next-slide")?.focus();
       return;
     }
     failure.hidden = false;
