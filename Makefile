@@ -8,6 +8,9 @@ WEB := service/web
 PAGE := $(WEB)/dist/index.html
 WEB_SOURCES := $(shell find $(WEB)/src $(WEB)/public -type f 2>/dev/null) $(WEB)/index.html $(WEB)/package-lock.json
 
+# Dozens of processes start here: what one has compiled, the next one need not.
+unexport PYTHONDONTWRITEBYTECODE
+
 # The page's build takes the machine's Node where it is new enough, else one from PyPI.
 NODE_OK := $(shell node -e 'process.exit(+process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2>/dev/null && npm --version >/dev/null 2>&1 && echo yes)
 NODE_PATH_PREFIX := $(if $(NODE_OK),,$(abspath $(BIN)):)
@@ -23,6 +26,7 @@ install: $(INSTALLED) ## make the virtual environment and install
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "wholeslide needs Python 3.11 or newer; say which with: make PYTHON=python3.11 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	@# What is never imported need not be compiled.
 	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[dev$(if $(NODE_OK),,$(comma)node)]'
 	@touch $@
 comma := ,
@@ -39,13 +43,15 @@ demo: $(INSTALLED) $(PAGE) ## train, score a slide through the API, serve the pa
 serve: $(INSTALLED) $(PAGE) ## run API, page and worker on your own data
 	@$(BIN)/wsi serve
 
-test: $(INSTALLED) lint types imports docs page unit ## lint, types, import rules, docs and all tests
+test: $(INSTALLED) ## lint, types, import rules, docs and all tests
+	@$(MAKE) --no-print-directory -j 2 --output-sync=target lint types imports docs page
+	@$(MAKE) --no-print-directory unit
 
-lint: $(INSTALLED)
+lint: $(INSTALLED) $(PAGE)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
-	cd $(WEB) && export PATH="$(NODE_PATH_PREFIX)$$PATH" && { [ -d node_modules ] || npm ci --no-audit --no-fund; } && npm run check
+	cd $(WEB) && export PATH="$(NODE_PATH_PREFIX)$$PATH" && npm run check
 
 types: $(INSTALLED)
 	$(BIN)/mypy
