@@ -1,7 +1,8 @@
 """What endpoints work with: made once an app, handed to each request."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import sqlalchemy as sa
 from fastapi import Depends, Request
@@ -58,10 +59,42 @@ class Context:
     idle_slides: Loop
 
 
-def get_context(request: Request) -> Context:
+async def get_context(request: Request) -> Context:
     """The context of the app that a request came to."""
     context: Context = request.app.state.context
     return context
 
 
 Ctx = Annotated[Context, Depends(get_context)]
+
+
+def _part(of: Callable[[Context], Any]) -> Any:
+    """A dependency on one part. It is async, so that it costs no thread."""
+
+    async def provide(context: Ctx) -> Any:
+        return of(context)
+
+    return Depends(provide)
+
+
+# The parts that endpoints name in their signatures.
+Annotations = Annotated[AnnotationRepository, _part(lambda context: context.annotations)]
+Audits = Annotated[AuditLog, _part(lambda context: context.audit)]
+BatchEvents = Annotated[EventStream[BatchOut], _part(lambda context: context.batch_events)]
+Batches = Annotated[BatchRepository, _part(lambda context: context.batches)]
+Cache = Annotated[SlideCache, _part(lambda context: context.slide_cache)]
+Callbacks = Annotated[WebhookRepository, _part(lambda context: context.callbacks)]
+Config = Annotated[Settings, _part(lambda context: context.settings)]
+Database = Annotated[sa.Engine, _part(lambda context: context.engine)]
+JobEvents = Annotated[EventStream[JobOut], _part(lambda context: context.job_events)]
+JobReconciler = Annotated[Reconciler, _part(lambda context: context.reconciler)]
+Jobs = Annotated[JobStore, _part(lambda context: context.jobs)]
+Keys = Annotated[KeyRepository, _part(lambda context: context.keys)]
+Models = Annotated[ModelCatalog, _part(lambda context: context.models)]
+OpenReaders = Annotated[OpenSlides, _part(lambda context: context.open_slides)]
+Results = Annotated[ResultReader, _part(lambda context: context.results)]
+Reviews = Annotated[ReviewRepository, _part(lambda context: context.reviews)]
+SlideIntake = Annotated[Intake, _part(lambda context: context.intake)]
+Slides = Annotated[SlideRepository, _part(lambda context: context.slides)]
+Uploads = Annotated[PartialUploads, _part(lambda context: context.uploads)]
+Workers = Annotated[WorkerRegistry, _part(lambda context: context.workers)]

@@ -30,7 +30,8 @@ class Mpp:
     @property
     def mean(self) -> float:
         """One number for both axes: the geometric mean, which keeps areas."""
-        return math.sqrt(self.x * self.y)
+        # The product of two very small numbers is zero.
+        return math.sqrt(self.x * self.y) or math.sqrt(self.x) * math.sqrt(self.y)
 
 
 @dataclass(frozen=True, slots=True)

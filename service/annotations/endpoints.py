@@ -11,6 +11,7 @@ from service.annotations.exchange import (
     import_features,
     to_feature_collection,
 )
+from service.annotations.repository import AnnotationRepository
 from service.annotations.rules import AnnotationChange, checked
 from service.annotations.schemas import (
     AnnotationHistory,
@@ -24,8 +25,9 @@ from service.annotations.schemas import (
 )
 from service.auth.access import AuditedViewer, Pathologist, Viewer
 from service.auth.authenticator import LOCAL, Principal
-from service.context import Context, Ctx
+from service.context import Annotations, Models, OpenReaders, Reviews, Slides
 from service.errors import SignedError
+from service.models.catalog import ModelCatalog
 from service.preconditions import IfMatch, seen_version
 from service.responses import file_of, refusals
 from service.slides.scanned_area import scanned_area
@@ -43,13 +45,15 @@ USUAL_CLASSES = ("cancer", "benign", "normal", "stroma", "immune cells", "necros
 def list_annotations(
     slide_id: str,
     caller: Viewer,
-    context: Ctx,
+    slides: Slides,
+    annotations: Annotations,
+    reviews: Reviews,
     since: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
 ) -> AnnotationList:
     """All annotations of a slide, or what changed after a change, with those deleted."""
-    context.slides.get(slide_id)
-    items, change = context.annotations.of_slide(slide_id, since)
-    signed = context.reviews.latest(slide_id).status == "signed"
+    slides.get(slide_id)
+    items, change = annotations.of_slide(slide_id, since)
+    signed = reviews.latest(slide_id).status == "signed"
     return AnnotationList(items=items, change=change, signed=signed)
 
 
@@ -60,7 +64,8 @@ def save_annotation(
     body: AnnotationIn,
     response: Response,
     caller: Pathologist,
-    context: Ctx,
+    annotations: Annotations,
+    slides: Slides,
     if_match: IfMatch = None,
 ) -> AnnotationOut:
     """Create an annotation (If-Match: 0, with an id chosen by the client), change or restore it.
@@ -68,13 +73,13 @@ def save_annotation(
     Repeating a request is safe. 412 if somebody else saved in between: nothing is
     overwritten.
     """
-    slide = context.slides.get(slide_id)
+    slide = slides.get(slide_id)
     content = checked(body, Size(slide.width, slide.height))
     who = _name(caller, body.author)
     change = AnnotationChange(
         content=content, expected=seen_version(if_match), who=who, reason=body.reason
     )
-    return _apply(context, slide_id, annotation_id, change, response)
+    return _apply(annotations, slide_id, annotation_id, change, response)
 
 
 @router.delete("/annotations/{annotation_id}", responses=refusals(SignedError))
@@ -83,7 +88,7 @@ def delete_annotation(
     annotation_id: AnnotationId,
     response: Response,
     caller: Pathologist,
-    context: Ctx,
+    annotations: Annotations,
     if_match: IfMatch = None,
     author: Name = "",
     reason: Text = "",
@@ -91,15 +96,15 @@ def delete_annotation(
     """Delete an annotation. Its versions stay, and saving it again restores it."""
     who = _name(caller, author)
     change = AnnotationChange(content=None, expected=seen_version(if_match), who=who, reason=reason)
-    return _apply(context, slide_id, annotation_id, change, response)
+    return _apply(annotations, slide_id, annotation_id, change, response)
 
 
 @router.get("/annotations/{annotation_id}/history")
 def get_annotation_history(
-    slide_id: str, annotation_id: AnnotationId, caller: AuditedViewer, context: Ctx
+    slide_id: str, annotation_id: AnnotationId, caller: AuditedViewer, annotations: Annotations
 ) -> AnnotationHistory:
     """Every version of an annotation, newest first."""
-    return AnnotationHistory(items=context.annotations.history(slide_id, annotation_id))
+    return AnnotationHistory(items=annotations.history(slide_id, annotation_id))
 
 
 @router.get(
@@ -107,12 +112,18 @@ def get_annotation_history(
     response_class=Response,
     responses=file_of("application/geo+json") | refusals(ChangedSlideError),
 )
-def export_annotations(slide_id: str, caller: AuditedViewer, context: Ctx) -> JSONResponse:
+def export_annotations(
+    slide_id: str,
+    caller: AuditedViewer,
+    slides: Slides,
+    annotations: Annotations,
+    open_slides: OpenReaders,
+) -> JSONResponse:
     """All annotations of a slide for QuPath: drag the file onto the slide."""
-    slide = context.slides.get(slide_id)
-    items, _ = context.annotations.of_slide(slide_id)
+    slide = slides.get(slide_id)
+    items, _ = annotations.of_slide(slide_id)
     return JSONResponse(
-        to_feature_collection(items, scanned_area(context, slide)),
+        to_feature_collection(items, scanned_area(open_slides, slide)),
         media_type="application/geo+json",
         headers={
             "Content-Disposition": f"attachment; filename*=UTF-8''{quote(slide.name)}.geojson",
@@ -126,7 +137,10 @@ def import_annotations(
     slide_id: str,
     data: Annotated[Any, Body()],
     caller: Pathologist,
-    context: Ctx,
+    annotations: Annotations,
+    slides: Slides,
+    open_slides: OpenReaders,
+    models: Models,
     new_classes: bool = False,
     repair: bool = False,
     drop_outside: bool = False,
@@ -149,45 +163,45 @@ def import_annotations(
         author: where keys are off.
         reason: why, where the slide is signed.
     """
-    slide = context.slides.get(slide_id)
+    slide = slides.get(slide_id)
     return import_features(
-        context.annotations,
+        annotations,
         slide,
         data,
         ImportOptions(
-            known=None if new_classes else _classes(context),
+            known=None if new_classes else _classes(models, annotations),
             repair=repair,
             drop_outside=drop_outside,
             frame=frame,
         ),
-        bounds=scanned_area(context, slide),
+        bounds=scanned_area(open_slides, slide),
         who=_name(caller, author),
         reason=reason,
     )
 
 
 @classes.get("")
-def list_classes(caller: Viewer, context: Ctx) -> ClassList:
+def list_classes(caller: Viewer, models: Models, annotations: Annotations) -> ClassList:
     """The classes of the models, common ones, and those that readers have used."""
-    return ClassList(items=_classes(context))
+    return ClassList(items=_classes(models, annotations))
 
 
 def _apply(
-    context: Context,
+    annotations: AnnotationRepository,
     slide_id: str,
     annotation_id: str,
     change: AnnotationChange,
     response: Response,
 ) -> AnnotationOut:
-    with context.annotations.changing(slide_id) as slide:
+    with annotations.changing(slide_id) as slide:
         saved = slide.apply(annotation_id, change)
     response.headers["ETag"] = f'"{saved.version}"'
     return saved
 
 
-def _classes(context: Context) -> list[str]:
-    of_models = [name for card in context.models.cards() for name in card.classes]
-    return list(dict.fromkeys([*of_models, *USUAL_CLASSES, *context.annotations.class_names()]))
+def _classes(models: ModelCatalog, annotations: AnnotationRepository) -> list[str]:
+    of_models = [name for card in models.cards() for name in card.classes]
+    return list(dict.fromkeys([*of_models, *USUAL_CLASSES, *annotations.class_names()]))
 
 
 def _name(who: Principal, given: str) -> str:

@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute
 
 from service.auth.authenticator import ANONYMOUS, Principal
 from service.auth.roles import Role
-from service.context import get_context
+from service.context import Context, Ctx
 from wsi.errors import WsiError
 
 
@@ -45,7 +45,7 @@ class Requires:
         self.role = role
         self._audit = audit
 
-    async def __call__(self, request: Request) -> Principal:
+    async def __call__(self, request: Request, context: Ctx) -> Principal:
         """Who makes the request.
 
         Raises:
@@ -53,26 +53,24 @@ class Requires:
             ForbiddenError: the caller's role is not enough, or another site sent the request.
             TooManyRequestsError: one too many.
         """
-        authenticator = get_context(request).authenticator
+        authenticator = context.authenticator
         is_public = self.role is Role.PUBLIC
-        request.state.audit = self._entry(request, ANONYMOUS)
+        request.state.audit = self._entry(request, context, ANONYMOUS)
         try:
             who = await authenticator.who(request)
         except WsiError:
             await authenticator.count(request, ANONYMOUS, is_public=is_public)
             raise
         noted = await authenticator.count(request, who, is_public=is_public)
-        request.state.audit = self._entry(request, who) if noted else None
+        request.state.audit = self._entry(request, context, who) if noted else None
         authenticator.check(who, self.role)
         return who
 
-    def _entry(self, request: Request, who: Principal) -> object:
+    def _entry(self, request: Request, context: Context, who: Principal) -> object:
         is_read = request.method in ("GET", "HEAD", "OPTIONS")
         if self._audit is Audit.NEVER or (is_read and self._audit is not Audit.ALWAYS):
             return None
-        return get_context(request).authenticator.audit_entry(
-            request, request.scope["route"].path, who
-        )
+        return context.authenticator.audit_entry(request, request.scope["route"].path, who)
 
 
 class RequiresKey(Requires, SecurityBase):

@@ -11,7 +11,7 @@ from service.auth.authenticator import COOKIE
 from service.auth.repository import Key
 from service.auth.roles import Role
 from service.auth.service import Me, me, start_session
-from service.context import Ctx
+from service.context import Audits, Config, Ctx, Keys
 from service.errors import UnauthorizedError
 from service.responses import refusals
 
@@ -74,48 +74,48 @@ def open_session(
 
 
 @router.get("/session")
-def get_session(caller: Viewer, context: Ctx) -> Me:
+def get_session(caller: Viewer, settings: Config) -> Me:
     """The caller and their role."""
-    return me(caller, context)
+    return me(caller, blind_first_read=settings.blind_first_read)
 
 
 @router.delete("/session", status_code=204)
-def close_session(request: Request, response: Response, caller: Public, context: Ctx) -> None:
+def close_session(request: Request, response: Response, caller: Public, keys: Keys) -> None:
     """End the session of this browser."""
-    key = context.keys.find(request.cookies.get(COOKIE, ""))
+    key = keys.find(request.cookies.get(COOKIE, ""))
     if key is not None and key.expires_at is not None:
-        context.keys.revoke(key.id)
+        keys.revoke(key.id)
     response.delete_cookie(COOKIE)
 
 
 @router.get("/keys")
-def list_keys(caller: Admin, context: Ctx) -> list[KeyOut]:
+def list_keys(caller: Admin, keys: Keys) -> list[KeyOut]:
     """All keys, without their secrets."""
-    return [_key_out(key) for key in context.keys.list()]
+    return [_key_out(key) for key in keys.list()]
 
 
 @router.post("/keys", status_code=201)
-def make_key(body: KeyIn, caller: Admin, context: Ctx) -> NewKeyOut:
+def make_key(body: KeyIn, caller: Admin, keys: Keys) -> NewKeyOut:
     """Create a key. Its secret is shown in this answer only."""
-    key, secret = context.keys.make(body.name, Role[body.role.upper()])
+    key, secret = keys.make(body.name, Role[body.role.upper()])
     return NewKeyOut(**_key_out(key).model_dump(), secret=secret)
 
 
 @router.delete("/keys/{key_id}", status_code=204)
-def revoke_key(key_id: str, caller: Admin, context: Ctx) -> None:
+def revoke_key(key_id: str, caller: Admin, keys: Keys) -> None:
     """Revoke a key and the sessions that were opened with it."""
-    context.keys.revoke(key_id)
+    keys.revoke(key_id)
 
 
 @router.get("/audit")
 def read_audit(
     caller: AuditedAdmin,
-    context: Ctx,
+    audit: Audits,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
 ) -> list[AuditOut]:
     """Who saw, changed and exported what, newest first."""
-    entries = context.audit.page(limit=limit, offset=offset)
+    entries = audit.page(limit=limit, offset=offset)
     return [
         AuditOut(
             at=entry.at,

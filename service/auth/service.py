@@ -47,14 +47,17 @@ def start_session(text: str, request: Request, response: Response, context: Cont
         samesite="strict",
         secure=request.url.scheme == "https",
     )
-    return me(Principal(key.id, key.name, key.role), context)
+    return me(
+        Principal(key.id, key.name, key.role),
+        blind_first_read=context.settings.blind_first_read,
+    )
 
 
-def me(who: Principal, context: Context) -> Me:
+def me(who: Principal, *, blind_first_read: bool) -> Me:
     """The caller, as clients see them."""
     return Me(
         name=who.name,
         role=who.role.name.lower(),
         known_by="key" if who.key_id else "token" if who.subject else "nothing",
-        blind_first_read=context.settings.blind_first_read,
+        blind_first_read=blind_first_read,
     )

@@ -25,10 +25,11 @@ from service.batches.schemas import (
     item_out,
 )
 from service.batches.table import read_table
-from service.context import Context, Ctx
+from service.context import Batches, BatchEvents, Callbacks, Context, Ctx, JobReconciler
 from service.errors import BadRequestError
 from service.jobs.schemas import JobIn
 from service.webhooks.call import require_allowed
+from service.webhooks.repository import WebhookRepository
 from wsi.storage.slide_cache import is_object
 
 router = APIRouter(prefix="/batches", tags=["batches"])
@@ -103,37 +104,40 @@ def start_from_folder(body: FolderIn, caller: Operator, context: Ctx) -> BatchOu
 @router.get("")
 def list_batches(
     caller: Viewer,
-    context: Ctx,
+    batches: Batches,
+    callbacks: Callbacks,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
     offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
 ) -> BatchPage:
     """Batches, newest first."""
-    found, total = context.batches.page(limit=limit, offset=offset)
-    return BatchPage(items=batches_out(context.callbacks, found), total=total)
+    found, total = batches.page(limit=limit, offset=offset)
+    return BatchPage(items=batches_out(callbacks, found), total=total)
 
 
 @router.get("/{batch_id}")
-def get_batch(batch_id: str, caller: Viewer, context: Ctx) -> BatchOut:
+def get_batch(batch_id: str, caller: Viewer, callbacks: Callbacks, batches: Batches) -> BatchOut:
     """The progress of a batch."""
-    return _shown(context, context.batches.get(batch_id))
+    return _shown(callbacks, batches.get(batch_id))
 
 
 @router.get("/{batch_id}/items")
 def list_items(
     batch_id: str,
     caller: Viewer,
-    context: Ctx,
+    batches: Batches,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
 ) -> ItemPage:
     """The slides of a batch, each with its job or the reason why it was refused."""
-    batch = context.batches.get(batch_id)
-    found = context.batches.items(batch_id, limit=limit, offset=offset)
+    batch = batches.get(batch_id)
+    found = batches.items(batch_id, limit=limit, offset=offset)
     return ItemPage(items=[item_out(item) for item in found], total=batch.total)
 
 
-async def _events(batch_id: str, caller: Viewer, context: Ctx) -> AsyncIterator[ServerSentEvent]:
-    return await context.batch_events.open(batch_id)
+async def _events(
+    batch_id: str, caller: Viewer, batch_events: BatchEvents
+) -> AsyncIterator[ServerSentEvent]:
+    return await batch_events.open(batch_id)
 
 
 @router.get("/{batch_id}/events", response_class=EventSourceResponse)
@@ -146,12 +150,18 @@ async def watch_batch(
 
 
 @router.post("/{batch_id}/retry", status_code=202)
-def retry_failed(batch_id: str, caller: Operator, context: Ctx) -> BatchOut:
+def retry_failed(
+    batch_id: str,
+    caller: Operator,
+    callbacks: Callbacks,
+    batches: Batches,
+    reconciler: JobReconciler,
+) -> BatchOut:
     """Queue the failed items again."""
-    context.batches.get(batch_id)
-    if context.batches.retry_failed(batch_id):
-        context.reconciler.wake()
-    return _shown(context, context.batches.get(batch_id))
+    batches.get(batch_id)
+    if batches.retry_failed(batch_id):
+        reconciler.wake()
+    return _shown(callbacks, batches.get(batch_id))
 
 
 @router.post("/{batch_id}/cancel")
@@ -163,7 +173,7 @@ def cancel_batch(batch_id: str, caller: Operator, context: Ctx) -> BatchOut:
         if item.job is not None and not item.job.status.is_final:
             context.jobs.request_cancel(item.job.id)
     context.webhooks.wake()
-    return _shown(context, context.batches.get(batch_id))
+    return _shown(context.callbacks, context.batches.get(batch_id))
 
 
 def _require_startable(context: Context, pipelines: list[str], callback_url: str | None) -> None:
@@ -180,8 +190,8 @@ def _started(context: Context, options: BatchOptions, items: list[NewItem]) -> B
     context.reconciler.wake()
     context.arrivals.wake()
     context.webhooks.wake()
-    return _shown(context, batch)
+    return _shown(context.callbacks, batch)
 
 
-def _shown(context: Context, batch: Batch) -> BatchOut:
-    return batches_out(context.callbacks, [batch])[0]
+def _shown(callbacks: WebhookRepository, batch: Batch) -> BatchOut:
+    return batches_out(callbacks, [batch])[0]

@@ -8,11 +8,12 @@ from datetime import datetime
 from fastapi import APIRouter, Response
 
 from service.auth.access import AuditedViewer
-from service.batches.repository import ARRIVING, REFUSED, Item
-from service.context import Context, Ctx
+from service.batches.repository import ARRIVING, REFUSED, BatchRepository, Item
+from service.context import Batches, Jobs, Results
 from service.responses import file_of
+from service.results.reader import ResultReader
 from wsi.errors import StoreError
-from wsi.jobs import Job, JobStatus
+from wsi.jobs import Job, JobStatus, JobStore
 from wsi.storage.parquet import to_parquet
 
 _AT_ONCE = 500
@@ -21,13 +22,15 @@ router = APIRouter(prefix="/batches/{batch_id}", tags=["batches"])
 
 
 @router.get("/results.csv", response_class=Response, responses=file_of("text/csv"))
-def export_csv(batch_id: str, caller: AuditedViewer, context: Ctx) -> Response:
+def export_csv(
+    batch_id: str, caller: AuditedViewer, batches: Batches, jobs: Jobs, results: Results
+) -> Response:
     """One row per item: status, probabilities by class, or the error.
 
     Where the item's own job has no result, the latest one of its slide and pipeline is used:
     ``result_job_id``, ``result_model`` and ``result_finished_at`` identify it.
     """
-    columns, rows = _table(context, batch_id)
+    columns, rows = _table(batches, jobs, results, batch_id)
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, restval="")
     writer.writeheader()
@@ -38,9 +41,11 @@ def export_csv(batch_id: str, caller: AuditedViewer, context: Ctx) -> Response:
 @router.get(
     "/results.parquet", response_class=Response, responses=file_of("application/vnd.apache.parquet")
 )
-def export_parquet(batch_id: str, caller: AuditedViewer, context: Ctx) -> Response:
+def export_parquet(
+    batch_id: str, caller: AuditedViewer, batches: Batches, jobs: Jobs, results: Results
+) -> Response:
     """The same rows with types. 501 where pyarrow is not installed."""
-    columns, rows = _table(context, batch_id)
+    columns, rows = _table(batches, jobs, results, batch_id)
     content = to_parquet({name: [row.get(name) for row in rows] for name in columns})
     return _file(content, "application/vnd.apache.parquet", f"batch-{batch_id}.parquet")
 
@@ -50,29 +55,31 @@ def _file(content: str | bytes, media_type: str, name: str) -> Response:
     return Response(content, media_type=media_type, headers=disposition)
 
 
-def _table(context: Context, batch_id: str) -> tuple[list[str], list[dict[str, object]]]:
-    context.batches.get(batch_id)
-    items = context.batches.items(batch_id)
-    counting = _last_results(context, items)
-    rows = [_row(context, item, counting) for item in items]
+def _table(
+    batches: BatchRepository, jobs: JobStore, results: ResultReader, batch_id: str
+) -> tuple[list[str], list[dict[str, object]]]:
+    batches.get(batch_id)
+    items = batches.items(batch_id)
+    counting = _last_results(jobs, items)
+    rows = [_row(results, item, counting) for item in items]
     columns = list(dict.fromkeys(key for row in rows for key in row))
     # Probabilities last, in a fixed order, whatever item comes first.
     columns.sort(key=lambda name: name.startswith("probability "))
     return columns, rows
 
 
-def _last_results(context: Context, items: list[Item]) -> dict[tuple[str, str], Job]:
+def _last_results(jobs: JobStore, items: list[Item]) -> dict[tuple[str, str], Job]:
     """The newest result of each slide and pipeline."""
     ids = sorted({item.slide_id for item in items if item.slide_id})
     return {
         (job.request.slide_id, job.request.pipeline): job
         for start in range(0, len(ids), _AT_ONCE)
-        for job in context.jobs.newest(ids[start : start + _AT_ONCE], status=JobStatus.SUCCEEDED)
+        for job in jobs.newest(ids[start : start + _AT_ONCE], status=JobStatus.SUCCEEDED)
     }
 
 
 def _row(
-    context: Context, item: Item, counting: Mapping[tuple[str, str], Job]
+    results: ResultReader, item: Item, counting: Mapping[tuple[str, str], Job]
 ) -> dict[str, object]:
     job = item.job
     row: dict[str, object] = {
@@ -99,7 +106,7 @@ def _row(
     if stands is None:
         return row
     try:
-        summary = context.results.summary(stands)
+        summary = results.summary(stands)
     except StoreError as error:
         return {**row, "error": row["error"] or str(error)}
     return {

@@ -5,14 +5,16 @@ from urllib.parse import quote
 from fastapi import APIRouter, Response
 
 from service.auth.access import AuditedViewer
-from service.context import Context, Ctx
+from service.context import Cache, Ctx, Jobs, Results, SlideIntake, Slides
 from service.errors import NotFoundError
 from service.exports.pictures import take
 from service.exports.report import ReportOut, gather
 from service.responses import file_of, refusals
+from service.results.reader import ResultReader
 from service.results.service import scored_job
+from service.slides.repository import SlideRepository
 from wsi.errors import ChangedSlideError, UnsupportedSlideError
-from wsi.jobs import Job
+from wsi.jobs import Job, JobStore
 from wsi.slide_names import slide_stem
 from wsi.storage import SlideResult
 from wsi.storage.cells import cell_columns
@@ -28,9 +30,11 @@ router = APIRouter(tags=["exports"])
     response_class=Response,
     responses=file_of("application/zip"),
 )
-def get_ome_zarr(job_id: str, kind: str, caller: AuditedViewer, context: Ctx) -> Response:
+def get_ome_zarr(
+    job_id: str, kind: str, caller: AuditedViewer, jobs: Jobs, slides: Slides, results: Results
+) -> Response:
     """All classes of one heatmap as OME-Zarr 0.5 in a zip; micrometres from the slide's corner."""
-    job, result = _with_layer(context, job_id, kind)
+    job, result = _with_layer(jobs, slides, results, job_id, kind)
     name = f"{_stem(job)}-{result.pipeline}-{kind}.ome.zarr"
     return _file(heatmap_zip(result, kind, folder=name), "application/zip", f"{name}.zip")
 
@@ -40,17 +44,26 @@ def get_ome_zarr(job_id: str, kind: str, caller: AuditedViewer, context: Ctx) ->
     response_class=Response,
     responses=file_of("application/dicom") | refusals(ChangedSlideError),
 )
-def get_dicom(job_id: str, kind: str, caller: AuditedViewer, context: Ctx) -> Response:
+def get_dicom(
+    job_id: str,
+    kind: str,
+    caller: AuditedViewer,
+    jobs: Jobs,
+    slides: Slides,
+    results: Results,
+    intake: SlideIntake,
+    slide_cache: Cache,
+) -> Response:
     """All classes of one heatmap as a DICOM parametric map on the slide, which must be DICOM."""
-    job, result = _with_layer(context, job_id, kind)
-    slide = context.slides.get(job.request.slide_id)
+    job, result = _with_layer(jobs, slides, results, job_id, kind)
+    slide = slides.get(job.request.slide_id)
     if slide.vendor != "dicom":
         raise UnsupportedSlideError(
             slide.name,
             "heatmaps become DICOM for DICOM slides only; use OME-Zarr or GeoJSON",
         )
-    context.intake.require_same(slide)
-    with context.slide_cache.local(slide.path) as file:
+    intake.require_same(slide)
+    with slide_cache.local(slide.path) as file:
         content = parametric_map(
             result,
             kind,
@@ -66,9 +79,11 @@ def get_dicom(job_id: str, kind: str, caller: AuditedViewer, context: Ctx) -> Re
     response_class=Response,
     responses=file_of("application/vnd.apache.parquet"),
 )
-def get_cells(job_id: str, kind: str, caller: AuditedViewer, context: Ctx) -> Response:
+def get_cells(
+    job_id: str, kind: str, caller: AuditedViewer, jobs: Jobs, slides: Slides, results: Results
+) -> Response:
     """One row per analyzed cell: its position and the score of each class."""
-    job, result = _with_layer(context, job_id, kind)
+    job, result = _with_layer(jobs, slides, results, job_id, kind)
     name = f"{_stem(job)}-{result.pipeline}-{kind}.parquet"
     return _file(to_parquet(cell_columns(result, kind)), "application/vnd.apache.parquet", name)
 
@@ -105,9 +120,11 @@ def get_report_pdf(slide_id: str, caller: AuditedViewer, context: Ctx) -> Respon
     return _file(content, "application/pdf", f"{slide_stem(slide.name)}-report.pdf")
 
 
-def _with_layer(context: Context, job_id: str, kind: str) -> tuple[Job, SlideResult]:
-    job = scored_job(context, job_id)
-    result = context.results.of(job)
+def _with_layer(
+    jobs: JobStore, slides: SlideRepository, results: ResultReader, job_id: str, kind: str
+) -> tuple[Job, SlideResult]:
+    job = scored_job(jobs, slides, job_id)
+    result = results.of(job)
     if result.layer(kind) is None or result.grid is None:
         there = ", ".join(layer.kind for layer in result.layers) or "none"
         raise NotFoundError(f"{result.slide}: no heatmap {kind!r}; available: {there}")

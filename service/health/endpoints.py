@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from service.auth.access import Operator, Public
-from service.context import Ctx
+from service.context import Workers
 from wsi.errors import JobStoreUnavailableError
 
 router = APIRouter(tags=["health"])
@@ -22,14 +22,14 @@ def health(caller: Public) -> dict[str, str]:
 
 
 @router.get("/ready", responses={503: {"description": "The database does not answer."}})
-def ready(caller: Public, context: Ctx) -> JSONResponse:
+def ready(caller: Public, workers: Workers) -> JSONResponse:
     """The database answers: requests can be served.
 
     ``unserved_queues``: how many jobs wait in queues that no worker serves. The API
     works without workers, so the status stays 200.
     """
     try:
-        unserved = context.workers.unserved()
+        unserved = workers.unserved()
     except JobStoreUnavailableError:
         return JSONResponse({"status": "the database does not answer"}, 503)
     return JSONResponse({"status": "ready", "unserved_queues": unserved})
@@ -54,9 +54,9 @@ class WorkerOut(BaseModel):
 
 
 @router.get("/workers")
-def list_workers(caller: Operator, context: Ctx) -> list[WorkerOut]:
+def list_workers(caller: Operator, workers: Workers) -> list[WorkerOut]:
     """Workers that are running: device, free memory, pipelines and models."""
     return [
         WorkerOut(**{**vars(worker), "queues": list(worker.queues)}, abilities=worker.capabilities)
-        for worker in context.workers.alive()
+        for worker in workers.alive()
     ]

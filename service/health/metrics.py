@@ -12,7 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector
 
 from service.auth.access import Viewer
-from service.context import Ctx
+from service.context import Database, Workers
 from service.tables import slides
 from wsi.jobs import QUEUES, JobStatus, WorkerRegistry
 from wsi.jobs.database import reading
@@ -22,10 +22,10 @@ router = APIRouter(tags=["health"])
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
-def metrics(caller: Viewer, context: Ctx) -> PlainTextResponse:
+def metrics(caller: Viewer, engine: Database, workers: Workers) -> PlainTextResponse:
     """Queue depth, workers, jobs and their seconds by pipeline and stage, failures, slides."""
     registry = CollectorRegistry()
-    registry.register(DatabaseCollector(context.engine, context.workers))
+    registry.register(DatabaseCollector(engine, workers))
     return PlainTextResponse(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 

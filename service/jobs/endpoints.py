@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from service.auth.access import Pathologist, Viewer
-from service.context import Ctx
+from service.context import Ctx, JobEvents, Jobs
 from service.jobs.schemas import JobIn, JobOut, JobPage, job_out
 from service.jobs.service import request_for
 from service.responses import refusals
@@ -38,32 +38,34 @@ def start_job(body: JobIn, caller: Pathologist, context: Ctx) -> JobOut:
 @router.get("")
 def list_jobs(
     caller: Viewer,
-    context: Ctx,
+    jobs: Jobs,
     slide_id: str | None = None,
     status: JobStatus | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
 ) -> JobPage:
     """Jobs, newest first."""
-    found = context.jobs.find(slide_id=slide_id, status=status, limit=limit, offset=offset)
-    total = context.jobs.count(slide_id=slide_id, status=status)
+    found = jobs.find(slide_id=slide_id, status=status, limit=limit, offset=offset)
+    total = jobs.count(slide_id=slide_id, status=status)
     return JobPage(items=[job_out(job) for job in found], total=total)
 
 
 @router.get("/{job_id}")
-def get_job(job_id: str, caller: Viewer, context: Ctx) -> JobOut:
+def get_job(job_id: str, caller: Viewer, jobs: Jobs) -> JobOut:
     """One job."""
-    return job_out(context.jobs.get(job_id))
+    return job_out(jobs.get(job_id))
 
 
 @router.post("/{job_id}/cancel", responses=refusals(JobError))
-def cancel_job(job_id: str, caller: Pathologist, context: Ctx) -> JobOut:
+def cancel_job(job_id: str, caller: Pathologist, jobs: Jobs) -> JobOut:
     """Cancel: immediately if it is queued, within seconds if it runs. An ended job stays ended."""
-    return job_out(context.jobs.request_cancel(job_id))
+    return job_out(jobs.request_cancel(job_id))
 
 
-async def _events(job_id: str, caller: Viewer, context: Ctx) -> AsyncIterator[ServerSentEvent]:
-    return await context.job_events.open(job_id)
+async def _events(
+    job_id: str, caller: Viewer, job_events: JobEvents
+) -> AsyncIterator[ServerSentEvent]:
+    return await job_events.open(job_id)
 
 
 @router.get("/{job_id}/events", response_class=EventSourceResponse)

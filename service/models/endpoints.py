@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from service.auth.access import Viewer
-from service.context import Ctx
+from service.context import Models
 
 router = APIRouter(prefix="/models", tags=["models"])
 
@@ -26,7 +26,7 @@ class ModelOut(BaseModel):
 
 
 @router.get("")
-def list_models(caller: Viewer, context: Ctx) -> list[ModelOut]:
+def list_models(caller: Viewer, models: Models) -> list[ModelOut]:
     """Installed models, newest first."""
     return [
         ModelOut(
@@ -40,5 +40,5 @@ def list_models(caller: Viewer, context: Ctx) -> list[ModelOut]:
             created_at=card.created_at,
             metrics=dict(card.metrics),
         )
-        for card in context.models.cards()
+        for card in models.cards()
     ]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from service.auth.access import AuditedViewer
 from service.caching import IMMUTABLE, etag_of, not_modified
-from service.context import Ctx
+from service.context import Jobs, OpenReaders, Results, Slides
 from service.errors import NotFinishedError, NotFoundError
 from service.responses import NOT_MODIFIED, file_of, refusals
 from service.results.service import scored_job
@@ -30,10 +30,17 @@ router = APIRouter(prefix="/jobs/{job_id}", tags=["results"])
 
 
 @router.get("/result", responses=refusals(NotFinishedError))
-def get_result(job_id: str, request: Request, caller: AuditedViewer, context: Ctx) -> JSONResponse:
+def get_result(
+    job_id: str,
+    request: Request,
+    caller: AuditedViewer,
+    jobs: Jobs,
+    slides: Slides,
+    results: Results,
+) -> JSONResponse:
     """Probabilities, hotspots, timings, and URLs of the heatmaps. 409 while there is no result."""
-    job = scored_job(context, job_id)
-    result = context.results.of(job)
+    job = scored_job(jobs, slides, job_id)
+    result = results.of(job)
     body = result_to_json(result)
     body |= {"job_id": job.id, "slide_id": job.request.slide_id, "urls": _urls(job, result)}
     return JSONResponse(finite_json(body))
@@ -44,13 +51,20 @@ def get_result(job_id: str, request: Request, caller: AuditedViewer, context: Ct
     response_class=Response,
     responses=file_of("application/geo+json") | refusals(NotFinishedError, ChangedSlideError),
 )
-def get_hotspots(job_id: str, caller: AuditedViewer, context: Ctx) -> JSONResponse:
+def get_hotspots(
+    job_id: str,
+    caller: AuditedViewer,
+    jobs: Jobs,
+    slides: Slides,
+    open_slides: OpenReaders,
+    results: Results,
+) -> JSONResponse:
     """Hotspots for QuPath: drag the file onto the slide."""
-    job = scored_job(context, job_id)
+    job = scored_job(jobs, slides, job_id)
     name = quote(f"{job.request.slide_name}-{job.request.pipeline}.geojson")
-    bounds = scanned_area(context, context.slides.get(job.request.slide_id))
+    bounds = scanned_area(open_slides, slides.get(job.request.slide_id))
     return JSONResponse(
-        finite_json(hotspots_to_geojson(context.results.of(job), bounds)),
+        finite_json(hotspots_to_geojson(results.of(job), bounds)),
         media_type="application/geo+json",
         headers={"Content-Disposition": f"attachment; filename*=UTF-8''{name}"},
     )
@@ -67,12 +81,14 @@ def get_heatmap(
     class_name: str,
     request: Request,
     caller: AuditedViewer,
-    context: Ctx,
+    jobs: Jobs,
+    slides: Slides,
+    results: Results,
 ) -> Response:
     """Raw scores: one pixel per grid cell, L = round(255 * score), A = 0 where not analyzed."""
-    job = scored_job(context, job_id)
+    job = scored_job(jobs, slides, job_id)
     etag = etag_of(job.id, job.result_id or "", kind, class_name)
-    _, values = _layer(context.results.of(job), kind, class_name)
+    _, values = _layer(results.of(job), kind, class_name)
     if not_modified(request, etag):
         return Response(status_code=304, headers={"ETag": etag, **IMMUTABLE})
     seen = ~np.isnan(values)
@@ -92,18 +108,21 @@ def get_overlay(
     class_name: str,
     request: Request,
     caller: AuditedViewer,
-    context: Ctx,
+    jobs: Jobs,
+    slides: Slides,
+    open_slides: OpenReaders,
+    results: Results,
     max_px: Annotated[int, Query(ge=16, le=4096)] = 1024,
     alpha: Annotated[float, Query(ge=0, le=1)] = 0.5,
 ) -> Response:
     """The heatmap in colours over the slide's thumbnail."""
-    job = scored_job(context, job_id)
+    job = scored_job(jobs, slides, job_id)
     etag = etag_of(job.id, job.result_id or "", kind, class_name, max_px, alpha)
-    grid, values = _layer(context.results.of(job), kind, class_name)
+    grid, values = _layer(results.of(job), kind, class_name)
     if not_modified(request, etag):
         return Response(status_code=304, headers={"ETag": etag, **IMMUTABLE})
-    slide = context.slides.get(job.request.slide_id)
-    reader = context.open_slides.get(slide)
+    slide = slides.get(job.request.slide_id)
+    reader = open_slides.get(slide)
     size = Size(reader.size.width, reader.size.height)
     return _png(render_overlay(thumbnail(reader, max_px), size, grid, values, alpha), etag)
 

@@ -1,11 +1,11 @@
 """Jobs whose results may be shown."""
 
-from service.context import Context
-from wsi.jobs import Job
+from service.slides.repository import SlideRepository
+from wsi.jobs import Job, JobStore
 
 
-def scored_job(context: Context, job_id: str) -> Job:
+def scored_job(jobs: JobStore, slides: SlideRepository, job_id: str) -> Job:
     """A job whose slide is still here: of a removed one no result is shown, cached or not."""
-    job = context.jobs.get(job_id)
-    context.slides.get(job.request.slide_id)
+    job = jobs.get(job_id)
+    slides.get(job.request.slide_id)
     return job

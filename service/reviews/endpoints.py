@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BeforeValidator
 from service.auth.access import AuditedViewer, Pathologist, Viewer
 from service.auth.authenticator import LOCAL
 from service.caching import not_modified
-from service.context import Ctx
+from service.context import Ctx, Reviews, Slides
 from service.errors import SignedError
 from service.preconditions import IfMatch, seen_version
 from service.responses import NOT_MODIFIED, refusals
@@ -39,21 +39,26 @@ def _written_out(value: object) -> object:
 @news.get("")
 def list_news(
     caller: Viewer,
-    context: Ctx,
+    reviews: Reviews,
     after: Annotated[AwareDatetime, BeforeValidator(_written_out)] = _ALWAYS,
     limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
 ) -> ReviewNews:
     """Reviews saved after a point in time, oldest first: for worklists to follow other readers."""
-    return ReviewNews(items=context.reviews.saved_after(after, limit=limit))
+    return ReviewNews(items=reviews.saved_after(after, limit=limit))
 
 
 @router.get("", response_model=ReviewOut, responses=NOT_MODIFIED)
 def get_review(
-    slide_id: str, request: Request, response: Response, caller: AuditedViewer, context: Ctx
+    slide_id: str,
+    request: Request,
+    response: Response,
+    caller: AuditedViewer,
+    slides: Slides,
+    reviews: Reviews,
 ) -> object:
     """The newest version. Send its ETag as If-Match to save the next one."""
-    context.slides.get(slide_id)
-    review = context.reviews.latest(slide_id)
+    slides.get(slide_id)
+    review = reviews.latest(slide_id)
     etag = _etag(review)
     if not_modified(request, etag):
         return Response(status_code=304, headers={"ETag": etag})
@@ -87,10 +92,12 @@ def save_review(
 
 
 @router.get("/history")
-def get_history(slide_id: str, caller: AuditedViewer, context: Ctx) -> ReviewHistory:
+def get_history(
+    slide_id: str, caller: AuditedViewer, slides: Slides, reviews: Reviews
+) -> ReviewHistory:
     """All saved versions, newest first."""
-    context.slides.get(slide_id)
-    return ReviewHistory(items=context.reviews.history(slide_id))
+    slides.get(slide_id)
+    return ReviewHistory(items=reviews.history(slide_id))
 
 
 def _etag(review: ReviewOut) -> str:

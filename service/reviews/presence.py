@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.auth.access import UnauditedViewer
-from service.context import Ctx
+from service.context import Database, Slides
 from service.tables import presence
 from wsi.jobs.database import writing
 
@@ -46,13 +46,14 @@ def stay(
     reader_id: ReaderId,
     heartbeat: ReaderHeartbeat,
     caller: UnauditedViewer,
-    context: Ctx,
+    slides: Slides,
+    engine: Database,
 ) -> Readers:
     """Report that a page has the slide open; the answer names the other readers."""
-    context.slides.get(slide_id)
+    slides.get(slide_id)
     now = datetime.now(UTC)
     mine = presence.c.reader_id == reader_id
-    with writing(context.engine) as connection:
+    with writing(engine) as connection:
         connection.execute(
             sa.delete(presence).where(mine | (presence.c.seen_at < now - READER_TIMEOUT))
         )
@@ -71,8 +72,8 @@ def stay(
 
 
 @router.delete("/{reader_id}", status_code=204)
-def leave(slide_id: str, reader_id: ReaderId, caller: UnauditedViewer, context: Ctx) -> None:
+def leave(slide_id: str, reader_id: ReaderId, caller: UnauditedViewer, engine: Database) -> None:
     """The page has closed the slide."""
     gone = (presence.c.slide_id == slide_id) & (presence.c.reader_id == reader_id)
-    with writing(context.engine) as connection:
+    with writing(engine) as connection:
         connection.execute(sa.delete(presence).where(gone))

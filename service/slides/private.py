@@ -8,7 +8,7 @@ from PIL import Image
 from pydantic import BaseModel
 
 from service.auth.access import AuditedOperator, Operator
-from service.context import Context, Ctx
+from service.context import Cache, Context, Ctx, SlideIntake, Slides
 from service.errors import BusyError, DiskFullError, NotFoundError, SignedError
 from service.responses import file_of, refusals
 from service.slides.schemas import SlideOut
@@ -29,12 +29,14 @@ class AssociatedOut(BaseModel):
 
 
 @router.get("/associated", responses=refusals(ChangedSlideError))
-def list_associated(slide_id: str, caller: AuditedOperator, context: Ctx) -> AssociatedOut:
+def list_associated(
+    slide_id: str, caller: AuditedOperator, slides: Slides, intake: SlideIntake, slide_cache: Cache
+) -> AssociatedOut:
     """The names of the associated images."""
-    slide = context.slides.get(slide_id)
-    context.intake.require_same(slide)
+    slide = slides.get(slide_id)
+    intake.require_same(slide)
     with (
-        context.slide_cache.local(slide.path) as file,
+        slide_cache.local(slide.path) as file,
         open_slide(file, name=slide.name) as reader,
     ):
         return AssociatedOut(names=list(reader.associated_images))
@@ -45,13 +47,20 @@ def list_associated(slide_id: str, caller: AuditedOperator, context: Ctx) -> Ass
     response_class=Response,
     responses=file_of("image/jpeg") | refusals(ChangedSlideError),
 )
-def get_associated(slide_id: str, name: str, caller: AuditedOperator, context: Ctx) -> Response:
+def get_associated(
+    slide_id: str,
+    name: str,
+    caller: AuditedOperator,
+    slides: Slides,
+    intake: SlideIntake,
+    slide_cache: Cache,
+) -> Response:
     """A label or macro image: it may show the patient's name, so every view is in the audit log."""
-    slide = context.slides.get(slide_id)
-    context.intake.require_same(slide)
+    slide = slides.get(slide_id)
+    intake.require_same(slide)
     # Not through the cache of open slides: that may still hold the file from before a redaction.
     with (
-        context.slide_cache.local(slide.path) as file,
+        slide_cache.local(slide.path) as file,
         open_slide(file, name=slide.name) as reader,
     ):
         if name not in reader.associated_images:

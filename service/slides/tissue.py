@@ -10,8 +10,9 @@ from pydantic import BaseModel
 
 from service.auth.access import Viewer
 from service.caching import IMMUTABLE, etag_of, not_modified
-from service.context import Context, Ctx
+from service.context import Slides
 from service.responses import NOT_MODIFIED, file_of
+from service.slides.repository import StoredSlide
 from wsi.errors import ArtifactMissingError
 from wsi.storage import SlideStore
 from wsi.storage.tissue_layers import TissueLayers, tissue_layers
@@ -42,10 +43,10 @@ class TissueOut(BaseModel):
 
 
 @router.get("/tissue")
-def get_tissue(slide_id: str, caller: Viewer, context: Ctx) -> TissueOut:
+def get_tissue(slide_id: str, caller: Viewer, slides: Slides) -> TissueOut:
     """Tissue and quality layers; none until a pipeline has analyzed the slide."""
     try:
-        found = _found(slide_id, context)
+        found = _found(slides.get(slide_id))
     except ArtifactMissingError:
         return TissueOut(layers=[], reasons=[], digest="")
     return TissueOut(
@@ -63,12 +64,12 @@ def get_tissue(slide_id: str, caller: Viewer, context: Ctx) -> TissueOut:
 
 
 @router.get("/tissue.png", response_class=Response, responses=file_of("image/png") | NOT_MODIFIED)
-def get_tissue_picture(slide_id: str, request: Request, caller: Viewer, context: Ctx) -> Response:
+def get_tissue_picture(slide_id: str, request: Request, caller: Viewer, slides: Slides) -> Response:
     """The layers: a grey pixel per cell, a bit per layer. With ``?digest=...`` it never changes.
 
     404 until a pipeline has analyzed the slide.
     """
-    found = _found(slide_id, context)
+    found = _found(slides.get(slide_id))
     etag = etag_of(slide_id, found.digest)
     caching = {"Cache-Control": "private, no-cache"}
     if request.query_params.get("digest") == found.digest:
@@ -80,8 +81,7 @@ def get_tissue_picture(slide_id: str, request: Request, caller: Viewer, context:
     return Response(buffer.getvalue(), media_type="image/png", headers={"ETag": etag, **caching})
 
 
-def _found(slide_id: str, context: Context) -> TissueLayers:
-    slide = context.slides.get(slide_id)
+def _found(slide: StoredSlide) -> TissueLayers:
     return tissue_layers(SlideStore(slide.store_url, read_only=True), slide.mpp)
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from service.auth.access import AuditedViewer, Viewer
 from service.caching import IMMUTABLE, etag_of, not_modified
-from service.context import Ctx
+from service.context import OpenReaders, Slides
 from service.responses import NOT_MODIFIED, file_of, refusals
 from service.slides.repository import StoredSlide
 from service.tiles.deepzoom import DeepZoom, read_tile
@@ -33,15 +33,16 @@ def get_thumbnail(
     slide_id: str,
     request: Request,
     caller: Viewer,
-    context: Ctx,
+    slides: Slides,
+    open_slides: OpenReaders,
     max_px: Annotated[int, Query(ge=16, le=4096)] = 256,
 ) -> Response:
     """The whole slide, its longer side ``max_px`` pixels."""
-    slide = context.slides.get(slide_id)
+    slide = slides.get(slide_id)
     etag = etag_of(slide.sha256, "thumbnail", max_px)
     if not_modified(request, etag):
         return _unchanged(etag)
-    return _jpeg(_thumbnail(context.open_slides, slide, max_px), etag)
+    return _jpeg(_thumbnail(open_slides, slide, max_px), etag)
 
 
 @router.get(
@@ -49,16 +50,18 @@ def get_thumbnail(
     response_class=Response,
     responses=file_of("application/xml") | NOT_MODIFIED | refusals(ChangedSlideError),
 )
-def get_dzi(slide_id: str, request: Request, caller: AuditedViewer, context: Ctx) -> Response:
+def get_dzi(
+    slide_id: str, request: Request, caller: AuditedViewer, slides: Slides, open_slides: OpenReaders
+) -> Response:
     """The Deep Zoom description."""
-    slide = context.slides.get(slide_id)
+    slide = slides.get(slide_id)
     etag = etag_of(slide.sha256, "dzi")
     if not_modified(request, etag):
         return _unchanged(etag)
     if is_object(slide.path):
         # A viewer asks for this first and once, and for many tiles at once when it has it: the one
         # request that waits until the slide is fetched.
-        context.open_slides.get(slide)
+        open_slides.get(slide)
     text = DeepZoom(Size(slide.width, slide.height)).dzi()
     return Response(text, media_type="application/xml", headers={"ETag": etag, **IMMUTABLE})
 
@@ -69,14 +72,21 @@ def get_dzi(slide_id: str, request: Request, caller: AuditedViewer, context: Ctx
     responses=file_of("image/jpeg") | NOT_MODIFIED | refusals(ChangedSlideError),
 )
 def get_tile(
-    slide_id: str, level: int, column: int, row: int, request: Request, caller: Viewer, context: Ctx
+    slide_id: str,
+    level: int,
+    column: int,
+    row: int,
+    request: Request,
+    caller: Viewer,
+    slides: Slides,
+    open_slides: OpenReaders,
 ) -> Response:
     """One Deep Zoom tile."""
-    slide = context.slides.get(slide_id)
+    slide = slides.get(slide_id)
     etag = etag_of(slide.sha256, level, column, row)
     if not_modified(request, etag):
         return _unchanged(etag)
-    return _jpeg(_encoded(read_tile(context.open_slides.get(slide), level, column, row)), etag)
+    return _jpeg(_encoded(read_tile(open_slides.get(slide), level, column, row)), etag)
 
 
 @lru_cache(maxsize=256)

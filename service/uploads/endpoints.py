@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
 from service.auth.access import Operator, Public
-from service.context import Context, Ctx
+from service.context import Config, SlideIntake, Uploads
 from service.errors import (
     BadRequestError,
     ChecksumError,
@@ -30,10 +30,12 @@ from service.errors import (
     UploadBusyError,
 )
 from service.responses import refusals
+from service.settings import Settings
+from service.slides.intake import Intake
 from service.slides.multipart import Upload, clean_name, disk_name
 from service.slides.service import form_flag, form_mpp
 from service.slides.staging import staging_folder
-from service.uploads.partial import CHECKSUMS, Checksum, Info, PartialUpload
+from service.uploads.partial import CHECKSUMS, Checksum, Info, PartialUpload, PartialUploads
 from wsi.errors import SlideError
 
 VERSION = "1.0.0"
@@ -66,7 +68,7 @@ class UploadOut(BaseModel):
 
 
 @router.options("", status_code=204)
-def options(response: Response, caller: Public, context: Ctx) -> None:
+def options(response: Response, caller: Public, settings: Config) -> None:
     """The protocol version and extensions that this server supports."""
     response.headers.update(
         {
@@ -74,7 +76,7 @@ def options(response: Response, caller: Public, context: Ctx) -> None:
             "Tus-Version": VERSION,
             "Tus-Extension": "creation,checksum,termination,expiration",
             "Tus-Checksum-Algorithm": ",".join(CHECKSUMS),
-            "Tus-Max-Size": str(context.settings.max_upload_bytes),
+            "Tus-Max-Size": str(settings.max_upload_bytes),
         }
     )
 
@@ -86,7 +88,9 @@ def create(
     response: Response,
     caller: Operator,
     tus: Tus,
-    context: Ctx,
+    uploads: Uploads,
+    settings: Config,
+    intake: SlideIntake,
     upload_length: Annotated[int | None, Header(ge=0)] = None,
     upload_metadata: Annotated[str, Header(max_length=4096)] = "",
 ) -> None:
@@ -100,14 +104,14 @@ def create(
     """
     if upload_length is None:
         raise BadRequestError("Upload-Length is missing: uploads need a known length")
-    if upload_length > context.settings.max_upload_bytes:
-        raise TooLargeError(f"the limit is {context.settings.max_upload_bytes} bytes")
-    context.intake.require_room(upload_length)
+    if upload_length > settings.max_upload_bytes:
+        raise TooLargeError(f"the limit is {settings.max_upload_bytes} bytes")
+    intake.require_room(upload_length)
     metadata = _metadata(upload_metadata)
     name = clean_name(metadata.get("filename", metadata.get("name", "")))
     if not name:
         raise BadRequestError("Upload-Metadata must contain a filename")
-    upload = context.uploads.create(
+    upload = uploads.create(
         Info(
             length=upload_length,
             name=name,
@@ -117,41 +121,41 @@ def create(
         )
     )
     response.headers["Location"] = f"/api/v1/uploads/{upload.id}"
-    _show_expiry(response, context, upload)
+    _show_expiry(response, uploads, upload)
 
 
 @router.get("/{upload_id}")
-def get_upload(upload_id: str, caller: Operator, context: Ctx) -> UploadOut:
+def get_upload(upload_id: str, caller: Operator, uploads: Uploads) -> UploadOut:
     """The progress of an upload, and its slide once it is complete."""
-    upload = context.uploads.get(upload_id)
+    upload = uploads.get(upload_id)
     info = upload.info
     return UploadOut(
         id=upload.id,
         offset=upload.offset,
         length=info.length,
-        expires_at=context.uploads.expires_at(upload),
+        expires_at=uploads.expires_at(upload),
         slide_id=info.slide_id,
     )
 
 
 @router.head("/{upload_id}", include_in_schema=False)
 def head_upload(
-    upload_id: str, response: Response, caller: Operator, tus: Tus, context: Ctx
+    upload_id: str, response: Response, caller: Operator, tus: Tus, uploads: Uploads
 ) -> None:
     """Where to go on."""
-    upload = context.uploads.get(upload_id)
+    upload = uploads.get(upload_id)
     response.headers["Upload-Offset"] = str(upload.offset)
     response.headers["Upload-Length"] = str(upload.info.length)
     response.headers["Cache-Control"] = "no-store"
-    _show_expiry(response, context, upload)
+    _show_expiry(response, uploads, upload)
 
 
 @router.delete(
     "/{upload_id}", status_code=204, responses=refusals(TusVersionError, UploadBusyError)
 )
-def terminate(upload_id: str, caller: Operator, tus: Tus, context: Ctx) -> None:
+def terminate(upload_id: str, caller: Operator, tus: Tus, uploads: Uploads) -> None:
     """Cancel an upload. A slide that was already stored stays."""
-    upload = context.uploads.get(upload_id)
+    upload = uploads.get(upload_id)
     with upload.locked():
         upload.remove()
 
@@ -175,7 +179,9 @@ async def append(
     response: Response,
     caller: Operator,
     tus: Tus,
-    context: Ctx,
+    uploads: Uploads,
+    settings: Config,
+    intake: SlideIntake,
     upload_offset: Annotated[int | None, Header(ge=0)] = None,
     upload_checksum: Annotated[str | None, Header(max_length=200)] = None,
 ) -> None:
@@ -185,15 +191,15 @@ async def append(
     if upload_offset is None:
         raise BadRequestError("Upload-Offset is missing")
     checksum = Checksum(upload_checksum)
-    upload = context.uploads.get(upload_id)
+    upload = uploads.get(upload_id)
     with upload.locked():
         upload.require_offset(upload_offset)
         offset = await _write(request, upload, upload_offset, checksum)
         info = upload.info
         if offset == info.length and info.slide_id is None:
-            await anyio.to_thread.run_sync(_take, context, upload, info)
+            await anyio.to_thread.run_sync(_take, settings, intake, upload, info)
         response.headers["Upload-Offset"] = str(offset)
-        _show_expiry(response, context, upload)
+        _show_expiry(response, uploads, upload)
 
 
 async def _write(request: Request, upload: PartialUpload, start: int, checksum: Checksum) -> int:
@@ -233,7 +239,7 @@ async def _write(request: Request, upload: PartialUpload, start: int, checksum: 
     return offset
 
 
-def _take(context: Context, upload: PartialUpload, info: Info) -> None:
+def _take(settings: Settings, intake: Intake, upload: PartialUpload, info: Info) -> None:
     """Check a complete upload and take its slide in; one that is refused is removed.
 
     Where something else fails, such as the database, the upload stays complete: sending nothing at
@@ -242,11 +248,11 @@ def _take(context: Context, upload: PartialUpload, info: Info) -> None:
     with upload.data.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     try:
-        with staging_folder(context.settings.incoming) as folder:
+        with staging_folder(settings.incoming) as folder:
             path = folder / disk_name(info.name)
             path.hardlink_to(upload.data)
             arrived = Upload(path=path, name=info.name, sha256=sha256, size_bytes=info.length)
-            slide, _ = context.intake.take(
+            slide, _ = intake.take(
                 arrived, info.mpp, force_mpp=info.force_mpp, strip=info.strip_labels
             )
     except (SlideError, TooLargeError, ExternallyManagedError):
@@ -256,8 +262,8 @@ def _take(context: Context, upload: PartialUpload, info: Info) -> None:
     upload.data.unlink()
 
 
-def _show_expiry(response: Response, context: Context, upload: PartialUpload) -> None:
-    expires_at = context.uploads.expires_at(upload)
+def _show_expiry(response: Response, uploads: PartialUploads, upload: PartialUpload) -> None:
+    expires_at = uploads.expires_at(upload)
     response.headers["Upload-Expires"] = format_datetime(expires_at, usegmt=True)
 
 

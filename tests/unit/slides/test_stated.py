@@ -138,3 +138,8 @@ def test_an_ome_tiff_opens_with_its_physical_size(tmp_path: Path) -> None:
         assert slide.mpp is not None
         assert (slide.mpp.x, slide.mpp.y) == pytest.approx((0.5, 0.5))
         assert "its TIFF tags 84.67 um/px" in slide.warnings[0]
+
+
+def test_a_resolution_however_small_is_not_zero() -> None:
+    assert Mpp(1e-200, 1e-200).mean == pytest.approx(1e-200)
+    assert Mpp(0.25, 0.5).mean == (0.25 * 0.5) ** 0.5
