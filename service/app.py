@@ -21,7 +21,6 @@ from service.auth.authenticator import COOKIE, Authenticator
 from service.auth.limits import Limit
 from service.auth.oidc import TokenChecker
 from service.auth.repository import AuditLog, KeyRepository
-from service.background import Loop
 from service.batches import endpoints as batches
 from service.batches import exports as batch_exports
 from service.batches.arrivals import register_next
@@ -64,12 +63,14 @@ from service.webhooks.events import what_ended
 from service.webhooks.repository import WebhookRepository
 from wsi.errors import ConfigError
 from wsi.jobs import CeleryNotifier, SqlJobStore, WorkerRegistry, create_engine
+from wsi.repeating import RepeatingThread
 from wsi.storage.slide_cache import SlideCache
 
 _log = logging.getLogger(__name__)
 
 PREFIX = "/api/v1"
 _PROBES = ("/health", "/ready", "/metrics")
+_CLOSE_S = 15.0
 PAGE = Path(__file__).parent / "web" / "dist"
 
 
@@ -210,9 +211,9 @@ def _start(settings: Settings) -> Context:
         slide_cache=slide_cache,
         open_slides=OpenSlides(settings.open_slides, slide_cache, intake.require_same),
         reconciler=reconciler,
-        arrivals=Loop("arrivals", settings.reconcile_interval_s),
-        webhooks=Loop("webhooks", settings.reconcile_interval_s),
-        idle_slides=Loop("idle slides", IDLE_S / 2),
+        arrivals=RepeatingThread("arrivals", settings.reconcile_interval_s),
+        webhooks=RepeatingThread("webhooks", settings.reconcile_interval_s),
+        idle_slides=RepeatingThread("idle slides", IDLE_S / 2),
     )
 
 
@@ -243,9 +244,9 @@ def _authenticator(settings: Settings, keys: KeyRepository, audit: AuditLog) -> 
 
 
 def _stop(context: Context) -> None:
-    context.arrivals.close()
-    context.webhooks.close()
-    context.idle_slides.close()
+    context.arrivals.close(_CLOSE_S)
+    context.webhooks.close(_CLOSE_S)
+    context.idle_slides.close(_CLOSE_S)
     context.reconciler.close()
     context.open_slides.clear()
     context.engine.dispose()

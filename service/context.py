@@ -10,7 +10,6 @@ from fastapi import Depends, Request
 from service.annotations.repository import AnnotationRepository
 from service.auth.authenticator import Authenticator
 from service.auth.repository import AuditLog, KeyRepository
-from service.background import Loop
 from service.batches.repository import BatchRepository
 from service.batches.schemas import BatchOut
 from service.events import EventStream
@@ -26,6 +25,7 @@ from service.tiles.open_slides import OpenSlides
 from service.uploads.partial import PartialUploads
 from service.webhooks.repository import WebhookRepository
 from wsi.jobs import JobStore, WorkerRegistry
+from wsi.repeating import RepeatingThread
 from wsi.storage.slide_cache import SlideCache
 
 
@@ -54,9 +54,9 @@ class Context:
     job_events: EventStream[JobOut]
     batch_events: EventStream[BatchOut]
     reconciler: Reconciler
-    arrivals: Loop
-    webhooks: Loop
-    idle_slides: Loop
+    arrivals: RepeatingThread
+    webhooks: RepeatingThread
+    idle_slides: RepeatingThread
 
 
 async def get_context(request: Request) -> Context:

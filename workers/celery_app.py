@@ -1,7 +1,7 @@
-"""The same worker on RabbitMQ or Redis: bells come through Celery, jobs from the database.
+"""The same worker on RabbitMQ or Redis: Celery wakes it, the jobs come from the database.
 
-What may go wrong with a message costs time, never a job: the sweeper rings again for whatever
-was lost. Each setting below says what it prevents.
+What may go wrong with a message costs time, never a job: the reconciler sends whatever was lost
+again. Each setting below says what it prevents.
 """
 
 # Coverage is below 80 %: Celery forks its children itself, where coverage does not follow;
@@ -17,10 +17,8 @@ from typing import Any
 import celery
 from celery import signals
 
-from workers.abilities import Presence, settled
-from workers.child import end_this_process, patience_of, pipelines_of, slides_of
-from workers.loaded import LoadedPipelines
-from workers.run_job import run_job
+from workers.capabilities import WorkerHeartbeat, resolve_settings
+from workers.child import runner_of
 from workers.settings import Settings
 from wsi.errors import JobStoreUnavailableError
 from wsi.heap import set_environment
@@ -32,14 +30,14 @@ from wsi.tracing import set_up_tracing
 _log = logging.getLogger(__name__)
 
 STOP_FILE = "WSI_WORKER_STOP_FILE"
-"""A file whose existence tells pool processes to give their jobs back."""
+"""A file whose existence tells pool processes to release their jobs."""
 
 app = celery.Celery("wsi-workers", set_as_current=False)
 
 
 @app.task(name=TASK_NAME)  # type: ignore[untyped-decorator]
-def ring(job_id: str, queue: str = CPU) -> None:
-    """A bell: claim the most urgent job of the queue (which need not be ``job_id``) and run it."""
+def run_next(job_id: str, queue: str = CPU) -> None:
+    """Claim the most urgent job of the queue (which need not be ``job_id``) and run it."""
     _pool_process().work(job_id, queue)
 
 
@@ -52,7 +50,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         **_acknowledgement(settings.broker_url),
         "worker_prefetch_multiplier": 1,
         # A killed pool process: the message is dropped, not put back, since a slide that kills
-        # its worker would come round for ever. The sweeper counts the losses and rings again.
+        # its worker would come round for ever. The reconciler counts the losses and notifies again.
         "task_reject_on_worker_lost": False,
         "task_acks_on_failure_or_timeout": True,
         # RabbitMQ went away in mid-task: let the job go on, its row is in the database. (The
@@ -95,12 +93,12 @@ def _acknowledgement(broker_url: str) -> dict[str, Any]:
 
 
 def serve(settings: Settings) -> None:
-    """Run a Celery worker until SIGTERM or SIGINT; jobs at hand go back to the queue."""
-    settings, device = settled(settings)
+    """Run a Celery worker until SIGTERM or SIGINT; running jobs go back to the queue."""
+    settings, device = resolve_settings(settings)
     engine = create_engine(settings.database)
     with (
         tempfile.TemporaryDirectory(prefix="wsi-worker-") as folder,
-        Presence(WorkerRegistry(engine), settings, device),
+        WorkerHeartbeat(WorkerRegistry(engine), settings, device),
     ):
         os.environ[STOP_FILE] = str(Path(folder) / "stop")
         # Pool processes read their settings, and the C library its own, when they start.
@@ -143,7 +141,7 @@ def _set_up_tracing(**_: object) -> None:
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def _stop_jobs(**_: object) -> None:
-    """The worker is told to stop: its processes give their jobs back, then Celery ends them."""
+    """The worker is told to stop: its processes release their jobs, then Celery ends them."""
     stop_file = os.environ.get(STOP_FILE)
     if stop_file:
         Path(stop_file).touch()
@@ -155,15 +153,15 @@ class _PoolProcess:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._store = SqlJobStore(create_engine(settings.database))
-        self._pipelines: LoadedPipelines = pipelines_of(settings)
         self._stop_file = Path(os.environ.get(STOP_FILE, ""))
+        self._runner = runner_of(settings, self._store, self._stopping)
         self._name = f"{socket.gethostname()}:{os.getppid()}:{os.getpid()}"
 
-    def work(self, rung_for: str, queue: str) -> None:
+    def work(self, notified_of: str, queue: str) -> None:
         """Claim and run one job of a queue.
 
-        Of that queue alone: were a job of another one taken, its own bell might wake a worker
-        that is busy while one that could have heard this bell stays idle.
+        Of that queue alone: were a job of another one taken, its own message might wake a worker
+        that is busy while one that could have got this message stays idle.
         """
         if self._stopping():
             return
@@ -172,30 +170,22 @@ class _PoolProcess:
                 self._name, lease_s=self._settings.lease_s, queues=[queue], keep_notification=True
             )
         except JobStoreUnavailableError as error:
-            # This bell is spent; the sweeper rings again once the database is back.
+            # This message is used up; the reconciler sends another once the database is back.
             _log.warning("%s", error)
             return
         if job is None:
-            _log.info("a bell for job %s, and nothing to do", rung_for)
+            _log.info("notified of job %s, but no job is waiting", notified_of)
             return
-        run_job(
-            self._store,
-            job,
-            self._pipelines,
-            slides_of(self._settings),
-            patience_of(self._settings),
-            stopping=self._stopping,
-            end_process=end_this_process,
-        )
+        self._runner.run(job)
 
     def _stopping(self) -> bool:
         return self._stop_file.is_file()
 
 
-_here: list[_PoolProcess] = []
+_pool: list[_PoolProcess] = []
 
 
 def _pool_process() -> _PoolProcess:
-    if not _here:
-        _here.append(_PoolProcess(Settings()))
-    return _here[0]
+    if not _pool:
+        _pool.append(_PoolProcess(Settings()))
+    return _pool[0]

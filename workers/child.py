@@ -4,13 +4,15 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
+from workers.heartbeat import JobTimeouts
 from workers.loaded import LoadedPipelines, loader_by_name
-from workers.run_job import Patience, run_job
+from workers.run_job import JobRunner
 from workers.settings import Settings
 from wsi.errors import JobStoreUnavailableError
-from wsi.jobs import SqlJobStore, create_engine
+from wsi.jobs import JobStore, SqlJobStore, create_engine
 from wsi.logs import set_up_logging
 from wsi.storage.slide_cache import SlideCache
 from wsi.tracing import set_up_tracing
@@ -20,13 +22,20 @@ _log = logging.getLogger(__name__)
 FORCED_EXIT = 75
 
 
-def patience_of(settings: Settings) -> Patience:
-    """The time limits of a job."""
-    return Patience(
-        lease_s=settings.lease_s,
-        beat_s=settings.heartbeat_interval_s,
-        obey_s=settings.shutdown_timeout_s,
-        stall_s=settings.stall_s,
+def runner_of(settings: Settings, store: JobStore, stopping: Callable[[], bool]) -> JobRunner:
+    """What runs the jobs of this process, with an empty cache of models."""
+    return JobRunner(
+        store,
+        pipelines_of(settings),
+        SlideCache(settings.slide_cache, settings.slide_cache_bytes),
+        JobTimeouts(
+            lease_s=settings.lease_s,
+            heartbeat_interval_s=settings.heartbeat_interval_s,
+            shutdown_timeout_s=settings.shutdown_timeout_s,
+            stall_s=settings.stall_s,
+        ),
+        stopping=stopping,
+        end_process=end_this_process,
     )
 
 
@@ -37,13 +46,8 @@ def pipelines_of(settings: Settings) -> LoadedPipelines:
     )
 
 
-def slides_of(settings: Settings) -> SlideCache:
-    """Copies of slides in object storage, shared by the processes of this machine."""
-    return SlideCache(settings.slide_cache, settings.slide_cache_bytes)
-
-
 def end_this_process() -> None:
-    """Leave at once: a pipeline that does not listen cannot be asked."""
+    """Leave at once: a pipeline that does not report progress cannot be asked to stop."""
     logging.shutdown()
     os._exit(FORCED_EXIT)
 
@@ -54,7 +58,7 @@ def work(settings: Settings, name: str, supervisor_pid: int) -> None:
     Args:
         settings: the supervisor's, with device and queues filled in.
         name: what the jobs table calls this process.
-        supervisor_pid: a worker whose supervisor is gone gives its job back and leaves.
+        supervisor_pid: a worker whose supervisor is gone releases its job and ends.
     """
     set_up_logging(settings.log_level, settings.log_format)
     set_up_tracing("wholeslide-worker")
@@ -68,7 +72,7 @@ def work(settings: Settings, name: str, supervisor_pid: int) -> None:
 
     engine = create_engine(settings.database)
     store = SqlJobStore(engine)
-    pipelines = pipelines_of(settings)
+    runner = runner_of(settings, store, stopping)
     _log.info("worker %s is ready (models in %s)", name, Path(settings.models).absolute())
     while not stopping():
         try:
@@ -80,14 +84,6 @@ def work(settings: Settings, name: str, supervisor_pid: int) -> None:
         if job is None:
             stop.wait(settings.poll_s)
             continue
-        run_job(
-            store,
-            job,
-            pipelines,
-            slides_of(settings),
-            patience_of(settings),
-            stopping=stopping,
-            end_process=end_this_process,
-        )
+        runner.run(job)
     engine.dispose()
     _log.info("worker %s has stopped", name)

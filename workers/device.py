@@ -10,7 +10,7 @@ from wsi.errors import WsiError
 from wsi.models.runtime import resolve_device
 
 
-def look_at(device: str) -> dict[str, Any]:
+def describe_device(device: str) -> dict[str, Any]:
     """Name, and bytes of memory, of a device. Raises ``ConfigError`` where it is not there."""
     found = resolve_device(device)
     if found.type != "cuda":
@@ -27,7 +27,7 @@ def look_at(device: str) -> dict[str, Any]:
 def main() -> None:
     """Entry point."""
     try:
-        sys.stdout.write(json.dumps(look_at(sys.argv[1])) + "\n")
+        sys.stdout.write(json.dumps(describe_device(sys.argv[1])) + "\n")
     except (WsiError, RuntimeError) as error:
         sys.exit(str(error))
 

@@ -1,4 +1,4 @@
-"""The embedded worker: keeps worker processes alive and the queue swept, without any broker."""
+"""The embedded worker: keeps worker processes alive and reconciles the queue, without a broker."""
 
 import logging
 import multiprocessing
@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from multiprocessing.context import SpawnProcess
 
-from workers.abilities import Presence, settled
+from workers.capabilities import WorkerHeartbeat, resolve_settings
 from workers.settings import Settings
 from wsi.errors import JobStoreUnavailableError
 from wsi.heap import set_environment
@@ -18,7 +18,7 @@ from wsi.jobs import SqlJobStore, WorkerRegistry, create_engine
 
 _log = logging.getLogger(__name__)
 
-_LOOK_S = 0.2
+_POLL_S = 0.2
 _MAX_PAUSE_S = 30.0
 _STABLE_S = 60.0
 _KILL_AFTER_S = 10.0
@@ -53,48 +53,48 @@ class Supervisor:
         self._store = SqlJobStore(self._engine)
         self._stop = threading.Event()
         self._slots = [_Slot(number) for number in range(settings.processes)]
-        self._next_sweep = 0.0
+        self._next_reconcile = 0.0
 
     def run(self) -> None:
-        """Work until SIGTERM or SIGINT. Jobs at hand go back to the queue."""
+        """Work until SIGTERM or SIGINT. Running jobs go back to the queue."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
         set_environment()
         try:
-            self._settings, device = settled(self._settings)
+            self._settings, device = resolve_settings(self._settings)
             self._wait_for_database()
-            with Presence(WorkerRegistry(self._engine), self._settings, device):
+            with WorkerHeartbeat(WorkerRegistry(self._engine), self._settings, device):
                 try:
-                    self._tend_all()
+                    self._supervise()
                 finally:
                     self._end_workers()
         finally:
             self._engine.dispose()
 
-    def _tend_all(self) -> None:
+    def _supervise(self) -> None:
         while not self._stop.is_set():
             for slot in self._slots:
-                self._tend(slot)
-            self._sweep()
-            self._stop.wait(_LOOK_S)
+                self._check(slot)
+            self._reconcile()
+            self._stop.wait(_POLL_S)
 
     def _wait_for_database(self) -> None:
-        said = False
+        logged = False
         while not self._stop.is_set():
             try:
                 if self._store.is_ready():
                     return
             except JobStoreUnavailableError as error:
                 _log.warning("%s", error)
-            if not said:
+            if not logged:
                 _log.info("waiting for the service to prepare the database")
-                said = True
+                logged = True
             self._stop.wait(1.0)
 
-    def _tend(self, slot: _Slot) -> None:
+    def _check(self, slot: _Slot) -> None:
         now = time.monotonic()
         if slot.process is not None and not slot.process.is_alive():
-            self._bury(slot, now)
+            self._handle_exit(slot, now)
         if slot.process is None and now >= slot.restart_at:
             self._start(slot, now)
 
@@ -108,13 +108,13 @@ class Supervisor:
         slot.process.start()
         slot.started_at = now
 
-    def _bury(self, slot: _Slot, now: float) -> None:
+    def _handle_exit(self, slot: _Slot, now: float) -> None:
         assert slot.process is not None
         _log.error("worker %s ended with %s", slot.name, slot.process.exitcode)
         try:
             # It is known to be dead, so its job need not wait for the end of its lease.
             if self._store.expire_leases_of(slot.name):
-                self._next_sweep = now
+                self._next_reconcile = now
         except JobStoreUnavailableError as error:
             _log.warning("%s", error)
         slot.process.close()
@@ -124,11 +124,11 @@ class Supervisor:
         slot.pause_s = 0.5 if stable else min(_MAX_PAUSE_S, slot.pause_s * 2)
         slot.restart_at = now + slot.pause_s
 
-    def _sweep(self) -> None:
+    def _reconcile(self) -> None:
         now = time.monotonic()
-        if now < self._next_sweep:
+        if now < self._next_reconcile:
             return
-        self._next_sweep = now + self._settings.reconcile_interval_s
+        self._next_reconcile = now + self._settings.reconcile_interval_s
         try:
             for job in self._store.reconcile(max_attempts=self._settings.max_attempts):
                 _log.info("job %s waits for a worker (lost %d times)", job.id, job.losses)
@@ -139,7 +139,7 @@ class Supervisor:
         running = [slot.process for slot in self._slots if slot.process is not None]
         for process in running:
             process.terminate()
-        # A worker ends a pipeline that does not listen by itself after shutdown_timeout_s.
+        # After shutdown_timeout_s a worker ends its own process if the pipeline does not stop.
         deadline = time.monotonic() + self._settings.shutdown_timeout_s + _KILL_AFTER_S
         for process in running:
             process.join(max(0.0, deadline - time.monotonic()))

@@ -6,10 +6,9 @@ message sent twice does nothing.
 """
 
 import logging
-import threading
 
-from wsi.errors import JobStoreUnavailableError
 from wsi.jobs import JobStore, Notifier, WorkerRegistry, relay
+from wsi.repeating import RepeatingThread
 
 _log = logging.getLogger(__name__)
 
@@ -37,27 +36,21 @@ class Reconciler:
         self._jobs = jobs
         self._notifier = notifier
         self._max_attempts = max_attempts
-        self._interval_s = interval_s
         self._workers = workers
         self._unserved: set[str] = set()
-        self._wake = threading.Event()
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
+        self._thread = RepeatingThread("reconciler", interval_s)
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread.start()
+        self._thread.start(self.step)
 
     def wake(self) -> None:
         """There is something in the outbox: do not wait for the next round."""
-        self._wake.set()
+        self._thread.wake()
 
     def close(self) -> None:
         """Stop the thread and wait for it."""
-        self._stopping = True
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._thread.close()
 
     def step(self) -> None:
         """One round."""
@@ -76,21 +69,3 @@ class Reconciler:
             for queue in unserved.keys() - self._unserved:
                 _log.warning("no worker serves the queue %r; its jobs are waiting", queue)
             self._unserved = set(unserved)
-
-    def _run(self) -> None:
-        away = False
-        while not self._stopping:
-            self._wake.clear()
-            try:
-                self.step()
-                if away:
-                    _log.info("database and broker are reachable again")
-                away = False
-            except JobStoreUnavailableError as error:
-                # Nothing is lost: rows and outbox wait for the next round.
-                if not away:
-                    _log.warning("%s", error)
-                away = True
-            except Exception:  # noqa: BLE001 - the thread must outlive a bug; it is logged
-                _log.exception("a run of the reconciler failed")
-            self._wake.wait(self._interval_s)

@@ -19,7 +19,7 @@ _EVENTS_TIMEOUT = httpx.Timeout(30.0, read=60.0)
 _POLL_S = 0.3
 _FINAL = ("SUCCEEDED", "FAILED", "CANCELLED")
 _PAGE = 1000
-PATIENCE_S = 120.0
+RETRY_TIMEOUT_S = 120.0
 """How long a service may be away (restarted, say) before an upload or a watch gives up."""
 
 
@@ -40,13 +40,13 @@ class ServiceError(WsiError):
         return self.status in (None, 423, 429, 460, 502, 503, 504)
 
 
-class Patience:
+class RetryPolicy:
     """Waits between tries, each time longer, until too much time has gone by without success.
 
     A service that never answered at all is not waited for: its address may be wrong.
     """
 
-    def __init__(self, seconds: float = PATIENCE_S) -> None:
+    def __init__(self, seconds: float = RETRY_TIMEOUT_S) -> None:
         self._seconds = seconds
         self._answered = False
         self._since: float | None = None
@@ -162,17 +162,17 @@ class ServiceClient:
         Raises:
             ServiceError: it is not there, or the service is away for too long.
         """
-        patience = Patience()
+        retries = RetryPolicy()
         while True:
             try:
                 for event in self._events(f"/{kind}/{some_id}/events"):
-                    patience.success()
+                    retries.success()
                     yield event
                     if event["finished"] if kind == "batches" else event["status"] in _FINAL:
                         return
                 raise ServiceError(f"{self.url}: the stream of events broke off")
             except ServiceError as error:
-                patience.failure(error)
+                retries.failure(error)
 
     def _events(self, path: str) -> Iterator[dict[str, Any]]:
         with (

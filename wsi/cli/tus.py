@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from wsi.cli.client import Patience, ServiceClient, ServiceError
+from wsi.cli.client import RetryPolicy, ServiceClient, ServiceError
 from wsi.errors import UnreadableSlideError, WsiError
 from wsi.progress import Progress, no_progress
 
@@ -71,12 +71,12 @@ class Upload:
             ServiceError: the service refused it, or is away for too long.
             UploadChangedError: the digests differ at the end.
         """
-        patience = Patience()
+        retries = RetryPolicy()
         while True:
             remembered = self._memory.exists()
             try:
                 place = self._place()
-                sha256 = self._send(place, patience, progress)
+                sha256 = self._send(place, retries, progress)
                 slide_id = self._client.json("GET", place)["slide_id"]
                 break
             except ServiceError as error:
@@ -86,7 +86,7 @@ class Upload:
                 # offset than we thought: ask again.
                 again = error.status == _CONFLICT or (remembered and error.status in _GONE)
                 progress("uploading, the service is away" if error.may_pass else "uploading", 0.0)
-                patience.failure(error, may_pass=again)
+                retries.failure(error, may_pass=again)
         self._forget()
         slide = self._client.json("GET", f"/slides/{slide_id}")
         if slide["sha256"] != sha256:
@@ -120,10 +120,10 @@ class Upload:
         scratch.replace(self._memory)
         return place
 
-    def _send(self, place: str, patience: Patience, progress: Progress) -> str:
+    def _send(self, place: str, retries: RetryPolicy, progress: Progress) -> str:
         """Send from where the service stands to the end; returns the file's SHA-256."""
         offset = int(self._client.request("HEAD", place, headers=_TUS).headers["Upload-Offset"])
-        patience.success()
+        retries.success()
         whole = hashlib.sha256()
         with self._path.open("rb") as file:
             _digest_until(file, offset, whole)
@@ -148,7 +148,7 @@ class Upload:
                         "Upload-Checksum": f"sha256 {_base64_sha256(chunk)}",
                     },
                 )
-                patience.success()
+                retries.success()
                 offset = int(answer.headers["Upload-Offset"])
                 if offset >= self._length:
                     progress("uploading", 1.0)

@@ -16,7 +16,7 @@ from tests.integration.toy_pipeline import load, write_bundle
 from tests.support.apps import app_for
 from tests.support.checks import check_here
 from workers.loaded import LoadedPipelines
-from workers.run_job import Patience, run_job
+from workers.run_job import JobRunner
 
 
 def write_slide(
@@ -92,8 +92,9 @@ def upload(client: TestClient, path: Path, **fields: str) -> dict[str, object]:
 def work_off(context: Context) -> None:
     """Run every queued job in this process, as a worker would."""
     pipelines = LoadedPipelines(context.settings.models, "cpu", load)
+    runner = JobRunner(context.jobs, pipelines, context.slide_cache)
     while (job := context.jobs.claim("test", lease_s=60)) is not None:
-        run_job(context.jobs, job, pipelines, context.slide_cache, Patience())
+        runner.run(job)
 
 
 def text_of(pdf: bytes) -> str:

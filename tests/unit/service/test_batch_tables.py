@@ -27,7 +27,7 @@ def share(settings: Settings) -> Path:
 @pytest.fixture(autouse=True)
 def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slides are registered when a test says so, not in the background."""
-    monkeypatch.setattr("service.background.Loop.start", lambda loop, step: None)
+    monkeypatch.setattr("wsi.repeating.RepeatingThread.start", lambda *_, **__: None)
 
 
 def table(client: TestClient, text: str | bytes, **query: Any) -> dict[str, Any]:

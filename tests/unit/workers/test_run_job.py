@@ -15,16 +15,16 @@ import zarr
 from tests.integration.toy_pipeline import ToyPipeline, load, write_bundle
 from tests.unit.service.conftest import write_slide
 from workers import run_job as module
-from workers.heart import Heart
+from workers.heartbeat import JobHeartbeat, JobTimeouts
 from workers.loaded import LoadedPipelines, loader_by_name
-from workers.run_job import Patience, error_kind, run_job, without_folders
+from workers.run_job import JobRunner, error_kind, without_folders
 from wsi.errors import ConfigError, JobStoreUnavailableError, ModelError, StoreError
 from wsi.jobs import Job, JobRequest, JobStatus
 from wsi.storage import SlideStore, get_result
 from wsi.storage.slide_cache import SlideCache
 from wsi.testing.jobs import MemoryJobStore
 
-QUICK = Patience(lease_s=60, beat_s=0.02, obey_s=0.2, stall_s=60)
+QUICK = JobTimeouts(lease_s=60, heartbeat_interval_s=0.02, shutdown_timeout_s=0.2, stall_s=60)
 
 
 class Bench:
@@ -54,8 +54,10 @@ class Bench:
         assert job is not None
         return job
 
-    def run(self, **options: Any) -> Job:
-        run_job(self.store, self.job, self.pipelines, self.slides, QUICK, **options)
+    def run(self, job: Job | None = None, timeouts: JobTimeouts = QUICK, **options: Any) -> Job:
+        """Run a job (by default the first) to its end; its row then."""
+        runner = JobRunner(self.store, self.pipelines, self.slides, timeouts, **options)
+        runner.run(job or self.job)
         return self.store.get(self.job.id)
 
     def results(self) -> tuple[str, ...]:
@@ -142,7 +144,7 @@ def test_lack_of_memory_and_of_disk_are_told_apart(
 
 
 @pytest.mark.parametrize(("failures", "status"), [(2, "SUCCEEDED"), (3, "FAILED")])
-def test_a_full_disk_is_waited_out_for_a_while(
+def test_a_job_waits_a_while_for_room_on_a_full_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int, status: str
 ) -> None:
     real, stages = zarr.Group.create_array, []
@@ -155,11 +157,10 @@ def test_a_full_disk_is_waited_out_for_a_while(
         return real(group, *args, **options)
 
     monkeypatch.setattr(zarr.Group, "create_array", full_disk)
-    monkeypatch.setattr(module, "Heart", noting_heart(stages))
-    patience = dataclasses.replace(QUICK, away_s=0.02, away_poll_s=0.01)
-    bench = Bench(tmp_path)
-    run_job(bench.store, bench.job, bench.pipelines, bench.slides, patience)
-    job = bench.store.get(bench.job.id)
+    monkeypatch.setattr(module, "JobHeartbeat", recording_heartbeat(stages))
+    job = Bench(tmp_path).run(
+        timeouts=dataclasses.replace(QUICK, outage_s=0.02, outage_poll_s=0.01)
+    )
     assert job.status.value == status
     assert "waiting for disk space" in stages
     if status == "FAILED":
@@ -167,15 +168,15 @@ def test_a_full_disk_is_waited_out_for_a_while(
         assert "No space left" in str(job.error)
 
 
-def noting_heart(stages: list[str]) -> type[Heart]:
-    """A heart that notes every stage that it is told."""
+def recording_heartbeat(stages: list[str]) -> type[JobHeartbeat]:
+    """A heartbeat that records every stage that is reported to it."""
 
-    class Noting(Heart):
+    class Recording(JobHeartbeat):
         def progress(self, stage: str, share: float) -> None:
             stages.append(stage)
             super().progress(stage, share)
 
-    return Noting
+    return Recording
 
 
 def test_a_running_job_that_is_cancelled_stops_and_leaves_no_result(tmp_path: Path) -> None:
@@ -185,7 +186,7 @@ def test_a_running_job_that_is_cancelled_stops_and_leaves_no_result(tmp_path: Pa
     assert bench.results() == ()
 
 
-def test_a_worker_that_stops_gives_its_job_back(tmp_path: Path) -> None:
+def test_a_worker_that_stops_releases_its_job(tmp_path: Path) -> None:
     bench = Bench(tmp_path, steps=1000, step_s=0.02)
     job = bench.run(stopping=lambda: True)
     assert (job.status, job.losses) == (JobStatus.QUEUED, 0)
@@ -197,11 +198,10 @@ def test_what_a_worker_computed_after_losing_its_lease_is_dropped(tmp_path: Path
     bench.store.expire_leases_of("w")
     bench.store.reconcile(max_attempts=3)
     second = bench.claim()
-    # No beat in between: it would tell the worker, which would then stop earlier.
-    run_job(bench.store, bench.job, bench.pipelines, bench.slides, Patience(beat_s=60))
-    job = bench.store.get(bench.job.id)
+    # No heartbeat in between: the worker would learn of it, and stop earlier.
+    job = bench.run(timeouts=JobTimeouts(heartbeat_interval_s=60))
     assert (job.status, job.attempt, job.result_id) == (JobStatus.RUNNING, second.attempt, None)
-    run_job(bench.store, second, bench.pipelines, bench.slides, QUICK)
+    bench.run(second)
     # Both attempts stored something; the row names the one that won.
     assert bench.store.get(job.id).result_id == f"{job.id}-2"
     assert set(bench.results()) == {f"{job.id}-1", f"{job.id}-2"}
@@ -232,7 +232,7 @@ def deaf_until(
 @pytest.mark.parametrize(
     ("harm", "status"), [("cancel", JobStatus.CANCELLED), ("stop", JobStatus.QUEUED)]
 )
-def test_a_pipeline_that_does_not_listen_is_ended_by_force_with_its_row_settled(
+def test_a_pipeline_that_does_not_stop_is_killed_after_its_row_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str, status: JobStatus
 ) -> None:
     bench = Bench(tmp_path)
@@ -262,20 +262,15 @@ def test_a_job_without_any_progress_fails_as_hung(
     bench = Bench(tmp_path)
     ended = threading.Event()
     deaf_until(monkeypatch, ended)
-    run_job(
-        bench.store,
-        bench.job,
-        bench.pipelines,
-        bench.slides,
-        Patience(lease_s=60, beat_s=0.02, obey_s=0.1, stall_s=1),
+    job = bench.run(
+        timeouts=dataclasses.replace(QUICK, shutdown_timeout_s=0.1, stall_s=1),
         end_process=ended.set,
     )
-    job = bench.store.get(bench.job.id)
     assert (job.status, job.error_kind) == (JobStatus.FAILED, "hung")
     assert ended.is_set()
 
 
-def test_the_end_of_a_job_waits_for_a_database_that_is_away(
+def test_the_end_of_a_job_waits_for_a_database_that_does_not_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = Bench(tmp_path)
@@ -292,7 +287,7 @@ def test_the_end_of_a_job_waits_for_a_database_that_is_away(
     assert bench.run().status is JobStatus.SUCCEEDED
 
 
-def test_a_database_that_is_away_during_the_work_does_not_stop_it(tmp_path: Path) -> None:
+def test_a_database_that_does_not_answer_during_the_work_does_not_stop_it(tmp_path: Path) -> None:
     bench = Bench(tmp_path, steps=10, step_s=0.02)
 
     def away(*_: Any, **__: Any) -> Job:
@@ -347,10 +342,10 @@ def test_errors_have_stable_words() -> None:
     assert error_kind(JobStoreUnavailableError("x")) == "job_store_unavailable"
 
 
-def test_a_heart_stops_with_its_job(tmp_path: Path) -> None:
+def test_heartbeats_stop_with_their_job(tmp_path: Path) -> None:
     Bench(tmp_path).run()
     time.sleep(0.05)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("heart-")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("heartbeat-")]
 
 
 @pytest.mark.parametrize(

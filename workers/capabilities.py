@@ -1,4 +1,4 @@
-"""What a worker can run, found out once at its start, and told to everybody."""
+"""What a worker can run: found out once at its start, and registered in the database."""
 
 import json
 import logging
@@ -15,6 +15,7 @@ from wsi.errors import ConfigError, JobStoreUnavailableError, ModelError
 from wsi.jobs import CPU, GPU, Worker, WorkerRegistry
 from wsi.jobs.workers import HEARTBEAT_INTERVAL_S
 from wsi.models.card import AGGREGATOR, CARD_FILE, read_card
+from wsi.repeating import RepeatingThread
 from wsi.system import format_bytes, free_memory, usable_cores
 
 _log = logging.getLogger(__name__)
@@ -22,22 +23,22 @@ _log = logging.getLogger(__name__)
 _DEVICE_TIMEOUT_S = 300.0
 
 
-def settled(settings: Settings) -> tuple[Settings, dict[str, Any]]:
-    """Settings with device and queues filled in, and what is known of the device.
+def resolve_settings(settings: Settings) -> tuple[Settings, dict[str, Any]]:
+    """Settings with device and queues filled in, and what was found out about the device.
 
-    A worker on a GPU serves both queues, one without serves that of CPU jobs, unless told
+    A worker on a GPU serves both queues, one without serves that of CPU jobs, unless set
     otherwise.
 
     Raises:
         ConfigError: the device is not there, or has a queue that it cannot serve.
     """
-    device = {"device": "cpu"} if settings.device == "cpu" else _look_at(settings.device)
+    device = {"device": "cpu"} if settings.device == "cpu" else _probe_device(settings.device)
     on_gpu = device["device"] != "cpu"
     queues = settings.queues or ((GPU, CPU) if on_gpu else (CPU,))
     return settings.model_copy(update={"device": device["device"], "queues": queues}), device
 
 
-def _look_at(device: str) -> dict[str, Any]:
+def _probe_device(device: str) -> dict[str, Any]:
     # In a process of its own: torch takes seconds and hundreds of megabytes, and a CUDA context
     # some of the GPU's memory, for as long as its process lives.
     try:
@@ -53,12 +54,12 @@ def _look_at(device: str) -> dict[str, Any]:
     if found.returncode:
         last = found.stderr.strip().splitlines()[-1:] or ["no reason given"]
         raise ConfigError(f"WSI_DEVICE={device}: {last[0]}")
-    seen: dict[str, Any] = json.loads(found.stdout)
-    return seen
+    device_found: dict[str, Any] = json.loads(found.stdout)
+    return device_found
 
 
 def describe(settings: Settings, device: dict[str, Any]) -> Worker:
-    """The worker as it is at this moment; ``settings`` and ``device`` are those of ``settled``."""
+    """The worker as it is now; ``settings`` and ``device`` are those of ``resolve_settings``."""
     models = {}
     for path in sorted(settings.models.glob(f"*/{CARD_FILE}")):
         try:
@@ -90,7 +91,7 @@ def _free_memory() -> int | None:
         return None
 
 
-def in_words(worker: Worker) -> str:
+def summary(worker: Worker) -> str:
     """One line for the log."""
     can = worker.capabilities
     parts = [
@@ -105,8 +106,12 @@ def in_words(worker: Worker) -> str:
     return "; ".join([*parts, f"models: {models or 'none yet'}"])
 
 
-class Presence:
-    """Says again and again that this worker is there, until the block ends."""
+class WorkerHeartbeat:
+    """Keeps this worker registered until the block ends.
+
+    Attributes:
+        registered: set once the worker stands in the database.
+    """
 
     def __init__(
         self, registry: WorkerRegistry, settings: Settings, device: dict[str, Any]
@@ -114,14 +119,12 @@ class Presence:
         self._registry = registry
         self._settings = settings
         self._device = device
-        self.said = threading.Event()
-        """Set once the database has heard of this worker."""
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
+        self.registered = threading.Event()
+        self._thread = RepeatingThread("worker heartbeat", HEARTBEAT_INTERVAL_S)
 
     def __enter__(self) -> Self:
-        _log.info("this worker %s", in_words(describe(self._settings, self._device)))
-        self._thread.start()
+        _log.info("this worker %s", summary(describe(self._settings, self._device)))
+        self._thread.start(self._send)
         return self
 
     def __exit__(
@@ -130,18 +133,12 @@ class Presence:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stop.set()
-        self._thread.join()
+        self._thread.close()
         try:
             self._registry.unregister(describe(self._settings, self._device).name)
-        except JobStoreUnavailableError as away:
-            _log.warning("%s", away)
+        except JobStoreUnavailableError as outage:
+            _log.warning("%s", outage)
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self._registry.heartbeat(describe(self._settings, self._device))
-                self.said.set()
-            except JobStoreUnavailableError as error:
-                _log.warning("%s", error)
-            self._stop.wait(HEARTBEAT_INTERVAL_S)
+    def _send(self) -> None:
+        self._registry.heartbeat(describe(self._settings, self._device))
+        self.registered.set()
