@@ -6,7 +6,7 @@ import anyio.to_thread
 from fastapi import APIRouter, Query, Request, Response
 
 from service.auth.access import Operator, Pathologist, Viewer
-from service.context import Ctx
+from service.context import Config, Ctx, SlideIntake, Slides
 from service.errors import DiskFullError, ExternallyManagedError
 from service.responses import Responses, refusals
 from service.slides.multipart import receive
@@ -20,7 +20,7 @@ from service.slides.schemas import (
     slide_out,
     standing,
 )
-from service.slides.service import form_flag, form_mpp, open_refusal, shown
+from service.slides.service import Views, form_flag, form_mpp, open_refusal
 from service.slides.staging import staging_folder
 from wsi.errors import ChangedSlideError
 
@@ -57,41 +57,42 @@ async def upload_slide(
     request: Request,
     response: Response,
     caller: Operator,
-    context: Ctx,
+    settings: Config,
+    intake: SlideIntake,
+    views: Views,
     strip_labels: Annotated[bool, Query(description="store no label and macro images")] = False,
 ) -> SlideOut:
     """Upload a slide: one file, or a zip of a multi-file slide. 200 if it exists already."""
-    settings = context.settings
     length = request.headers.get("content-length", "")
     if length.isdigit():
-        await anyio.to_thread.run_sync(context.intake.require_room, int(length))
+        await anyio.to_thread.run_sync(intake.require_room, int(length))
     with staging_folder(settings.incoming) as folder:
         upload = await receive(request, folder, max_bytes=settings.max_upload_bytes)
         mpp = form_mpp(upload.fields.get("mpp", ""))
         force_mpp = form_flag("force_mpp", upload.fields.get("force_mpp", ""))
         slide, new = await anyio.to_thread.run_sync(
-            lambda: context.intake.take(upload, mpp, force_mpp=force_mpp, strip=strip_labels)
+            lambda: intake.take(upload, mpp, force_mpp=force_mpp, strip=strip_labels)
         )
     if not new:
         response.status_code = 200
-    return await anyio.to_thread.run_sync(shown, context, slide)
+    return await anyio.to_thread.run_sync(views.of, slide)
 
 
 @router.post(
     "/registrations", status_code=201, responses=_HERE_ALREADY | refusals(ChangedSlideError)
 )
 def register_slide(
-    body: Registration, response: Response, caller: Operator, context: Ctx
+    body: Registration, response: Response, caller: Operator, intake: SlideIntake, views: Views
 ) -> SlideOut:
     """Register a slide in place: a path, or ``s3://bucket/key``. 200 if it exists already.
 
     An object is never copied into the service: each machine reads it through a bounded cache. One
     that was replaced since is refused (409, ``changed``) until it is registered again.
     """
-    slide, new = context.intake.register(body.path, body.mpp, force_mpp=body.force_mpp)
+    slide, new = intake.register(body.path, body.mpp, force_mpp=body.force_mpp)
     if not new:
         response.status_code = 200
-    return shown(context, slide)
+    return views.of(slide)
 
 
 @router.get("")
@@ -135,18 +136,20 @@ def list_slides(
 
 
 @router.get("/{slide_id}")
-def get_slide(slide_id: str, caller: Viewer, context: Ctx) -> SlideOut:
+def get_slide(slide_id: str, caller: Viewer, slides: Slides, views: Views) -> SlideOut:
     """One slide."""
-    return shown(context, context.slides.get(slide_id))
+    return views.of(slides.get(slide_id))
 
 
 @router.patch("/{slide_id}")
-def change_slide(slide_id: str, change: SlideChange, caller: Pathologist, context: Ctx) -> SlideOut:
+def change_slide(
+    slide_id: str, change: SlideChange, caller: Pathologist, slides: Slides, views: Views
+) -> SlideOut:
     """Give a slide its resolution, or with null go back to what the file states.
 
     One that contradicts what the file states (422, ``mpp``) needs ``force_mpp``. Results that were
     made at another resolution stay, and say ``other_mpp``.
     """
-    slide = context.slides.get(slide_id)
+    slide = slides.get(slide_id)
     mpp = accepted_mpp(slide, change.mpp, force=change.force_mpp)
-    return shown(context, context.slides.give_mpp(slide_id, mpp))
+    return views.of(slides.give_mpp(slide_id, mpp))

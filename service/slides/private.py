@@ -8,11 +8,11 @@ from PIL import Image
 from pydantic import BaseModel
 
 from service.auth.access import AuditedOperator, Operator
-from service.context import Cache, Context, Ctx, SlideIntake, Slides
+from service.context import Cache, Context, Ctx, OpenReaders, SlideIntake, Slides
 from service.errors import BusyError, DiskFullError, NotFoundError, SignedError
 from service.responses import file_of, refusals
 from service.slides.schemas import SlideOut
-from service.slides.service import shown
+from service.slides.service import Views
 from wsi.errors import ChangedSlideError
 from wsi.jobs import JobStatus
 from wsi.slides import open_slide
@@ -75,11 +75,18 @@ def get_associated(
 
 
 @router.post("/redact", responses=refusals(BusyError, DiskFullError))
-def redact_slide(slide_id: str, caller: Operator, context: Ctx) -> SlideOut:
+def redact_slide(
+    slide_id: str,
+    caller: Operator,
+    intake: SlideIntake,
+    slides: Slides,
+    open_slides: OpenReaders,
+    views: Views,
+) -> SlideOut:
     """Remove label and macro images from the stored copy. Its levels stay, pixel for pixel."""
-    slide = context.intake.redact(context.slides.get(slide_id))
-    context.open_slides.forget(slide_id)
-    return shown(context, slide)
+    slide = intake.redact(slides.get(slide_id))
+    open_slides.forget(slide_id)
+    return views.of(slide)
 
 
 @router.delete("", status_code=204, responses=refusals(BusyError, SignedError))

@@ -1,25 +1,47 @@
 """Slides as clients see them, and what forms say of them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
+from fastapi import Depends
 from pydantic import TypeAdapter, ValidationError
 
-from service.batches.repository import Refusal
-from service.context import Context
+from service.batches.repository import BatchRepository, Refusal
+from service.context import Batches, Jobs, Results, Reviews
 from service.errors import BadRequestError
+from service.results.reader import ResultReader
+from service.reviews.repository import ReviewRepository
 from service.slides.repository import StoredSlide
 from service.slides.schemas import MppIn, SlideOut, Standing, slide_out, standing
+from wsi.jobs import JobStore
 
 _MPP: TypeAdapter[float] = TypeAdapter(MppIn)
 
 
-def shown(context: Context, slide: StoredSlide) -> SlideOut:
-    """A slide for clients, with its results and its review."""
-    counting = standing(context.jobs, [slide.id]).get(slide.id, [])
-    review = context.reviews.of_slides([slide.id]).get(slide.id)
-    refused = context.batches.refusals([slide.id]).get(slide.id)
-    refusal = open_refusal(slide, counting, refused)
-    return slide_out(slide, counting, context.results, review, refusal)
+@dataclass(frozen=True)
+class SlideViews:
+    """Shows slides to clients, with their results and reviews."""
+
+    jobs: JobStore
+    batches: BatchRepository
+    reviews: ReviewRepository
+    results: ResultReader
+
+    def of(self, slide: StoredSlide) -> SlideOut:
+        """One slide."""
+        counting = standing(self.jobs, [slide.id]).get(slide.id, [])
+        review = self.reviews.of_slides([slide.id]).get(slide.id)
+        refused = self.batches.refusals([slide.id]).get(slide.id)
+        refusal = open_refusal(slide, counting, refused)
+        return slide_out(slide, counting, self.results, review, refusal)
+
+
+async def _views(jobs: Jobs, batches: Batches, reviews: Reviews, results: Results) -> SlideViews:
+    return SlideViews(jobs, batches, reviews, results)
+
+
+Views = Annotated[SlideViews, Depends(_views)]
 
 
 def open_refusal(
