@@ -131,7 +131,8 @@ def test_blind_reader_decides_by_key_and_the_report_says_what_was_seen_when(
     expect(rows).to_have_count(3)
     expect(rows.nth(0)).to_contain_text(re.compile(f"{first}.*hidden from the reader"))
     expect(rows.nth(2)).to_contain_text(re.compile("cancer, signed.*Patch: cancer 98.0 %"))
-    expect(tab.page.locator(".report")).to_contain_text(f"{first}, without the model's answer")
+    read = f"{first}, without seeing the model's answer"
+    expect(tab.page.locator(".report")).to_contain_text(read)
     tab.picture("report-blind")
 
 
