@@ -23,7 +23,7 @@ from wsi.models.openvino import quantize, run_model
 from wsi.models.runtime import fast_dtype, to_input
 from wsi.models.split import split_classifier
 from wsi.networks import stage_network
-from wsi.pipelines._staged_engine import engine_of_stages
+from wsi.pipelines._staged_engine import stage_runner_of
 from wsi.streaming import RunOptions, TensorSource, make_mode
 
 BATCH, PATCH_PX, TILE_PX = 32, 224, 1024
@@ -96,7 +96,7 @@ def whole_slide(architecture: str, side: int, rounds: int) -> dict[str, Any]:
             "tiled",
             RunOptions(
                 autocast=None if dtype == torch.float32 else dtype,
-                through=engine_of_stages(Engine(name=name), card),
+                stage_runner=stage_runner_of(Engine(name=name), card),
             ),
             tile_px=TILE_PX,
         )

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from tests.unit.streaming.networks import image, network, relative_error
-from wsi.networks import StagedNetwork
-from wsi.networks import fused_conv as fused
+from wsi.networks import StagedNetwork, fused_conv
 from wsi.streaming import Group, RunOptions, TensorSource, make_mode
-from wsi.streaming.tiles import checkpoint_policy as choose
+from wsi.streaming.tiles import checkpoint_policy
 
 pytestmark = [
     pytest.mark.gpu,
@@ -58,13 +57,13 @@ def test_tiled_gradients_on_cuda_are_those_of_in_core(pooling: str, boundaries: 
     assert relative_error(rest, wanted) < 1e-10
 
 
-@pytest.mark.parametrize("kept", ["narrow cells", "graphs"])
+@pytest.mark.parametrize("saved", ["bottleneck", "graphs"])
 @pytest.mark.parametrize("depth", [18, 50])
-def test_what_tiles_keep_on_cuda_changes_no_gradient(
-    depth: int, kept: str, monkeypatch: pytest.MonkeyPatch
+def test_what_tiles_save_on_cuda_changes_no_gradient(
+    depth: int, saved: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if kept == "narrow cells":
-        monkeypatch.setattr(choose, "_choose_graphs", lambda *_: None)
+    if saved == "bottleneck":
+        monkeypatch.setattr(checkpoint_policy, "_choose_graphs", lambda *_: None)
     net = network(depth)
     x = image(257, 323)
     wanted = _gradients("in_core", net, x)
@@ -102,7 +101,7 @@ def test_what_stays_on_the_device_changes_no_gradient(norm: str) -> None:
     x = image(257, 323, 2)
     wanted = _gradients("in_core", net, x)
     options = {"group_bytes": 10**6, "min_bytes": 100_000}
-    found = _gradients("offload", net, x, stay_bytes=10**7, **options)
+    found = _gradients("offload", net, x, keep_bytes_on_device=10**7, **options)
     assert relative_error(found, wanted) < 1e-10
 
 
@@ -149,22 +148,22 @@ def test_fused_convolutions_are_those_of_single_operations(
 ) -> None:
     torch.manual_seed(0)
     conv = torch.nn.Conv2d(64, 96, kernel, stride, padding, device="cuda", dtype=dtype)
-    cells = torch.randn(2, 64, 61, 47, device="cuda", dtype=dtype)
-    cells = cells.to(memory_format=torch.channels_last)
-    assert fused._fuses_in_cudnn(cells, conv.weight, 1)
-    # What is beside is the inside of something larger, as a residual block's shortcut is.
-    beside = torch.randn(2, 96, 70, 70, device="cuda", dtype=dtype)
-    beside = beside.to(memory_format=torch.channels_last)
+    x = torch.randn(2, 64, 61, 47, device="cuda", dtype=dtype)
+    x = x.to(memory_format=torch.channels_last)
+    assert fused_conv._fuses_in_cudnn(x, conv.weight, 1)
+    # The residual is a crop of a larger tensor, as a block's shortcut is.
+    residual = torch.randn(2, 96, 70, 70, device="cuda", dtype=dtype)
+    residual = residual.to(memory_format=torch.channels_last)
     wide = torch.nn.functional.conv2d(
-        cells.double(), conv.weight.double(), conv.bias.double(), stride, padding
+        x.double(), conv.weight.double(), conv.bias.double(), stride, padding
     )
-    beside = beside[:, :, 2 : 2 + wide.shape[2], 3 : 3 + wide.shape[3]]
-    wanted = torch.relu(wide + beside.double() if shortcut else wide)
+    residual = residual[:, :, 2 : 2 + wide.shape[2], 3 : 3 + wide.shape[3]]
+    wanted = torch.relu(wide + residual.double() if shortcut else wide)
     junk = torch.full((2**26,), float("nan"), device="cuda")  # what results are made in
     del junk
-    other = beside if shortcut else None
+    other = residual if shortcut else None
     pads = (padding, padding)
-    found = fused.conv_relu(cells, conv, (conv.weight, conv.bias), pads, beside=other)
+    found = fused_conv.conv_relu(x, conv, (conv.weight, conv.bias), pads, residual=other)
     assert found.is_contiguous(memory_format=torch.channels_last)
     difference = (found.double() - wanted).norm() / wanted.norm()
     assert difference < 4e-3
@@ -172,7 +171,7 @@ def test_fused_convolutions_are_those_of_single_operations(
     ones = (wanted > 0).double()
     grad = torch.ops.aten.convolution_backward(
         ones,
-        cells.double(),
+        x.double(),
         conv.weight.double(),
         [96],
         [stride, stride],

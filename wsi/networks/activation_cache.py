@@ -1,9 +1,10 @@
-"""The narrow cells of a tile: a third of what its graph holds, three quarters of what it saves.
+"""Selective activation checkpointing of residual blocks.
 
-A residual block computes on few channels and adds to many. What its convolutions but the last
-give, a bottleneck's two narrow activations, is small and took most of the arithmetic. Kept from
-forward to backward, they spare a tile's second run all but each block's last convolution, its
-shortcut and the sum. (Activations chosen by what they cost to keep and to recompute:
+A residual block computes on few channels and adds to many. The outputs of all its convolutions but
+the last, such as the two inside a torchvision bottleneck, are small and took most of the
+arithmetic. Saved from forward to backward, they reduce recomputation to each block's last
+convolution, its shortcut and the sum: a third of the memory of a full autograd graph saves three
+quarters of the recomputation. (Choosing activations by their size and the cost to recompute them:
 Korthikanti et al., 2022.)
 """
 
@@ -17,39 +18,42 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 from wsi.networks.receptive_field import layers_of
 
 
-def has_narrow_cells(block: BasicBlock | Bottleneck) -> bool:
-    """Whether ReLU alone follows the block's convolutions but the last: its result tells enough.
+def can_save_bottleneck(block: BasicBlock | Bottleneck) -> bool:
+    """Whether the inner activations of a block suffice to recompute it and to differentiate it.
 
-    A normalization of its own would need what came before it, too.
+    They do where ReLU alone follows each convolution but the last. A normalization layer in
+    between would need its own input for backward, too.
     """
     return all(isinstance(norm, nn.Identity) for _, norm in layers_of(block)[:-1])
 
 
 class TensorQueue(Protocol):
-    """Tensors in the order in which they went in, such as ``Packed`` blocks of host memory."""
+    """A first-in, first-out queue of tensors, such as ``PackedQueue`` in host memory."""
 
     @property
     def nbytes(self) -> int:
-        """What is held."""
+        """Bytes in the queue."""
         ...
 
     def put(self, tensor: Tensor) -> None:
-        """Copy a tensor in here."""
+        """Append a copy of a tensor."""
         ...
 
     def take(self) -> Tensor:
-        """The tensor that went in first of those that are left."""
+        """Remove and return the oldest tensor."""
         ...
 
 
-class NarrowCells:
-    """Filled as a tile runs without a graph, and used up as it runs again with one.
+class BottleneckActivations:
+    """Inner activations of one tile's residual blocks, saved in forward and used in recomputation.
 
-    On the host they are copied into blocks: between a tile's own tensors they would leave holes.
+    The first run of the tile, without a graph, calls ``put`` for each activation and then
+    ``close``; the second run, with a graph, calls ``take`` in the same order.
 
     Args:
-        stages: of the tile's group that keep theirs, counted from its first; ``None`` for all.
-        host_storage: makes what holds those of the host; ``None`` keeps the tensors themselves.
+        stages: indices, within the group, of the stages that save theirs; ``None`` for all.
+        host_storage: makes the queue that CPU tensors are copied into, so that they do not
+            fragment the heap between the tile's own tensors; ``None`` keeps the tensors themselves.
     """
 
     def __init__(
@@ -58,39 +62,39 @@ class NarrowCells:
         host_storage: Callable[[], TensorQueue] | None = None,
     ) -> None:
         self._stages = stages
-        self._cells: deque[Tensor] = deque()
+        self._on_device: deque[Tensor] = deque()
         self._host_storage = host_storage
         self._on_host: TensorQueue | None = None
         self._full = False
 
     @property
     def nbytes(self) -> int:
-        """What is held."""
+        """Bytes that are saved."""
         on_host = self._on_host.nbytes if self._on_host is not None else 0
-        return on_host + sum(cells.nbytes for cells in self._cells)
+        return on_host + sum(x.nbytes for x in self._on_device)
 
-    def of_stage(self, stage: int) -> "NarrowCells | None":
-        """These, if a stage of the group keeps its own."""
+    def for_stage(self, stage: int) -> "BottleneckActivations | None":
+        """This cache if the stage saves its activations; ``None`` if it recomputes them."""
         return self if self._stages is None or stage in self._stages else None
 
     @property
-    def full(self) -> bool:
-        """Whether the first run is over: from then on cells are given back, in order."""
+    def complete(self) -> bool:
+        """Whether the first run is over, so that ``take`` may be called."""
         return self._full
 
     def close(self) -> None:
-        """End of the first run."""
+        """End the first run."""
         self._full = True
 
-    def put(self, cells: Tensor) -> None:
-        """Keep what a convolution and its ReLU gave."""
-        if cells.device.type == "cpu" and self._host_storage is not None:
+    def put(self, x: Tensor) -> None:
+        """Save the output of a convolution and its ReLU."""
+        if x.device.type == "cpu" and self._host_storage is not None:
             if self._on_host is None:
                 self._on_host = self._host_storage()
-            self._on_host.put(cells)
+            self._on_host.put(x)
         else:
-            self._cells.append(cells)
+            self._on_device.append(x)
 
     def take(self) -> Tensor:
-        """What ``put`` kept, first of those that are left."""
-        return self._on_host.take() if self._on_host is not None else self._cells.popleft()
+        """Remove and return the oldest saved activation."""
+        return self._on_host.take() if self._on_host is not None else self._on_device.popleft()

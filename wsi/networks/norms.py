@@ -1,9 +1,10 @@
 """The normalizations that a staged network can have, and which of them tiles reproduce exactly.
 
-A tile sees a part of the image. A normalization fits tiles only when a cell's result depends on
-that cell (and constants) alone: BatchNorm with fixed statistics, none at all, or normalization
-over the channels of each cell. BatchNorm in train mode and GroupNorm take statistics over the
-whole image, so they need a mode that holds it whole: in_core, offload or unified.
+A tile is a part of the image. Tiles reproduce a normalization exactly only if the result at a
+position depends on that position (and constants) alone: BatchNorm with fixed statistics, none at
+all, or normalization over the channels of each position. BatchNorm in train mode and GroupNorm
+take statistics over the whole image, so they need a mode that runs it whole: in_core, offload or
+unified.
 """
 
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from wsi.errors import ConfigError, MemoryPlanError
 NormKind = Literal["frozen", "batch", "group", "cell", "none"]
 """frozen: BatchNorm with fixed statistics and affine, folded into its convolution.
 batch: BatchNorm as torchvision has it. group: GroupNorm (Wu and He, 2018) over the whole image.
-cell: LayerNorm over the channels of each cell. none: no normalization, a bias instead."""
+cell: LayerNorm over the channels of each position. none: no normalization, a bias instead."""
 
 GROUPS = 32
 
@@ -35,29 +36,29 @@ class FrozenNormConv2d(nn.Conv2d):
 
     norm_scale: Tensor
     norm_shift: Tensor
-    _held: tuple[Tensor, Tensor] | None = None
+    _folded: tuple[Tensor, Tensor] | None = None
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Weight and bias of that one convolution."""
-        return self._held or (self.weight * self._scale, self.norm_shift)
+        return self._folded or (self.weight * self._scale, self.norm_shift)
 
     @property
     def _scale(self) -> Tensor:
         return self.norm_scale[:, None, None, None]
 
-    def hold(self, dtype: torch.dtype) -> None:
-        """Fold now, for every call until ``release``. See ``folded_once``."""
+    def fold(self, dtype: torch.dtype) -> None:
+        """Compute the folded weight once, in ``dtype``, and use it until ``unfold``."""
         weight = (self.weight.detach() * self._scale).to(dtype)
         if self.weight.requires_grad and torch.is_grad_enabled():
             weight.requires_grad_()
             weight.register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
                 self._take_gradient
             )
-        self._held = weight, self.norm_shift.to(dtype)
+        self._folded = weight, self.norm_shift.to(dtype)
 
-    def release(self) -> None:
-        """Forget what is folded."""
-        self._held = None
+    def unfold(self) -> None:
+        """Drop the folded weight; the next call folds again."""
+        self._folded = None
 
     def _take_gradient(self, folded: Tensor) -> None:
         """Move a folded weight's gradient to the weight, by the product rule."""
@@ -76,30 +77,30 @@ class FrozenNormConv2d(nn.Conv2d):
 
 @contextmanager
 def folded_once(network: nn.Module, dtype: torch.dtype) -> Iterator[None]:
-    """Fold frozen normalizations once for many tiles, not once a tile.
+    """Fold frozen normalizations once for many tiles instead of once per tile.
 
-    A tile of a late group is small and its weights are large; and graphs that are kept share the
-    folded weights.
+    A tile of a late group is small and its weights are large; saved autograd graphs then also
+    share the folded weights.
 
     Args:
-        network: its convolutions with a folded normalization are meant.
-        dtype: that they compute in.
+        network: whose ``FrozenNormConv2d`` layers are folded.
+        dtype: compute dtype of the convolutions.
     """
     layers = [module for module in network.modules() if isinstance(module, FrozenNormConv2d)]
     try:
         for layer in layers:
-            layer.hold(dtype)
+            layer.fold(dtype)
         yield
     finally:
         for layer in layers:
-            layer.release()
+            layer.unfold()
 
 
 class WideGroupNorm(nn.GroupNorm):
-    """GroupNorm in float32 at least, whatever the precision around it; gives back what it takes.
+    """GroupNorm computed in at least float32; the result has the input's dtype.
 
-    CUDA's autocast widens it too, but then leaves all that follows wide. On CPUs the backward of
-    the narrow one took almost three times as long.
+    Autocast on CUDA computes it in float32 too, but then leaves what follows in float32. On CPUs
+    the backward pass in bfloat16 took almost three times as long.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -110,16 +111,16 @@ class WideGroupNorm(nn.GroupNorm):
         return normed.to(input.dtype)
 
 
-class CellNorm2d(nn.Module):
-    """LayerNorm over the channels of each cell, so exact in tiles (Liu et al., 2022)."""
+class ChannelNorm2d(nn.Module):
+    """LayerNorm over the channels of each position, so exact in tiles (Liu et al., 2022)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(channels)
 
-    def forward(self, cells: Tensor) -> Tensor:
-        """(N, C, H, W) -> the same shape; free of copies where ``cells`` is channels_last."""
-        normed: Tensor = self.norm(cells.permute(0, 2, 3, 1))
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> the same shape; without a copy where ``x`` is channels_last."""
+        normed: Tensor = self.norm(x.permute(0, 2, 3, 1))
         return normed.permute(0, 3, 1, 2)
 
 
@@ -136,7 +137,7 @@ def _affine_of(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     return scale, shift
 
 
-def _like(conv: nn.Conv2d, kind: type[nn.Conv2d], *, bias: bool) -> nn.Conv2d:
+def _conv_like(conv: nn.Conv2d, kind: type[nn.Conv2d], *, bias: bool) -> nn.Conv2d:
     """A convolution of ``kind`` with the weight (shared) and geometry of ``conv``."""
     if conv.bias is not None:
         raise ConfigError("a convolution before a BatchNorm is expected to have no bias")
@@ -159,20 +160,20 @@ def _like(conv: nn.Conv2d, kind: type[nn.Conv2d], *, bias: bool) -> nn.Conv2d:
 def replace_norm(
     conv: nn.Conv2d, norm: nn.BatchNorm2d, kind: NormKind
 ) -> tuple[nn.Conv2d, nn.Module]:
-    """The pair (convolution, normalization) that stands for ``conv`` then ``norm``.
+    """The pair (convolution, normalization) that replaces ``conv`` then ``norm``.
 
     Raises:
         ConfigError: unknown kind.
     """
     channels = norm.num_features
     if kind == "frozen":
-        frozen = _like(conv, FrozenNormConv2d, bias=False)
+        frozen = _conv_like(conv, FrozenNormConv2d, bias=False)
         scale, shift = _affine_of(norm)
         frozen.register_buffer("norm_scale", scale)
         frozen.register_buffer("norm_shift", shift)
         return frozen, nn.Identity()
     if kind == "none":
-        free = _like(conv, nn.Conv2d, bias=True)
+        free = _conv_like(conv, nn.Conv2d, bias=True)
         scale, shift = _affine_of(norm)
         free.weight = nn.Parameter(conv.weight.detach() * scale[:, None, None, None])
         free.bias = nn.Parameter(shift.clone())
@@ -181,9 +182,9 @@ def replace_norm(
         return conv, norm
     if kind in ("group", "cell"):
         groups = next(g for g in range(min(GROUPS, channels), 0, -1) if channels % g == 0)
-        new = WideGroupNorm(groups, channels) if kind == "group" else CellNorm2d(channels)
+        new = WideGroupNorm(groups, channels) if kind == "group" else ChannelNorm2d(channels)
         return conv, new.to(conv.weight.device, conv.weight.dtype)
-    raise ConfigError(f"no norm {kind!r}; there are: {', '.join(get_args(NormKind))}")
+    raise ConfigError(f"unknown norm {kind!r}; there are: {', '.join(get_args(NormKind))}")
 
 
 def refuse_image_wide_norm(network: nn.Module) -> None:

@@ -1,8 +1,8 @@
-"""What part of its input each output cell of a stage depends on, derived from its layers.
+"""Receptive fields, derived from the layers of a network.
 
-Along one axis, output cell ``o`` of a chain of convolutions and poolings depends on the input
-cells from ``o * stride - before`` to ``o * stride + after``, both included. Halo and stride of any
-chain follow from its layers' kernels, strides, paddings and dilations: nothing is typed in.
+Along one axis, output position ``o`` of a chain of convolutions and poolings depends on the input
+positions from ``o * stride - before`` to ``o * stride + after``, both included. Halo and stride of
+a chain follow from its layers' kernels, strides, paddings and dilations.
 """
 
 from collections.abc import Sequence
@@ -26,22 +26,22 @@ class Window:
 
     @property
     def span(self) -> int:
-        """Input cells from the first to the last that one output cell sees."""
+        """Input positions from the first to the last that one output position depends on."""
         return self.dilation * (self.kernel - 1) + 1
 
     def out_size(self, size: int) -> int:
-        """Output cells along an axis of ``size`` input cells."""
+        """Output size along an axis of ``size`` input positions."""
         return (size + 2 * self.padding - self.span) // self.stride + 1
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
-    """The dependence of one output cell on input cells, and the output's size.
+class ReceptiveField:
+    """Which input positions one output position depends on, along one axis.
 
     Attributes:
-        windows: the layers of the longest path in order; they give the output's size.
-        stride: input cells from one output cell to the next.
-        before, after: how far a cell depends on input before and after its own place.
+        windows: the layers of the longest path in order, from which the output's size follows.
+        stride: input positions from one output position to the next.
+        before, after: how far the receptive field extends before and after ``o * stride``.
     """
 
     windows: tuple[Window, ...] = ()
@@ -51,30 +51,34 @@ class Reach:
 
     @property
     def first_centre(self) -> float:
-        """Centre of what the first output cell depends on, in input cells from the input's edge."""
+        """Centre of the first output position's receptive field, from the input's edge."""
         return (1 + self.after - self.before) / 2
 
     @classmethod
-    def of_window(cls, window: Window) -> "Reach":
-        """The reach of a single layer."""
+    def of_window(cls, window: Window) -> "ReceptiveField":
+        """The receptive field of a single layer."""
         return cls((window,), window.stride, window.padding, window.span - 1 - window.padding)
 
-    def then(self, later: "Reach") -> "Reach":
-        """This chain followed by ``later``."""
-        return Reach(
+    def then(self, later: "ReceptiveField") -> "ReceptiveField":
+        """The receptive field of this chain followed by ``later``."""
+        return ReceptiveField(
             self.windows + later.windows,
             self.stride * later.stride,
             later.before * self.stride + self.before,
             later.after * self.stride + self.after,
         )
 
-    def beside(self, other: "Reach") -> "Reach":
-        """This chain and ``other`` from the same input, added: a residual block's two paths."""
+    def union(self, other: "ReceptiveField") -> "ReceptiveField":
+        """The receptive field of a sum of two paths from one input, as in a residual block.
+
+        Raises:
+            ConfigError: the paths have different strides.
+        """
         if self.stride != other.stride:
             raise ConfigError(
                 f"the two paths of a block have strides {self.stride} and {other.stride}"
             )
-        return Reach(
+        return ReceptiveField(
             max(self.windows, other.windows, key=len),
             self.stride,
             max(self.before, other.before),
@@ -82,29 +86,29 @@ class Reach:
         )
 
     def out_size(self, size: int) -> int:
-        """Output cells along an axis of ``size`` input cells."""
+        """Output size along an axis of ``size`` input positions."""
         for window in self.windows:
             size = window.out_size(size)
         return size
 
     def unpadded_size(self, size: int) -> int:
-        """Output cells along an axis of ``size`` input cells where no layer pads."""
+        """Output size along an axis of ``size`` input positions where no layer pads."""
         return (size - self.before - self.after - 1) // self.stride + 1
 
     def needs_padding(self, start: int, stop: int, size: int) -> bool:
-        """Whether output cells [start, stop) depend on cells beyond an axis of ``size`` cells."""
+        """Whether outputs [start, stop) depend on positions outside an axis of ``size``."""
         return start * self.stride < self.before or self._end(stop) > size
 
     def needed(self, start: int, stop: int, size: int, *, padded: bool = True) -> tuple[int, int]:
-        """Input cells needed for output cells [start, stop), cut at the true borders.
+        """Input range needed for outputs [start, stop), cut at the image's borders.
 
         Args:
-            start, stop: of the output.
+            start, stop: output positions.
             size: of the input.
-            padded: whether the layers pad what they are given. Then the first cell is rounded
-                down to the stride, so that strided layers keep their phase when they run over the
-                cut alone. Where the range ends at a true border, each layer's own zero padding
-                there is the image's; elsewhere padding spoils only cells outside [start, stop).
+            padded: whether the layers pad their input. The first position is then rounded down to
+                the stride, so that strided layers keep their phase when they run over the cut
+                alone. Where the range ends at a border of the image, each layer's zero padding is
+                the correct one; elsewhere padding affects only outputs outside [start, stop).
         """
         first = start * self.stride - self.before
         if padded:
@@ -115,11 +119,11 @@ class Reach:
         return (stop - 1) * self.stride + self.after + 1
 
 
-def chain(reaches: Sequence[Reach]) -> Reach:
-    """The reach of stages that run one after another."""
-    whole = Reach()
-    for reach in reaches:
-        whole = whole.then(reach)
+def chain(receptive_fields: Sequence[ReceptiveField]) -> ReceptiveField:
+    """The receptive field of stages that run one after another."""
+    whole = ReceptiveField()
+    for receptive_field in receptive_fields:
+        whole = whole.then(receptive_field)
     return whole
 
 
@@ -149,26 +153,26 @@ def window_of(module: nn.Conv2d | nn.MaxPool2d) -> Window:
     )
 
 
-def reach_of(module: nn.Module) -> Reach:
-    """The reach of a module, from the layers in it.
+def receptive_field_of(module: nn.Module) -> ReceptiveField:
+    """The receptive field of a module, from the layers in it.
 
     Raises:
-        ConfigError: a layer whose reach is not known here.
+        ConfigError: a layer of a kind that is not supported.
     """
     if isinstance(module, nn.Conv2d | nn.MaxPool2d):
-        return Reach.of_window(window_of(module))
+        return ReceptiveField.of_window(window_of(module))
     if isinstance(module, nn.Sequential):
-        return chain([reach_of(child) for child in module])
+        return chain([receptive_field_of(child) for child in module])
     if isinstance(module, BasicBlock | Bottleneck):
-        path, shortcut = reach_of_paths(module)
-        return path.beside(shortcut)
+        path, shortcut = receptive_fields_of_paths(module)
+        return path.union(shortcut)
     if any(
         isinstance(part, nn.Conv2d | nn.modules.pooling._MaxPoolNd) for part in module.modules()
     ):
-        raise ConfigError(f"the reach of {type(module).__name__} is not known")
+        raise ConfigError(f"layer {type(module).__name__} is not supported in a staged network")
     if any(type(part).__name__.endswith("Pool2d") for part in module.modules()):
-        raise ConfigError(f"the reach of {type(module).__name__} is not known")
-    return Reach()  # activations and normalizations look at their own cell alone
+        raise ConfigError(f"layer {type(module).__name__} is not supported in a staged network")
+    return ReceptiveField()  # activations and normalizations act on each position alone
 
 
 def layers_of(block: BasicBlock | Bottleneck) -> list[tuple[nn.Conv2d, nn.Module]]:
@@ -177,7 +181,11 @@ def layers_of(block: BasicBlock | Bottleneck) -> list[tuple[nn.Conv2d, nn.Module
     return [*layers, (block.conv3, block.bn3)] if isinstance(block, Bottleneck) else layers
 
 
-def reach_of_paths(block: BasicBlock | Bottleneck) -> tuple[Reach, Reach]:
-    """The reach of a residual block's convolutions, and that of its shortcut."""
-    path = chain([reach_of(conv) for conv, _ in layers_of(block)])
-    return path, Reach() if block.downsample is None else reach_of(block.downsample)
+def receptive_fields_of_paths(
+    block: BasicBlock | Bottleneck,
+) -> tuple[ReceptiveField, ReceptiveField]:
+    """The receptive fields of a residual block's convolutions and of its shortcut."""
+    path = chain([receptive_field_of(conv) for conv, _ in layers_of(block)])
+    return path, ReceptiveField() if block.downsample is None else receptive_field_of(
+        block.downsample
+    )

@@ -1,4 +1,4 @@
-"""A network as memory modes see it: spatial stages in order, then pooling, then a linear head."""
+"""A network as memory modes run it: spatial stages in order, then pooling and a linear head."""
 
 from typing import Any, cast
 
@@ -7,19 +7,19 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from wsi.errors import ConfigError
-from wsi.networks.activation_cache import NarrowCells
+from wsi.networks.activation_cache import BottleneckActivations
 from wsi.networks.norms import NormKind, replace_norm
 from wsi.networks.pooling import Pooling, PoolingKind, make_pooling
-from wsi.networks.receptive_field import Reach, chain, layers_of, reach_of
+from wsi.networks.receptive_field import ReceptiveField, chain, layers_of, receptive_field_of
 from wsi.networks.valid_forward import Axes, run_unpadded
 
 
 class Stage(nn.Module):
-    """One indivisible spatial part of a network, with its reach.
+    """One spatial part of a network that is not divided further, with its receptive field.
 
     Attributes:
         label: its name in plans and tables, such as ``layer2.0``.
-        reach: what its output cells depend on, derived from its layers.
+        receptive_field: of an output position, derived from its layers.
         channels: channels of its output.
         ends_in_relu: whether its output is that of a ReLU.
     """
@@ -29,22 +29,25 @@ class Stage(nn.Module):
         self.label = label
         self.body = body
         self.channels = channels
-        self.reach = reach_of(body)
+        self.receptive_field = receptive_field_of(body)
         self.ends_in_relu = isinstance(body, BasicBlock | Bottleneck)
 
     def forward(
-        self, cells: Tensor, unpadded: Axes | None = None, narrow: NarrowCells | None = None
+        self,
+        x: Tensor,
+        unpadded: Axes | None = None,
+        bottleneck: BottleneckActivations | None = None,
     ) -> Tensor:
         """(N, C_in, H, W) -> (N, channels, h, w).
 
         Args:
-            cells: the input.
-            unpadded: of a tile, whether padding is left out along rows and along columns.
-            narrow: see ``NarrowCells``; of a tile only.
+            x: the input.
+            unpadded: for a tile, whether padding is left out along rows and along columns.
+            bottleneck: for a tile, saves the block's inner activations or provides them.
         """
         if unpadded is not None:
-            return run_unpadded(self.body, cells, unpadded, narrow)
-        out: Tensor = self.body(cells)
+            return run_unpadded(self.body, x, unpadded, bottleneck)
+        out: Tensor = self.body(x)
         return out
 
 
@@ -66,9 +69,9 @@ class StagedNetwork(nn.Module):
         return [cast(Stage, stage) for stage in self.stages]
 
     @property
-    def reach(self) -> Reach:
-        """What one embedding cell depends on in the image."""
-        return chain([stage.reach for stage in self.stage_list])
+    def receptive_field(self) -> ReceptiveField:
+        """The receptive field, in the image, of one position of the embedding."""
+        return chain([stage.receptive_field for stage in self.stage_list])
 
     @property
     def features(self) -> int:
@@ -110,8 +113,8 @@ class StagedNetwork(nn.Module):
 class EmbeddingHead(nn.Module):
     """Pooling and head alone, as a model that Grad-CAM tools can hook.
 
-    Feed it ``Inference.embedding`` and name ``activation`` as the target layer: the gradient at
-    the embedding needs nothing of the image, so a heatmap costs no second pass over the slide.
+    Call it with ``Inference.embedding`` and use ``activation`` as the target layer: the gradient at
+    the embedding does not depend on the image, so a heatmap needs no second pass over the slide.
     """
 
     def __init__(self, network: StagedNetwork) -> None:
@@ -121,8 +124,8 @@ class EmbeddingHead(nn.Module):
 
     def forward(self, embedding: Tensor) -> Tensor:
         """(N, D, h, w) -> logits (N, classes)."""
-        cells = self.activation(embedding.to(self.network.dtype))
-        return self.network.classify(cells)
+        x = self.activation(embedding.to(self.network.dtype))
+        return self.network.classify(x)
 
 
 def _swap_norms(block: nn.Module, pairs: list[tuple[str, str]], kind: NormKind) -> None:
@@ -155,8 +158,8 @@ def stage_network(
 ) -> StagedNetwork:
     """A staged network from a torchvision ResNet (18, 34, 50, 101, 152, wide, ResNeXt).
 
-    The ResNet's modules are taken over, not copied: its weights live on in the result. The head
-    is kept where it has ``classes`` outputs already, else a new one starts from torch's default.
+    The result uses the ResNet's modules and weights, without a copy. The head is kept if it has
+    ``classes`` outputs, else it is replaced by a new one with torch's default initialization.
 
     Raises:
         ConfigError: not a torchvision ResNet, or a norm or pooling that does not exist.

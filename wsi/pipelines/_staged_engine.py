@@ -16,9 +16,7 @@ _CHECK_PX = 256
 _CHECK_CELLS = 24
 
 
-def engine_of_stages(
-    engine: Engine, card: ModelCard
-) -> Callable[[Sequence[Stage]], Forward] | None:
+def stage_runner_of(engine: Engine, card: ModelCard) -> Callable[[Sequence[Stage]], Forward] | None:
     """What ``RunOptions.through`` takes; ``None`` for plain torch.
 
     A chain is converted, and held against torch, when it is first asked for: which stages run as
@@ -36,7 +34,7 @@ def engine_of_stages(
         )
     ready: dict[str, Forward] = {}
 
-    def through(stages: Sequence[Stage]) -> Forward:
+    def stage_runner(stages: Sequence[Stage]) -> Forward:
         label = f"{stages[0].label}-{stages[-1].label}"
         if label not in ready:
             chain = nn.Sequential(*stages)
@@ -45,7 +43,7 @@ def engine_of_stages(
             ready[label] = forward
         return ready[label]
 
-    return through
+    return stage_runner
 
 
 def _example(chain: nn.Module, card: ModelCard) -> torch.Tensor:

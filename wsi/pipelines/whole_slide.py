@@ -21,7 +21,7 @@ from wsi.models.detail import detail_warnings
 from wsi.models.engines import Engine
 from wsi.models.runtime import fast_dtype, resolve_device
 from wsi.networks import EmbeddingHead, StagedNetwork, stage_network
-from wsi.pipelines._staged_engine import engine_of_stages
+from wsi.pipelines._staged_engine import stage_runner_of
 from wsi.pipelines.base import (
     describe_memory,
     describe_quality,
@@ -60,7 +60,7 @@ class WholeSlidePipeline:
         self._run = RunOptions(
             device=str(device),
             autocast=None if dtype == torch.float32 else dtype,
-            through=engine_of_stages(self._engine, card),
+            stage_runner=stage_runner_of(self._engine, card),
         )
 
     @classmethod
@@ -180,8 +180,11 @@ class WholeSlidePipeline:
 
     def _grid(self, source: SlideSource, embedding: torch.Tensor) -> HeatmapGrid:
         """Each cell lies around the centre of what its embedding depends on."""
-        reach = self.network.reach
-        stride, edge = reach.stride, reach.first_centre - reach.stride / 2
+        receptive_field = self.network.receptive_field
+        stride, edge = (
+            receptive_field.stride,
+            receptive_field.first_centre - receptive_field.stride / 2,
+        )
         return HeatmapGrid(
             origin_level0=Point(edge * source.scale[0], edge * source.scale[1]),
             cell_level0=(stride * source.scale[0], stride * source.scale[1]),

@@ -16,27 +16,32 @@ from wsi.networks.staged import StagedNetwork
 from wsi.streaming.accounting.candidate import (
     Budget,
     Candidate,
+    OverheadFactors,
     PlanRow,
     Shares,
-    Slack,
     Speed,
     in_core_bytes,
     resident_bytes,
 )
-from wsi.streaming.accounting.memory_timeline import Held, Ledger, rest_bytes, working_bytes
+from wsi.streaming.accounting.memory_timeline import (
+    GroupMemory,
+    MemoryTimeline,
+    tail_bytes,
+    working_bytes,
+)
 from wsi.streaming.accounting.profile import StageProfile
 from wsi.streaming.api import MAX_ELEMENTS
 from wsi.streaming.image_source import TILES_READ
 from wsi.streaming.storage.feature_map import Place, on_device
-from wsi.streaming.tiles.background import twin_shape
+from wsi.streaming.tiles.background import reference_shape
 from wsi.streaming.tiles.checkpoint_policy import by_worth
 from wsi.streaming.tiles.tiling import Group, GroupRunner
 
 TILE_SIDES = tuple(eighths * 2**power for power in range(5, 11) for eighths in (8, 10, 12, 14))
 """Image pixels a side, 256 to 14,336."""
-PIECES_OF_TISSUE = 3
+TISSUE_REGIONS = 3
 """That a slide is taken to have, round ones, where the share of tissue is all that is known."""
-AROUND_TISSUE = 1.05
+COVER_OVERHEAD = 1.05
 """Cells in tiles' rectangles for each that sees tissue."""
 OFFLOAD_GROUP_BYTES = (2**30, 2**28, 2**26)
 OFFLOAD_FILLS = 0.8
@@ -68,8 +73,8 @@ class CostModel:
         )
 
     @property
-    def _slack(self) -> Slack:
-        return Slack.of(on_cuda=self.budget.on_cuda)
+    def _overheads(self) -> OverheadFactors:
+        return OverheadFactors.of(on_cuda=self.budget.on_cuda)
 
     @property
     def image_bytes(self) -> int:
@@ -116,10 +121,10 @@ class CostModel:
         cuda = self.budget.on_cuda
         saved = sum(p.saved_bytes for p in self.profiles)
         link = self.speed.link_bytes_per_s if cuda else self.speed.disk_bytes_per_s
-        working = int(self._slack.offload * max(p.live_bytes for p in self.profiles))
+        working = int(self._overheads.offload * max(p.live_bytes for p in self.profiles))
         moving = self.fixed_bytes + self.image_bytes + min(3 * group_bytes, saved) + working
-        room = OFFLOAD_FILLS * (self.budget.device_bytes or 0) - moving  # a CPU's heap has none
-        stay = min(saved, max(0, int(room)))
+        headroom = OFFLOAD_FILLS * (self.budget.device_bytes or 0) - moving  # a CPU's heap has none
+        stay = min(saved, max(0, int(headroom)))
         leaving = saved - stay
         rows, left = [], leaving
         for p in self.profiles:
@@ -131,7 +136,7 @@ class CostModel:
             here = min(away, 3 * group_bytes) + p.saved_bytes - away
             rows.append(PlanRow(p.label, "offload", "whole", here, forward + backward))
         host, disk = (leaving + self.image_bytes, 0) if cuda else (0, leaving)
-        options: dict[str, Any] = {"group_bytes": group_bytes, "stay_bytes": stay}
+        options: dict[str, Any] = {"group_bytes": group_bytes, "keep_bytes_on_device": stay}
         total = sum(row.seconds for row in rows)
         return Candidate(
             "offload", options, tuple(rows), moving + stay, host, disk, total, self._too_large()
@@ -157,7 +162,10 @@ class CostModel:
     def _runner(self, group: Group) -> GroupRunner:
         size = self.size
         for stage in self.network.stage_list[: group.first]:
-            size = (stage.reach.out_size(size[0]), stage.reach.out_size(size[1]))
+            size = (
+                stage.receptive_field.out_size(size[0]),
+                stage.receptive_field.out_size(size[1]),
+            )
         stages = self.network.stage_list[group.first : group.stop]
         unpadded = not self.budget.on_cuda
         return GroupRunner(stages, size, self._stride(group.first), unpadded=unpadded)
@@ -168,13 +176,19 @@ class CostModel:
             return [1.0] * (group.stop - group.first)
         runner, px = self._runner(group), group.tile_px
         # Rows and columns of a tiling are independent: the sum of areas is a product of sums.
-        rows = [runner.worked_along(0, r.y0, r.y1) for r in runner.out_tiles(px, along=0)]
-        columns = [runner.worked_along(1, r.x0, r.x1) for r in runner.out_tiles(px, along=1)]
+        rows = [
+            runner.computed_fraction_along_axis(0, r.y0, r.y1)
+            for r in runner.out_tiles(px, along=0)
+        ]
+        columns = [
+            runner.computed_fraction_along_axis(1, r.x0, r.x1)
+            for r in runner.out_tiles(px, along=1)
+        ]
         shares: list[float] = (np.sum(rows, axis=0) * np.sum(columns, axis=0)).tolist()
         return shares
 
     def _stride(self, stop: int) -> int:
-        return math.prod(stage.reach.stride for stage in self.network.stage_list[:stop])
+        return math.prod(stage.receptive_field.stride for stage in self.network.stage_list[:stop])
 
     def tile_bytes(self, group: Group, *, kept: bool = False) -> int:
         """Peak of one tile's replay on the device, or beside its graph if that was ``kept``."""
@@ -183,11 +197,11 @@ class CostModel:
         if group.tile_px is not None:
             sides = self._tile_sides(group)
             shares = [math.prod(side) / math.prod(self.size) for side in sides]
-        working = self._slack.working if self.training else self._slack.forward
+        working = self._overheads.working if self.training else self._overheads.forward
         tile = int(working * shares[0] * working_bytes(profiles, graph=False))
         if self.training and not kept:
             own = zip(profiles, shares, strict=True)
-            tile += int(self._slack.tile * sum(p.saved_bytes * share for p, share in own))
+            tile += int(self._overheads.tile * sum(p.saved_bytes * share for p, share in own))
         if group.first or kept or group.tile_px is None:
             return tile
         pixels = self.batch * math.prod(sides[0]) * 3 * self.network.dtype.itemsize
@@ -218,8 +232,8 @@ class CostModel:
     def _group_huge(self, group: Group) -> bool:
         largest = max(p.largest_elements for p in self._profiles_of(group))
         side = group.tile_px
-        reach = self.network.reach
-        halo = reach.before + reach.after
+        receptive_field = self.network.receptive_field
+        halo = receptive_field.before + receptive_field.after
         share = 1.0 if side is None else min(1.0, (side + halo) ** 2 / math.prod(self.size))
         return largest * share > MAX_ELEMENTS
 
@@ -240,13 +254,13 @@ class CostModel:
         stored = self._boundaries_peak(boundaries, tail)
         kept = [[Shares()] * (group.stop - group.first) for group in groups]
         if self.training:
-            ledger = self._ledger(groups, tail, in_memory)
-            kept = self._keep(ledger, groups)
-            groups = self._widen(ledger, groups)
-            peak = int((self.fixed_bytes + ledger.peak()) / self._slack.usable)
+            timeline = self._ledger(groups, tail, in_memory)
+            kept = self._keep(timeline, groups)
+            groups = self._widen(timeline, groups)
+            peak = int((self.fixed_bytes + timeline.peak()) / self._overheads.usable)
         else:
             tiles = (self.tile_bytes(group) for group in groups)
-            peak = self.fixed_bytes + max(*tiles, self._rest_bytes(tail))
+            peak = self.fixed_bytes + max(*tiles, self._tail_bytes(tail))
             peak += stored if in_memory else 0
         rows: list[PlanRow] = []
         tissues = [self._share_of_tissue(group.stop, tail) for group in groups]
@@ -289,12 +303,15 @@ class CostModel:
     def _share_of_tissue(self, stop: int, tail: int) -> float:
         """Of the boundary after ``stop`` stages, the cells that tiles make: they see tissue."""
         stages = self.network.stage_list
-        if twin_shape(chain([stage.reach for stage in stages[:tail]]), self.size) is None:
+        if (
+            reference_shape(chain([stage.receptive_field for stage in stages[:tail]]), self.size)
+            is None
+        ):
             return 1.0
-        reach = chain([stage.reach for stage in stages[:stop]])
-        piece = math.sqrt(self.tissue / PIECES_OF_TISSUE)
-        piece += (reach.before + reach.after) / math.sqrt(math.prod(self.size))
-        return min(1.0, AROUND_TISSUE * PIECES_OF_TISSUE * piece**2)
+        receptive_field = chain([stage.receptive_field for stage in stages[:stop]])
+        piece = math.sqrt(self.tissue / TISSUE_REGIONS)
+        piece += (receptive_field.before + receptive_field.after) / math.sqrt(math.prod(self.size))
+        return min(1.0, COVER_OVERHEAD * TISSUE_REGIONS * piece**2)
 
     def _norm_refusal(self) -> str | None:
         try:
@@ -307,8 +324,12 @@ class CostModel:
         """The most that the boundaries of groups take together, wherever they are kept."""
         if not self.training:
             return max(a + b for a, b in pairwise([0, *boundaries]))
-        rest = self.boundary_bytes(tail) if self.profiles[tail:] else 0
-        return int(Ledger([Held(boundary=bytes_) for bytes_ in boundaries], rest).peak())
+        tail_size = self.boundary_bytes(tail) if self.profiles[tail:] else 0
+        return int(
+            MemoryTimeline(
+                [GroupMemory(boundary=bytes_) for bytes_ in boundaries], tail_size
+            ).peak()
+        )
 
     def _profiles_of(self, group: Group) -> list[StageProfile]:
         return self.profiles[group.first : group.stop]
@@ -316,69 +337,71 @@ class CostModel:
     def _kept_bytes(self, group: Group) -> tuple[list[float], float]:
         """What the narrow cells, by stage, and what the graphs of all tiles of a group hold."""
         pairs = list(zip(self._profiles_of(group), self.tile_overheads(group), strict=True))
-        narrow = [self._slack.blocks * p.narrow_bytes * share for p, share in pairs]
-        return narrow, self._slack.graphs * sum(p.saved_bytes * share for p, share in pairs)
+        bottleneck = [self._overheads.blocks * p.bottleneck_bytes * share for p, share in pairs]
+        return bottleneck, self._overheads.graphs * sum(p.saved_bytes * share for p, share in pairs)
 
     @property
     def _limit(self) -> int:
         """Of what an update may hold in boundaries, tiles and graphs on the device."""
         budget = self.budget.device_bytes
         whole = self.budget.host_bytes if budget is None else budget
-        return int(whole * self._slack.usable) - self.fixed_bytes
+        return int(whole * self._overheads.usable) - self.fixed_bytes
 
-    def _ledger(self, groups: tuple[Group, ...], tail: int, in_memory: bool) -> Ledger:
+    def _ledger(self, groups: tuple[Group, ...], tail: int, in_memory: bool) -> MemoryTimeline:
         """What an update holds that keeps no graph; ``in_memory``: boundaries on the device."""
         held = [
-            Held(
-                boundary=self._slack.blocks * self.boundary_bytes(group.stop) if in_memory else 0,
-                replay=self.tile_bytes(group),
-                sending=self.tile_bytes(group, kept=True),
+            GroupMemory(
+                boundary=self._overheads.blocks * self.boundary_bytes(group.stop)
+                if in_memory
+                else 0,
+                recompute=self.tile_bytes(group),
+                backward_saved=self.tile_bytes(group, kept=True),
             )
             for group in groups
         ]
-        rest = self._rest_bytes(tail, top_counted=in_memory)
-        return Ledger(held, rest, in_blocks=not self.budget.on_cuda)
+        tail_size = self._tail_bytes(tail, top_counted=in_memory)
+        return MemoryTimeline(held, tail_size, in_blocks=not self.budget.on_cuda)
 
-    def _keep(self, ledger: Ledger, groups: tuple[Group, ...]) -> list[list[Shares]]:
-        """By group and stage what tiles keep, as ``choose_kept`` does; the ledger takes it in."""
+    def _keep(self, timeline: MemoryTimeline, groups: tuple[Group, ...]) -> list[list[Shares]]:
+        """What tiles save, by group and stage, as in ``choose_checkpoint_policy``."""
         sizes = [self._kept_bytes(group) for group in groups]
-        kept = [[Shares() for _ in narrow] for narrow, _ in sizes]
+        kept = [[Shares() for _ in bottleneck] for bottleneck, _ in sizes]
         for index, stage in by_worth(dict(enumerate(map(self._profiles_of, groups)))):
-            held, (narrow, _) = ledger.groups[index], sizes[index]
-            more = max(0.0, min(narrow[stage], ledger.room(index, self._limit)))
-            held.narrow += more
-            kept[index][stage] = Shares(narrow=more / max(1, narrow[stage]))
+            held, (bottleneck, _) = timeline.groups[index], sizes[index]
+            more = max(0.0, min(bottleneck[stage], timeline.headroom(index, self._limit)))
+            held.bottleneck += more
+            kept[index][stage] = Shares(bottleneck=more / max(1, bottleneck[stage]))
         for index in reversed(range(len(groups))):
-            held, (narrow, graphs) = ledger.groups[index], sizes[index]
-            before = held.narrow
-            held.narrow, held.graphs, held.all_graphs = 0.0, graphs, True
-            if ledger.peak() <= self._limit:
-                kept[index] = [Shares(graphs=1.0)] * len(narrow)
+            held, (bottleneck, graphs) = timeline.groups[index], sizes[index]
+            before = held.bottleneck
+            held.bottleneck, held.graphs, held.saves_all = 0.0, graphs, True
+            if timeline.peak() <= self._limit:
+                kept[index] = [Shares(graphs=1.0)] * len(bottleneck)
                 continue
-            held.narrow, held.graphs, held.all_graphs = before, 0.0, False
-            if sum(narrow) <= before < graphs and not ledger.in_blocks:  # some become graphs
-                room = ledger.room(index, self._limit, graphs=True)
-                share = max(0.0, min(1.0, room / graphs))
-                held.narrow, held.graphs = (1 - share) * before, share * graphs
-                kept[index] = [Shares(narrow=1 - share, graphs=share)] * len(narrow)
+            held.bottleneck, held.graphs, held.saves_all = before, 0.0, False
+            if sum(bottleneck) <= before < graphs and not timeline.in_blocks:  # some become graphs
+                headroom = timeline.headroom(index, self._limit, graphs=True)
+                share = max(0.0, min(1.0, headroom / graphs))
+                held.bottleneck, held.graphs = (1 - share) * before, share * graphs
+                kept[index] = [Shares(bottleneck=1 - share, graphs=share)] * len(bottleneck)
             break
         return kept
 
-    def _widen(self, ledger: Ledger, groups: tuple[Group, ...]) -> tuple[Group, ...]:
+    def _widen(self, timeline: MemoryTimeline, groups: tuple[Group, ...]) -> tuple[Group, ...]:
         """Larger tiles for the groups that have room as they run again, which is not at once."""
         wider = []
-        for index, (group, held) in enumerate(zip(groups, ledger.groups, strict=True)):
-            if not held.narrow + held.graphs:
-                working = int(held.replay + ledger.spare(index, self._limit))
+        for index, (group, held) in enumerate(zip(groups, timeline.groups, strict=True)):
+            if not held.bottleneck + held.graphs:
+                working = int(held.recompute + timeline.recompute_headroom(index, self._limit))
                 larger = self._choose_tile(group.first, group.stop, working)
-                if self.tile_bytes(larger) > held.replay:
-                    group, held.replay = larger, self.tile_bytes(larger)
+                if self.tile_bytes(larger) > held.recompute:
+                    group, held.recompute = larger, self.tile_bytes(larger)
             wider.append(group)
         return tuple(wider)
 
-    def _rest_bytes(self, tail: int, *, top_counted: bool = False) -> int:
+    def _tail_bytes(self, tail: int, *, top_counted: bool = False) -> int:
         """What the in-core stages after the groups keep and need; 0 for none."""
-        return rest_bytes(
+        return tail_bytes(
             self.profiles[tail:],
             self.boundary_bytes(tail),
             graph=self.training,

@@ -20,7 +20,7 @@ LossFunction = Callable[[Tensor], Tensor]
 """Logits (N, classes) -> a scalar with a graph."""
 
 Forward = Callable[[Tensor], Tensor]
-"""Cells (N, C, H, W) -> cells of a later stage."""
+"""A feature map (N, C, H, W) -> that of a later stage."""
 
 MAX_ELEMENTS = 2**31 - 1
 """Kernels of torch, cuDNN and oneDNN count a tensor's elements in 32 bits."""
@@ -35,20 +35,21 @@ class RunOptions:
         autocast: dtype of the spatial stages (bfloat16), or ``None`` for the parameters' own.
             Pooling, head and loss always run in the parameters' dtype.
         channels_last: run convolutions in NHWC, the faster layout on CPUs and tensor cores.
-        through: how ``infer`` runs a chain of spatial stages, such as an engine's; ``None`` runs
-            them one after another. Steps always do.
-        progress: called with the share done in [0, 1] as a call goes on. What it raises ends the
+        stage_runner: returns a function that runs a chain of spatial stages in ``infer``, such as
+            that of an inference engine; ``None`` calls the stages one after another, as ``step``
+            always does.
+        progress: called with the finished fraction in [0, 1]. An exception that it raises ends the
             call; gradients are then incomplete and must be dropped.
     """
 
     device: str = "cpu"
     autocast: torch.dtype | None = None
     channels_last: bool = True
-    through: Callable[[Sequence[Stage]], Forward] | None = None
+    stage_runner: Callable[[Sequence[Stage]], Forward] | None = None
     progress: Callable[[float], None] | None = None
 
     def report(self, share: float) -> None:
-        """Tell the progress callback, if there is one."""
+        """Call the progress callback, if there is one."""
         if self.progress is not None:
             self.progress(min(1.0, share))
 
@@ -64,14 +65,14 @@ class RunOptions:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one call used.
+    """Time and memory of one call.
 
     Attributes:
         seconds: wall time.
-        peak_device_bytes: most that torch held on a CUDA device; 0 on a CPU.
-        peak_host_bytes: most that the process ever had resident, by the operating system; the
-            process's whole life, so a mode after a larger one sees the larger one's.
-        counters: what the mode counted, such as tiles run and tiles skipped.
+        peak_device_bytes: peak of torch's memory on a CUDA device; 0 on a CPU.
+        peak_host_bytes: peak resident memory of the process since it started, from the operating
+            system; a small call after a large one reports the large one's peak.
+        counters: counts of the mode's own, such as tiles run and tiles skipped.
     """
 
     seconds: float
@@ -86,7 +87,7 @@ class Inference:
 
     Attributes:
         logits_nc: (N, classes), parameters' dtype, on the CPU.
-        embedding: (N, D, h, w) on the CPU in the compute dtype, or ``None`` where not kept.
+        embedding: (N, D, h, w) on the CPU in the compute dtype; ``None`` if not asked for.
         measured: time and memory.
     """
 
@@ -119,10 +120,10 @@ class MemoryMode(Protocol):
     def infer(
         self, network: StagedNetwork, source: ImageSource, *, keep_embedding: bool = True
     ) -> Inference:
-        """Logits in evaluation mode, no gradients; the network's train flag is left as it was.
+        """Logits in evaluation mode, no gradients; the network's train flag does not change.
 
         Raises:
-            MemoryPlanError: this mode cannot take the network or the size exactly.
+            MemoryPlanError: this mode cannot run the network or the size exactly.
         """
         ...
 
@@ -131,17 +132,17 @@ class MemoryMode(Protocol):
     ) -> StepResult:
         """One forward and backward pass; adds to the parameters' ``.grad`` as autograd does.
 
-        ``network`` runs as its train flag says. ``loss_fn`` is called once.
+        ``network`` runs in its current train or evaluation mode. ``loss_fn`` is called once.
 
         Raises:
-            MemoryPlanError: this mode cannot take the network or the size exactly.
+            MemoryPlanError: this mode cannot run the network or the size exactly.
         """
         ...
 
 
 @contextmanager
 def evaluation(network: StagedNetwork) -> Iterator[None]:
-    """Evaluation mode inside, every module's own train flag restored after."""
+    """Evaluation mode inside the context; every module's train flag is restored after."""
     flags = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
@@ -159,7 +160,7 @@ def autocast(run: RunOptions) -> torch.autocast:
 
 
 def to_device(pixels: Tensor, network: StagedNetwork, run: RunOptions) -> Tensor:
-    """Pixels in the parameters' dtype, on the device, in the asked layout."""
+    """Pixels in the parameters' dtype, on the device, in the layout of ``run``."""
     layout = torch.channels_last if run.channels_last else torch.contiguous_format
     return pixels.to(run.torch_device, network.dtype, non_blocking=True, memory_format=layout)
 
@@ -168,13 +169,13 @@ def check_image(network: StagedNetwork, source: ImageSource) -> tuple[int, int]:
     """The embedding's height and width.
 
     Raises:
-        MemoryPlanError: the image is too small to leave one embedding cell.
+        MemoryPlanError: the image is too small for an embedding of one position.
     """
     height, width = source.size
-    h, w = network.reach.out_size(height), network.reach.out_size(width)
+    h, w = network.receptive_field.out_size(height), network.receptive_field.out_size(width)
     if min(h, w, height, width) < 1 or source.batch < 1:
         raise MemoryPlanError(
-            f"an image of {height} x {width} px leaves no embedding cell; it needs at least "
-            f"{network.reach.stride} px a side"
+            f"an image of {height} x {width} px is too small for this network: "
+            f"{network.receptive_field.stride} px per side are needed"
         )
     return h, w

@@ -1,4 +1,4 @@
-"""Where a memory mode gets its image: rectangle by rectangle, so it need not exist whole."""
+"""Image sources, which memory modes read in rectangles: the image need not exist as a whole."""
 
 import threading
 from collections.abc import Iterable, Iterator
@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from wsi.errors import ConfigError
-from wsi.streaming.threads import lone_thread
+from wsi.streaming.threads import single_threaded_executor
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +33,20 @@ class Rect:
 
     @property
     def area(self) -> int:
-        """Cells."""
+        """Positions."""
         return self.height * self.width
 
     def relative_to(self, y: int, x: int) -> tuple[slice, slice]:
-        """This rectangle's rows and columns in an array whose first cell is (y, x)."""
+        """This rectangle's rows and columns in an array whose first position is (y, x)."""
         return slice(self.y0 - y, self.y1 - y), slice(self.x0 - x, self.x1 - x)
 
 
 class ImageSource(Protocol):
     """An image of any size, read in rectangles of pixels.
 
-    Reads may come from another thread than the caller's, one at a time, and the same rectangle
-    may be asked for twice: both answers must be equal. So a random augmentation is drawn once for
-    a source and then applied to every rectangle.
+    Reads may come from a thread other than the caller's, one at a time. The same rectangle may be
+    read twice and must give the same pixels, so a random augmentation is drawn once per source and
+    applied to every rectangle.
     """
 
     @property
@@ -68,21 +68,21 @@ class ImageSource(Protocol):
 class BackgroundSource(Protocol):
     """An ImageSource that knows where the image is one constant colour, the same everywhere.
 
-    Only ``background`` is added; it is looked for by name, so subclassing is not needed.
+    A structural protocol: a source with this method qualifies, without subclassing.
     """
 
     def background(self, y0: int, x0: int, height: int, width: int) -> bool:
-        """True only where ``read`` of this rectangle gives the one background colour throughout."""
+        """Whether every pixel of the rectangle has the background colour."""
         ...
 
 
 class TensorSource:
-    """An image that does exist as one tensor (N, 3, H, W).
+    """An image in memory, as one tensor (N, 3, H, W).
 
     Args:
         image: the pixels.
-        background_colour: (3,) or (N, 3, 1, 1) tensor; rectangles that hold it alone are
-            reported as background. ``None``: no background is known.
+        background_colour: (3,) or (N, 3, 1, 1) tensor; rectangles of this
+            colour alone are background. ``None``: no background is known.
     """
 
     def __init__(self, image: Tensor, background_colour: Tensor | None = None) -> None:
@@ -117,13 +117,14 @@ class TensorSource:
 
 
 TILES_READ = 3
-"""Most tiles of ``read_ahead`` in memory: the caller's, the next, one that is being decoded."""
+"""Most tiles of ``read_ahead`` in memory: the caller's, the next, and one being decoded."""
 
 
 def read_ahead(source: ImageSource, rects: Iterable[Rect], depth: int = 1) -> Iterator[Tensor]:
-    """The rectangles' pixels in order, decoded by one thread up to ``depth`` ahead of the caller.
+    """Prefetch rectangles in order: one thread decodes up to ``depth`` ahead of the caller.
 
-    An error in ``read`` is raised here, in its place. Leaving the loop early stops the thread.
+    An error in ``read`` is raised when its rectangle is due. Leaving the loop early stops the
+    thread.
     """
     queue = iter(rects)
     stop = threading.Event()
@@ -133,7 +134,7 @@ def read_ahead(source: ImageSource, rects: Iterable[Rect], depth: int = 1) -> It
             return None
         return source.read(rect.y0, rect.x0, rect.height, rect.width)
 
-    with lone_thread("read-ahead") as pool:
+    with single_threaded_executor("read-ahead") as pool:
         waiting: list[Future[Tensor | None]] = []
 
         def first() -> Tensor:
@@ -141,7 +142,7 @@ def read_ahead(source: ImageSource, rects: Iterable[Rect], depth: int = 1) -> It
             assert pixels is not None
             return pixels
 
-        # What is yielded is the caller's alone: no name here keeps it alive.
+        # No name here refers to what is yielded: the caller alone decides how long it lives.
         try:
             for rect in queue:
                 waiting.append(pool.submit(read, rect))

@@ -13,7 +13,7 @@ from wsi.streaming.api import Measured
 
 
 def peak_host_bytes() -> int:
-    """Most memory that this process ever had resident; 0 on Windows, which has no such count."""
+    """Peak resident memory of this process; 0 on Windows, which does not report it."""
     if sys.platform == "win32":
         return 0
     import resource  # not on Windows
@@ -23,13 +23,13 @@ def peak_host_bytes() -> int:
 
 
 def resident_host_bytes() -> int:
-    """Memory that this process has resident; 0 where there is no /proc to ask."""
+    """Resident memory of this process; 0 on systems without /proc."""
     status = Path("/proc/self/statm")
     return int(status.read_text().split()[1]) * mmap.PAGESIZE if status.exists() else 0
 
 
 class Meter:
-    """Started at creation; ``read`` tells what was used since."""
+    """Measures time and peak memory from its creation to ``read``."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device

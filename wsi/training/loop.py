@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from wsi.errors import DatasetError, TrainingError
-from wsi.streaming.threads import lone_thread
+from wsi.streaming.threads import single_threaded_executor
 from wsi.training.distributed import World
 
 T = TypeVar("T")
@@ -87,7 +87,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 def read_ahead(items: Sequence[T], read: Callable[[T], U], *, ahead: int = 2) -> Iterator[U]:
     """``read`` of each item in order, on a thread, a few items ahead of the consumer."""
-    with lone_thread("read-ahead") as pool:
+    with single_threaded_executor("read-ahead") as pool:
         waiting = [pool.submit(read, item) for item in items[:ahead]]
         try:
             for index in range(len(items)):

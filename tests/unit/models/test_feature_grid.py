@@ -54,8 +54,8 @@ def test_the_reach_of_a_staged_network_says_the_same(name: str) -> None:
     network = build_backbone(name, 2)
     assert isinstance(network, ResNet)
     grid = split_classifier(network, PX).grid
-    reach = stage_network(network, classes=2).reach
-    assert (reach.first_centre, reach.stride) == (grid.y.first, grid.y.stride)
+    field = stage_network(network, classes=2).receptive_field
+    assert (field.first_centre, field.stride) == (grid.y.first, grid.y.stride)
 
 
 def test_padding_stride_dilation_and_pooling_move_the_centre() -> None:

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from wsi.networks.norms import WideGroupNorm
 
 
-def cells(dtype: torch.dtype) -> Tensor:
-    """(2, 64, 19, 23), far from zero mean: what makes narrow sums lose digits."""
+def activations(dtype: torch.dtype) -> Tensor:
+    """(2, 64, 19, 23), far from zero mean: so that sums in bfloat16 lose digits."""
     made = 3 + torch.randn(2, 64, 19, 23, generator=torch.Generator().manual_seed(0))
     return made.to(dtype).to(memory_format=torch.channels_last).requires_grad_()
 
@@ -24,14 +24,14 @@ def gradients(norm: nn.Module, x: Tensor) -> list[Tensor]:
 def test_a_wide_group_norm_is_torchs_own_in_wide_precision(dtype: torch.dtype) -> None:
     plain, wide = nn.GroupNorm(32, 64).to(dtype), WideGroupNorm(32, 64).to(dtype)
     for expected, found in zip(
-        gradients(plain, cells(dtype)), gradients(wide, cells(dtype)), strict=True
+        gradients(plain, activations(dtype)), gradients(wide, activations(dtype)), strict=True
     ):
         assert found.dtype == dtype
         assert torch.equal(found, expected)
 
 
 def test_under_autocast_it_gives_back_what_it_takes_and_loses_only_the_last_rounding() -> None:
-    x, norm = cells(torch.bfloat16), WideGroupNorm(32, 64)
+    x, norm = activations(torch.bfloat16), WideGroupNorm(32, 64)
     exact = gradients(nn.GroupNorm(32, 64).double(), x.detach().double().requires_grad_())
     with torch.autocast("cpu", torch.bfloat16):
         found = gradients(norm, x)

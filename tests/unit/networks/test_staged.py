@@ -23,27 +23,30 @@ def test_staging_keeps_what_the_torchvision_network_computes(depth: int, norm: s
 
 
 def test_the_receptive_field_is_derived_from_the_layers() -> None:
-    reach = stage_network(resnet50(), classes=2).reach
-    assert reach.before + reach.after + 1 == 427
-    assert reach.stride == 32
+    receptive_field = stage_network(resnet50(), classes=2).receptive_field
+    assert receptive_field.before + receptive_field.after + 1 == 427
+    assert receptive_field.stride == 32
 
 
 @pytest.mark.parametrize("size", [64, 65, 97, 130, 224])
-def test_the_reach_gives_the_embedding_size(size: int) -> None:
+def test_the_receptive_field_gives_the_embedding_size(size: int) -> None:
     net = network(18)
     embedding = net.embed(image(size, size + 3))
-    assert embedding.shape[2:] == (net.reach.out_size(size), net.reach.out_size(size + 3))
+    assert embedding.shape[2:] == (
+        net.receptive_field.out_size(size),
+        net.receptive_field.out_size(size + 3),
+    )
 
 
-def test_a_pixel_outside_the_reach_changes_nothing_and_one_on_its_edge_does() -> None:
+def test_a_pixel_outside_the_receptive_field_changes_nothing_and_one_on_its_edge_does() -> None:
     net = network(18, norm="none")
     for module in net.modules():  # all-positive weights: no change can hide behind a ReLU
         if isinstance(module, nn.Conv2d):
             module.weight.data.abs_()
     x = image(1, 1024).expand(1, 3, 64, 1024).abs().contiguous()
     cell = 16
-    first = cell * 32 - net.reach.before
-    last = cell * 32 + net.reach.after
+    first = cell * 32 - net.receptive_field.before
+    last = cell * 32 + net.receptive_field.after
     wanted = net.embed(x)[..., cell]
     for column, changes in ((first - 1, False), (first, True), (last, True), (last + 1, False)):
         touched = x.clone()
@@ -82,7 +85,7 @@ def test_a_head_with_the_asked_classes_is_kept() -> None:
 def test_a_network_that_is_no_torchvision_resnet_is_refused() -> None:
     with pytest.raises(ConfigError, match="torchvision ResNet"):
         stage_network(nn.Linear(2, 2), classes=2)
-    with pytest.raises(ConfigError, match="no pooling"):
+    with pytest.raises(ConfigError, match="unknown pooling"):
         stage_network(resnet18(), classes=2, pooling="median")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="no norm"):
+    with pytest.raises(ConfigError, match="unknown norm"):
         stage_network(resnet18(), classes=2, norm="spectral")  # type: ignore[arg-type]

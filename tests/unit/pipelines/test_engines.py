@@ -17,7 +17,7 @@ from wsi.models.card import read_card
 from wsi.models.engines import Engine, feature_error
 from wsi.models.openvino import conversion_folder
 from wsi.networks import Stage
-from wsi.pipelines._staged_engine import engine_of_stages
+from wsi.pipelines._staged_engine import stage_runner_of
 from wsi.pipelines.base import load_pipeline
 from wsi.pipelines.whole_slide import build_network
 from wsi.progress import no_progress
@@ -139,12 +139,12 @@ def test_every_mode_that_scores_runs_its_stages_through_the_engine(
     card, state = load_bundle(folder / "whole-slide")
     network = build_network(card, state).eval()
     image = TensorSource(torch.randn(1, 3, 320, 352, generator=torch.Generator().manual_seed(3)))
-    through = engine_of_stages(Engine(name="openvino"), card)
-    assert through is not None
+    stage_runner = stage_runner_of(Engine(name="openvino"), card)
+    assert stage_runner is not None
     ran: list[str] = []
 
     def watched(stages: Sequence[Stage]) -> Forward:
-        forward = through(stages)
+        forward = stage_runner(stages)
 
         def run(cells: torch.Tensor) -> torch.Tensor:
             ran.extend(stage.label for stage in stages)
@@ -153,7 +153,7 @@ def test_every_mode_that_scores_runs_its_stages_through_the_engine(
         return run
 
     plain = make_mode(mode, RunOptions(), **options).infer(network, image)
-    fast = make_mode(mode, RunOptions(through=watched), **options).infer(network, image)
+    fast = make_mode(mode, RunOptions(stage_runner=watched), **options).infer(network, image)
     assert set(ran) == {stage.label for stage in network.stage_list}
     assert fast.embedding is not None
     assert plain.embedding is not None
@@ -170,5 +170,7 @@ def test_training_steps_never_run_through_an_engine(folder: Path) -> None:
         raise AssertionError("an engine has no gradients")
 
     for mode in ("in_core", "tiled"):
-        step = make_mode(mode, RunOptions(through=refuse)).step(network, image, lambda x: x.sum())
+        step = make_mode(mode, RunOptions(stage_runner=refuse)).step(
+            network, image, lambda x: x.sum()
+        )
         assert step.loss == step.loss

@@ -21,7 +21,7 @@ def _resnet50(norm: NormKind = "frozen") -> StagedNetwork:
     return stage_network(net, classes=2, norm=norm)
 
 
-def test_the_profile_gives_the_known_budget_of_resnet50() -> None:
+def test_the_profile_agrees_with_hand_calculation_for_resnet50() -> None:
     # Computed by hand from the layers' shapes at 10,000 px.
     frozen = profile_network(_resnet50(), (10_000, 10_000), dtype=torch.bfloat16)
     assert sum(p.flop for p in frozen) == pytest.approx(16.3e12, rel=0.01)
@@ -31,7 +31,7 @@ def test_the_profile_gives_the_known_budget_of_resnet50() -> None:
     assert max(p.largest_elements for p in frozen) == 16 * 10_000 * 10_000
 
 
-def test_the_profile_counts_what_autograd_really_keeps() -> None:
+def test_the_profile_counts_what_autograd_really_saves() -> None:
     net = network(18, norm="batch").train()
     predicted = sum(p.saved_bytes for p in profile_network(net, (256, 256)))
     result = make_mode("offload", min_bytes=10_000).step(net, TensorSource(image(256, 256)), loss)
@@ -136,7 +136,7 @@ def test_a_mode_can_be_asked_for_and_refused() -> None:
     assert plan(_resnet50(), (500, 500), None, 8 * GB, mode="tiled").mode == "tiled"
 
 
-def test_the_table_has_a_row_a_stage_and_the_measured_beside_the_predicted() -> None:
+def test_the_table_has_one_row_per_stage_with_measured_and_predicted() -> None:
     net = network(18)
     chosen = plan(net, (300, 400), None, 2 * GB, mode="tiled")
     source = TensorSource(image(300, 400))

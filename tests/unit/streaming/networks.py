@@ -18,7 +18,7 @@ def resnet(depth: int = 18, dtype: torch.dtype = torch.float64, seed: int = 0) -
     torch.manual_seed(seed)
     if depth == 18:
         net = ResNet(BasicBlock, [2, 2, 2, 2], num_classes=2)
-        _narrow(net)
+        _thin(net)
     else:
         net = ResNet(Bottleneck, [3, 4, 6, 3], num_classes=2, width_per_group=8)
     last = "bn2" if depth == 18 else "bn3"
@@ -37,7 +37,7 @@ def resnet(depth: int = 18, dtype: torch.dtype = torch.float64, seed: int = 0) -
     return net.to(dtype)
 
 
-def _narrow(net: ResNet) -> None:
+def _thin(net: ResNet) -> None:
     """Cut every channel axis of a ResNet-18 to an eighth: tests in seconds, same geometry."""
     for name, module in list(net.named_modules()):
         parent = net.get_submodule(name.rpartition(".")[0])

@@ -40,7 +40,7 @@ def _counted(rects: list[Rect]) -> NDArray[np.int64]:
 
 @pytest.mark.parametrize("tile_px", [32, 100, 256, None])
 @pytest.mark.parametrize("wanted", [_ring(), _scattered()], ids=["ring", "scattered"])
-def test_every_wanted_cell_lies_in_one_rectangle(
+def test_every_wanted_position_lies_in_one_rectangle(
     runner: GroupRunner, wanted: NDArray[np.bool_], tile_px: int | None
 ) -> None:
     counts = _counted(cover(runner, wanted, tile_px))
@@ -64,7 +64,7 @@ def test_less_is_read_than_by_a_grid(runner: GroupRunner) -> None:
     assert found < 0.95 * grid
 
 
-def test_two_pieces_far_apart_are_two_rectangles_without_what_lies_between(
+def test_two_regions_far_apart_are_two_rectangles_without_what_lies_between(
     runner: GroupRunner,
 ) -> None:
     wanted = np.zeros((CELLS, CELLS), dtype=bool)

@@ -1,4 +1,4 @@
-"""Every store of boundary activations: what was written, added and read, by rectangles."""
+"""Every feature-map store: rectangles are written, added and read."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,13 +8,12 @@ import pytest
 import torch
 
 from wsi.streaming.image_source import Rect
-from wsi.streaming.storage import blocks, pinned
-from wsi.streaming.storage import feature_map as boundary
-from wsi.streaming.storage.blocks import BlockBoundary, Blocks
-from wsi.streaming.storage.feature_map import Boundary, DiskBoundary, MemoryBoundary
-from wsi.streaming.storage.pinned import PinnedBoundary
+from wsi.streaming.storage import blocks, feature_map, pinned
+from wsi.streaming.storage.blocks import BlockFeatureMap, Blocks
+from wsi.streaming.storage.feature_map import DiskFeatureMap, FeatureMap, TensorFeatureMap
+from wsi.streaming.storage.pinned import PinnedFeatureMap
 
-Make = Callable[[tuple[int, int, int, int], torch.dtype], Boundary]
+Make = Callable[[tuple[int, int, int, int], torch.dtype], FeatureMap]
 CPU = torch.device("cpu")
 
 
@@ -22,13 +21,13 @@ CPU = torch.device("cpu")
 def make(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     # Rectangles reach over several bands.
     monkeypatch.setattr(pinned, "BAND_BYTES", 40_000)
-    monkeypatch.setattr(boundary, "BAND_BYTES", 40_000)
+    monkeypatch.setattr(feature_map, "BAND_BYTES", 40_000)
     monkeypatch.setattr(blocks, "BLOCKS", Blocks())
     made: dict[str, Make] = {
-        "memory": lambda shape, dtype: MemoryBoundary(shape, dtype, CPU),
-        "blocks": BlockBoundary,
-        "disk": lambda shape, dtype: DiskBoundary(shape, dtype, tmp_path),
-        "pinned": lambda shape, dtype: PinnedBoundary(shape, dtype, CPU),
+        "memory": lambda shape, dtype: TensorFeatureMap(shape, dtype, CPU),
+        "blocks": BlockFeatureMap,
+        "disk": lambda shape, dtype: DiskFeatureMap(shape, dtype, tmp_path),
+        "pinned": lambda shape, dtype: PinnedFeatureMap(shape, dtype, CPU),
     }
     return made[request.param]
 
@@ -51,13 +50,13 @@ def test_rectangles_are_read_as_a_plain_tensor_would_hold_them(
     for turn in range(40):
         rect = rectangle()
         rows, columns = rect.relative_to(0, 0)
-        cells = torch.randn(n, c, rect.height, rect.width, dtype=torch.float64).to(dtype)
+        values = torch.randn(n, c, rect.height, rect.width, dtype=torch.float64).to(dtype)
         if turn % 3:
-            store.add(rect, cells)
-            plain[:, :, rows, columns] += cells
+            store.add(rect, values)
+            plain[:, :, rows, columns] += values
         else:
-            store.write(rect, cells)
-            plain[:, :, rows, columns] = cells
+            store.write(rect, values)
+            plain[:, :, rows, columns] = values
         for asked in (rect, rectangle()):
             got = store.read(asked)
             assert got.is_contiguous(memory_format=torch.channels_last)
@@ -68,7 +67,7 @@ def test_rectangles_are_read_as_a_plain_tensor_would_hold_them(
     assert torch.equal(store.whole(), plain)
 
 
-def test_a_gradient_lies_where_its_closed_boundary_lay() -> None:
-    store = MemoryBoundary((1, 8, 5, 7), torch.float32, torch.device("meta"))
+def test_a_gradient_is_stored_on_the_device_of_its_closed_feature_map() -> None:
+    store = TensorFeatureMap((1, 8, 5, 7), torch.float32, torch.device("meta"))
     store.close()
     assert store.like().read(Rect(0, 0, 5, 7)).device.type == "meta"

@@ -1,4 +1,4 @@
-"""What an update holds at each moment, and what its tiles may keep beside it."""
+"""Memory of an update at each point in time, and what its tiles may save."""
 
 import gc
 import weakref
@@ -9,66 +9,66 @@ from torch import Tensor, nn
 
 from tests.unit.streaming.networks import image, loss, network
 from wsi.streaming import TensorSource, make_mode
-from wsi.streaming.accounting.memory_timeline import Held, Ledger
+from wsi.streaming.accounting.memory_timeline import GroupMemory, MemoryTimeline
 from wsi.streaming.accounting.profile import profile_network
 from wsi.streaming.tiles.tiling import Group
 
 
-def three_groups() -> Ledger:
-    return Ledger(
+def three_groups() -> MemoryTimeline:
+    return MemoryTimeline(
         [
-            Held(boundary=16, replay=40, sending=10),
-            Held(boundary=8, replay=20, sending=6),
-            Held(boundary=4, replay=12, sending=5),
+            GroupMemory(boundary=16, recompute=40, backward_saved=10),
+            GroupMemory(boundary=8, recompute=20, backward_saved=6),
+            GroupMemory(boundary=4, recompute=12, backward_saved=5),
         ]
     )
 
 
-def test_each_moment_holds_what_is_needed_then() -> None:
-    ledger = three_groups()
+def test_each_point_in_time_counts_what_is_needed_then() -> None:
+    timeline = three_groups()
     # Its own gradient and that below it, the activations that are still to be read, and a tile.
-    assert ledger.backward(0) == 16 + 40
-    assert ledger.backward(1) == 16 + (8 + 16) + 20
-    assert ledger.backward(2) == (16 + 8) + (4 + 8) + 12
-    assert ledger.peak() == 60
-    ledger.groups[0].replay = 0
-    ledger.groups[1].replay = 0
-    ledger.groups[2].replay = 0
-    assert ledger.peak() == 40  # as group 1 goes back; at the turn there are 28 + 4
+    assert timeline.backward(0) == 16 + 40
+    assert timeline.backward(1) == 16 + (8 + 16) + 20
+    assert timeline.backward(2) == (16 + 8) + (4 + 8) + 12
+    assert timeline.peak() == 60
+    timeline.groups[0].recompute = 0
+    timeline.groups[1].recompute = 0
+    timeline.groups[2].recompute = 0
+    assert timeline.peak() == 40  # as group 1 goes back; at the turn there are 28 + 4
 
 
-def test_a_kept_graph_waits_until_its_group_goes_back() -> None:
-    ledger = three_groups()
-    ledger.groups[1].graphs = 7
-    assert ledger.backward(2) == 48 + 7
-    assert ledger.backward(1) == 60 + 7
-    assert ledger.backward(0) == 56
-    assert ledger.room(0, 100) == 100 - 67
-    assert ledger.room(2, 100) == 100 - 55
+def test_a_saved_graph_counts_until_the_backward_of_its_group() -> None:
+    timeline = three_groups()
+    timeline.groups[1].graphs = 7
+    assert timeline.backward(2) == 48 + 7
+    assert timeline.backward(1) == 60 + 7
+    assert timeline.backward(0) == 56
+    assert timeline.headroom(0, 100) == 100 - 67
+    assert timeline.headroom(2, 100) == 100 - 55
 
 
-def test_a_group_that_keeps_all_its_graphs_gives_up_its_input_and_its_replay() -> None:
-    ledger = three_groups()
-    ledger.groups[2].graphs, ledger.groups[2].all_graphs = 9, True
-    assert ledger.backward(2) == 16 + (4 + 8) + 9 + 5
-    assert ledger.peak() == 60
+def test_a_group_that_saves_all_graphs_frees_its_input_and_is_not_recomputed() -> None:
+    timeline = three_groups()
+    timeline.groups[2].graphs, timeline.groups[2].saves_all = 9, True
+    assert timeline.backward(2) == 16 + (4 + 8) + 9 + 5
+    assert timeline.peak() == 60
 
 
 def test_the_in_core_rest_is_there_at_the_turn() -> None:
-    ledger = three_groups()
-    ledger.rest = 100
-    assert ledger.peak() == (16 + 8 + 4) + 100
+    timeline = three_groups()
+    timeline.tail = 100
+    assert timeline.peak() == (16 + 8 + 4) + 100
 
 
 @pytest.mark.parametrize("limit_mb", [1, 30, 60, 90, 120, 100_000])
-def test_the_more_memory_the_more_tiles_keep_their_graph(limit_mb: int) -> None:
+def test_the_more_memory_the_more_tiles_save_their_graph(limit_mb: int) -> None:
     net = network(18)
     groups = (Group(0, 5, 96), Group(5, 7, 128), Group(7, 9, 192))
     source = TensorSource(image(384, 512))
 
     def kept(megabytes: int) -> int:
         mode = make_mode("tiled", groups=groups, device_bytes=megabytes * 10**6)
-        return mode.step(net, source, loss).measured.counters["tiles_kept"]
+        return mode.step(net, source, loss).measured.counters["tiles_saved"]
 
     assert kept(limit_mb // 2) <= kept(limit_mb)
     assert (kept(limit_mb) == 0) == (limit_mb == 1)
@@ -107,26 +107,26 @@ def test_a_profile_is_made_once_for_a_size_and_what_learns() -> None:
     assert gone() is None
 
 
-def test_in_blocks_the_most_of_boundaries_and_the_most_of_tiles_add_up() -> None:
-    ledger = three_groups()
-    ledger.in_blocks = True
+def test_in_blocks_the_peaks_of_feature_maps_and_tiles_add_up() -> None:
+    timeline = three_groups()
+    timeline.in_blocks = True
     # Activations give way to the gradient beside them: 16 + 8 + 4 at the turn is the most.
-    assert ledger.backward(1) == 16 + 8 + 20
-    assert ledger.peak() == 28 + 40
-    ledger.groups[1].narrow = 7
-    assert ledger.peak() == 28 + 7 + 40
-    assert ledger.room(1, 100) == ledger.spare(0, 100) == 100 - 75
-    assert ledger.spare(2, 100) == 100 - 35 - 12
+    assert timeline.backward(1) == 16 + 8 + 20
+    assert timeline.peak() == 28 + 40
+    timeline.groups[1].bottleneck = 7
+    assert timeline.peak() == 28 + 7 + 40
+    assert timeline.headroom(1, 100) == timeline.recompute_headroom(0, 100) == 100 - 75
+    assert timeline.recompute_headroom(2, 100) == 100 - 35 - 12
     # Graphs lie in the heap, which has room until the first group's tiles run again.
-    ledger.groups[2].graphs = 28
-    assert ledger.peak() == 28 + 7 + 40
-    assert ledger.room(2, 100, graphs=True) == 100 - 35 - 40
-    ledger.groups[2].graphs = 30
-    assert ledger.peak() == 28 + 7 + 42
+    timeline.groups[2].graphs = 28
+    assert timeline.peak() == 28 + 7 + 40
+    assert timeline.headroom(2, 100, graphs=True) == 100 - 35 - 40
+    timeline.groups[2].graphs = 30
+    assert timeline.peak() == 28 + 7 + 42
 
 
-def test_a_group_that_keeps_all_its_graphs_has_no_activations_to_give_way() -> None:
-    ledger = three_groups()
-    ledger.in_blocks = True
-    ledger.groups[2].graphs, ledger.groups[2].all_graphs = 9, True
-    assert ledger.backward(2) == 16 + (4 + 8) + 9 + 5
+def test_a_group_that_saves_all_graphs_has_no_activations_to_free() -> None:
+    timeline = three_groups()
+    timeline.in_blocks = True
+    timeline.groups[2].graphs, timeline.groups[2].saves_all = 9, True
+    assert timeline.backward(2) == 16 + (4 + 8) + 9 + 5

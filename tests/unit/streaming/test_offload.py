@@ -98,7 +98,7 @@ def test_what_is_saved_last_stays_where_there_is_room(norm: str) -> None:
     all_away, _, _ = step("offload", net, source, **options)
     stored = [all_away.measured.counters["stored_bytes"]]
     for stay in (stored[0] // 2, 10**12):
-        result, found, _ = step("offload", net, source, stay_bytes=stay, **options)
+        result, found, _ = step("offload", net, source, keep_bytes_on_device=stay, **options)
         assert relative_error(found, wanted) < 1e-10
         assert result.measured.counters["loaded"] == result.measured.counters["stored"]
         stored.append(result.measured.counters["stored_bytes"])

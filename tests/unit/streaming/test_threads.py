@@ -1,4 +1,4 @@
-"""A thread beside the computing one starts no OpenMP threads and leaves others theirs."""
+"""A background thread starts no OpenMP threads and does not change those of others."""
 
 import sys
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from wsi.streaming.threads import lone_thread
+from wsi.streaming.threads import single_threaded_executor
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def threads() -> Iterator[int]:
     torch.set_num_threads(before)
 
 
-def test_only_the_lone_thread_computes_alone(threads: int) -> None:
-    with lone_thread("lone") as pool, ThreadPoolExecutor(1) as other:
+def test_only_the_background_thread_is_single_threaded(threads: int) -> None:
+    with single_threaded_executor("lone") as pool, ThreadPoolExecutor(1) as other:
         assert pool.submit(torch.get_num_threads).result() == 1
         assert other.submit(torch.get_num_threads).result() == threads
         assert torch.get_num_threads() == threads
@@ -29,11 +29,11 @@ def test_only_the_lone_thread_computes_alone(threads: int) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
 @pytest.mark.usefixtures("threads")
-def test_a_lone_thread_starts_no_others() -> None:
+def test_the_background_thread_starts_no_others() -> None:
     large = torch.ones(2**22)
     (large + 1).sum()  # this thread's own helpers exist from here on
     before = len(list(Path("/proc/self/task").iterdir()))
-    with lone_thread("lone") as pool:
+    with single_threaded_executor("lone") as pool:
         total = pool.submit(lambda: float((large + 1).sum())).result()
         during = len(list(Path("/proc/self/task").iterdir()))
     assert total == 2**23

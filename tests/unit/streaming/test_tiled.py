@@ -14,7 +14,7 @@ from wsi.streaming import Group, RunOptions, TensorSource, make_mode
 from wsi.streaming.image_source import Rect
 from wsi.streaming.meter import resident_host_bytes
 from wsi.streaming.modes import tiled
-from wsi.streaming.storage.blocks import BlockBoundary
+from wsi.streaming.storage.blocks import BlockFeatureMap
 
 POOLINGS = ["average", "max", "lse", "attention"]
 BACKGROUND = torch.tensor([1.0, 1.2, 0.9], dtype=torch.float64)
@@ -87,7 +87,7 @@ def test_bf16_tiles_are_as_near_to_double_as_bf16_in_core_is(pooling: str) -> No
 
 
 @pytest.mark.parametrize("norm", ["frozen", "cell", "none"])
-def test_every_cellwise_norm_is_exact(norm: str) -> None:
+def test_every_per_position_norm_is_exact(norm: str) -> None:
     net = network(18, norm=norm)  # type: ignore[arg-type]
     source = TensorSource(image(161, 290))
     _, wanted, _ = step("in_core", net, source)
@@ -158,7 +158,9 @@ def test_a_halo_one_step_too_small_is_wrong(side: str) -> None:
     _, wanted, _ = step("in_core", net, source)
     _, exact, _ = step("tiled", net, source, groups=groups)
     last = net.stage_list[-1]  # one cell of it is 32 px: more than the rounding of tiles hides
-    last.reach = dataclasses.replace(last.reach, **{side: getattr(last.reach, side) - 1})
+    last.receptive_field = dataclasses.replace(
+        last.receptive_field, **{side: getattr(last.receptive_field, side) - 1}
+    )
     _, found, _ = step("tiled", net, source, groups=groups)
     assert relative_error(exact, wanted) < 1e-10
     assert relative_error(found, wanted) > 1e-6
@@ -194,7 +196,7 @@ def test_stages_that_do_not_learn_get_no_gradient_and_the_rest_theirs(
 
 
 def _slide(height: int, width: int) -> Tensor:
-    """Two pieces of tissue on constant background, one of them at the border."""
+    """Two regions of tissue on constant background, one of them at the border."""
     x = BACKGROUND.view(1, 3, 1, 1).expand(1, 3, height, width).clone()
     x[:, :, 280:400, 260:400] = image(120, 140)
     x[:, :, height - 90 :, 200:300] = image(90, 100)
@@ -224,8 +226,8 @@ def test_background_computed_once_is_exact(pooling: str, groups: tuple[Group, ..
     counters = found.measured.counters
     assert counters["tiles_background"] > 5
     assert counters["tiles_zero_gradient"] > 0
-    assert counters["cells_background"] > 0
-    assert counters["cells_background_gradient"] > 0
+    assert counters["positions_background"] > 0
+    assert counters["positions_background_gradient"] > 0
 
 
 def test_below_the_last_group_too_no_background_is_replayed() -> None:
@@ -241,7 +243,7 @@ def test_below_the_last_group_too_no_background_is_replayed() -> None:
     assert 1 < forward < counters["tiles_background"]
 
 
-# What is kept: some graphs, all.
+# What is saved: some graphs, all.
 @pytest.mark.parametrize(
     ("boundaries", "kept_mb", "background"),
     combinations(
@@ -251,7 +253,7 @@ def test_below_the_last_group_too_no_background_is_replayed() -> None:
         quick=[("host", 30, True), ("disk", 100_000, False)],
     ),
 )
-def test_tiles_whose_graph_is_kept_give_the_gradients_of_a_replay(
+def test_tiles_with_a_saved_graph_give_the_gradients_of_recomputation(
     boundaries: str, kept_mb: int, background: bool
 ) -> None:
     net = network(18, pooling="lse")
@@ -262,21 +264,21 @@ def test_tiles_whose_graph_is_kept_give_the_gradients_of_a_replay(
     replayed, _, _ = step("tiled", net, source, **options)
     found, gradient, _ = step("tiled", net, source, device_bytes=kept_mb * 10**6, **options)
     assert relative_error(gradient, wanted) < 1e-10
-    kept = found.measured.counters["tiles_kept"]
+    kept = found.measured.counters["tiles_saved"]
     everything = found.measured.counters["tiles_backward"]
-    assert replayed.measured.counters["tiles_kept"] == 0
+    assert replayed.measured.counters["tiles_saved"] == 0
     assert everything == replayed.measured.counters["tiles_backward"]
     assert 0 < kept <= everything
     assert (kept == everything) == (kept_mb == 100_000)
 
 
-def test_no_graph_is_kept_of_stages_that_do_not_learn() -> None:
+def test_no_graph_is_saved_of_frozen_stages() -> None:
     net = network(18)
     net.stages[:6].requires_grad_(False)
     source = TensorSource(_slide(701, 1130))
     found = make_mode("tiled", tile_px=192, device_bytes=10**11).step(net, source, loss)
     counters = found.measured.counters
-    assert 0 < counters["tiles_kept"] == counters["tiles_backward"] < counters["tiles_forward"]
+    assert 0 < counters["tiles_saved"] == counters["tiles_backward"] < counters["tiles_forward"]
 
 
 LINUX_ONLY = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
@@ -297,8 +299,8 @@ def test_free_heap_is_given_back_before_a_tile_where_much_is_resident(
 
 
 @LINUX_ONLY
-def test_cells_of_the_background_that_nobody_reads_take_no_memory() -> None:
-    boundary = BlockBoundary((1, 64, 2048, 512), torch.float32)
+def test_background_that_is_never_read_takes_no_memory() -> None:
+    boundary = BlockFeatureMap((1, 64, 2048, 512), torch.float32)
     before = resident_host_bytes()
     boundary.write(Rect(0, 0, 64, 512), torch.ones(1, 64, 64, 512))
     assert resident_host_bytes() - before < 2048 * 512 * 64 * 4 / 4
@@ -396,7 +398,7 @@ def test_an_unknown_option_or_mode_is_refused() -> None:
         make_mode("striped")
 
 
-def test_an_image_without_one_embedding_cell_is_refused() -> None:
+def test_an_image_too_small_for_one_embedding_position_is_refused() -> None:
     class Nothing(TensorSource):
         @property
         def size(self) -> tuple[int, int]:

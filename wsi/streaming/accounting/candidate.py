@@ -1,4 +1,4 @@
-"""What a plan chooses among, and what it counts with."""
+"""The candidates of a memory plan, and the constants of its cost model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,19 +11,20 @@ from wsi.streaming.accounting.profile import StageProfile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Slack:
-    """Memory over the bytes that are counted, all of it as counted on a GPU.
+class OverheadFactors:
+    """Factors from counted tensor bytes to the memory that is really used; 1 on a GPU.
 
     Attributes:
-        tile: of what a tile saves for backward: tiles of unlike sizes leave holes in a heap.
-        working: of the rest that it needs as it goes back: convolutions take memory for themselves.
-        forward: of the same as it goes forward alone.
-        offload: times the bytes of the largest operation, what there is beside offload's groups.
-        graphs: of those that tiles keep: tiles that follow find too little room between them.
-        blocks: of boundaries and narrow cells in them: the last of each is not full.
-        kernel_bytes: of those that oneDNN makes for each shape, in an update of a slide with
-            background.
-        usable: share of the memory that an update may use by this count.
+        tile: for what a tile's recomputation saves for backward (heap fragmentation by tiles of
+            different sizes).
+        working: for the temporary tensors of a tile's backward (workspace of convolutions).
+        forward: the same for a forward pass alone.
+        offload: working memory of the offload mode, as a multiple of the largest operation.
+        graphs: for autograd graphs that are saved from forward to backward (fragmentation).
+        blocks: for feature maps and bottleneck activations in blocks: the last one is not full.
+        kernel_bytes: of the kernels that oneDNN compiles for each shape, in an update of a slide
+            with background.
+        usable: share of the memory budget that the counted bytes may reach.
     """
 
     tile: float = 1.0
@@ -36,12 +37,12 @@ class Slack:
     usable: float = 1.0
 
     @classmethod
-    def of(cls, *, on_cuda: bool) -> "Slack":
-        """On a GPU, or as measured on a CPU."""
+    def of(cls, *, on_cuda: bool) -> "OverheadFactors":
+        """The factors of a GPU, or those measured on a CPU."""
         return cls() if on_cuda else _ON_CPU
 
 
-_ON_CPU = Slack(
+_ON_CPU = OverheadFactors(
     tile=1.35,
     working=5.0,
     forward=2.4,
@@ -55,11 +56,11 @@ _ON_CPU = Slack(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """How fast a machine is, in what the plan counts.
+    """Speed of a machine, in the units of the cost model.
 
     Attributes:
-        flop_per_s: floating-point operations of convolutions a second, forward and backward.
-        link_bytes_per_s: between device and host, one way.
+        flop_per_s: floating-point operations of convolutions per second, forward and backward.
+        link_bytes_per_s: between device and host, in one direction.
         disk_bytes_per_s: of the scratch folder.
     """
 
@@ -69,7 +70,7 @@ class Speed:
 
     @classmethod
     def assumed(cls, device: str, dtype: torch.dtype) -> "Speed":
-        """A guess where nothing was measured: a data-centre GPU, or this machine's CPU threads."""
+        """Assumed speed, not measured: a data-centre GPU, or this machine's CPU threads."""
         half = dtype in (torch.bfloat16, torch.float16)
         if device.startswith("cuda"):
             return cls(flop_per_s=60e12 if half else 15e12)
@@ -78,7 +79,7 @@ class Speed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """Most memory that a plan may use.
+    """Limits of the memory that a plan may use.
 
     Attributes:
         device_bytes: of the CUDA device; ``None``: the CPU computes, in the host's memory.
@@ -98,15 +99,15 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shares:
-    """Of a group's tiles, those that keep their narrow cells and those that keep their graph."""
+    """Shares of a group's tiles that save their bottleneck activations, or their whole graph."""
 
-    narrow: float = 0.0
+    bottleneck: float = 0.0
     graphs: float = 0.0
 
     def passes(self, profile: StageProfile) -> float:
-        """An update's arithmetic in one of its stages, in forward passes of the stage."""
-        spared = profile.narrow_flop / max(1, profile.flop)
-        return 4 - self.graphs - self.narrow * spared
+        """Arithmetic of an update in one stage, as a number of its forward passes."""
+        spared = profile.bottleneck_flop / max(1, profile.flop)
+        return 4 - self.graphs - self.bottleneck * spared
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ class PlanRow:
         label: the stage.
         mode: how it runs.
         tile: side of its tiles in image pixels, or what it runs whole on.
-        device_bytes: kept for backward while it runs.
+        device_bytes: saved for backward while it runs.
         seconds: forward, recomputation and backward.
     """
 
@@ -135,7 +136,7 @@ class Candidate:
     Attributes:
         mode, options: for ``make_mode``.
         device_bytes: peak on the device; on a CPU of the whole process.
-        host_bytes: peak on the host beside a CUDA device; 0 on a CPU.
+        host_bytes: peak on the host of a CUDA device; 0 on a CPU.
         disk_bytes: of the scratch folder.
         seconds: of one update.
         refusal: why this way cannot run at all, or ``None``.
@@ -171,7 +172,7 @@ def resident_bytes(
     resident = int(copies * weights + (600e6 if on_cuda else 750e6))
     if training:
         resident += state_per_parameter * sum(p.numel() for p in network.parameters())
-        resident += Slack.of(on_cuda=on_cuda).kernel_bytes
+        resident += OverheadFactors.of(on_cuda=on_cuda).kernel_bytes
     return resident
 
 

@@ -1,4 +1,4 @@
-"""What a tiled update holds at each moment, and how much its tiles may keep beside it."""
+"""Memory of a tiled update over time, and how much of it is left for saved activations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,131 +7,138 @@ from wsi.streaming.accounting.profile import StageProfile
 
 
 @dataclass(slots=True, kw_only=True)
-class Held:
-    """Bytes of the device that one tiled group accounts for.
+class GroupMemory:
+    """Device memory of one tiled group, in bytes.
 
     Attributes:
-        boundary: its output's activations, and as much for the gradient there; 0 where boundaries
-            are kept elsewhere.
-        replay: its largest tile, while that runs again.
-        sending: its largest tile, while the gradient goes through a graph that was kept; the
-            graph is not counted.
-        narrow: narrow cells that its tiles keep from forward to backward.
-        graphs: graphs that its tiles keep so.
-        all_graphs: every tile's graph is kept: none runs again, and its input is given up early.
+        boundary: activations at its output, and as much again for their gradient; 0 where they
+            are stored elsewhere.
+        recompute: the recomputation of its largest tile with a graph, and backward through it.
+        backward_saved: backward through the saved graph of its largest tile, without that graph.
+        bottleneck: bottleneck activations that its tiles save from forward to backward.
+        graphs: autograd graphs that its tiles save.
+        saves_all: whether every tile saves its graph. Then nothing is recomputed, and the group's
+            input is freed after its forward.
     """
 
     boundary: float
-    replay: float = 0.0
-    sending: float = 0.0
-    narrow: float = 0.0
+    recompute: float = 0.0
+    backward_saved: float = 0.0
+    bottleneck: float = 0.0
     graphs: float = 0.0
-    all_graphs: bool = False
+    saves_all: bool = False
 
 
 @dataclass(slots=True)
-class Ledger:
-    """The moments of an update that may hold the most.
+class MemoryTimeline:
+    """Memory at the points in time of an update that can be its peak.
 
-    They are the turn from forward to backward, when every boundary and all that is kept are
-    there, and each group's backward, when the groups after it are done. A group's forward holds
-    no more than its backward.
+    These are the end of forward, when all boundary activations and all saved activations exist,
+    and the backward of each group, when the groups after it are done. The forward of a group never
+    needs more than its backward.
 
     Attributes:
-        groups: the tiled ones, first to last.
-        rest: of the in-core stages after them, with the gradient at the last boundary.
-        in_blocks: boundaries and narrow cells lie in blocks of their own, which stay when fewer
-            are needed, as on the host: the most that they take and the most of all else then add
-            up. Activations give up block by block what has been read, to the gradient beside them.
-            What in-core stages took leaves holes in the heap that tiles may find too small: it is
-            taken to stay, too.
+        groups: the tiled groups, first to last.
+        tail: of the in-core stages after them, with the gradient at the last boundary.
+        in_blocks: whether boundary and bottleneck activations are stored in blocks that the
+            process keeps when fewer are needed, as on the host. Then the peak of the blocks and
+            the peak of everything else add up; activations free block by block what has been read,
+            for the gradient; and the memory of the in-core stages is assumed to stay, because it
+            leaves the heap too fragmented for tiles.
     """
 
-    groups: list[Held]
-    rest: float = 0.0
+    groups: list[GroupMemory]
+    tail: float = 0.0
     in_blocks: bool = False
 
     def peak(self) -> float:
-        """The most that is held."""
-        held = self._moments()
+        """Peak memory of the update in bytes."""
+        memory = self._points()
         if not self.in_blocks:
-            return max(blocks + heap for blocks, heap in held)
-        return max(blocks for blocks, _ in held) + max(heap for _, heap in held)
+            return max(blocks + heap for blocks, heap in memory)
+        return max(blocks for blocks, _ in memory) + max(heap for _, heap in memory)
 
-    def room(self, index: int, limit: float, *, graphs: bool = False) -> float:
-        """Bytes that a group may keep besides; negative where ``limit`` is passed.
+    def headroom(self, index: int, limit: float, *, graphs: bool = False) -> float:
+        """Bytes that a group may save in addition; negative where ``limit`` is exceeded.
 
-        What it keeps is there from its forward to its backward: only those moments count.
+        Saved activations exist from the group's forward to its backward: only those points count.
 
         Args:
             index: of the group.
-            limit: of all that is held.
-            graphs: whether it would keep graphs; else narrow cells.
+            limit: of the whole update.
+            graphs: whether graphs would be saved; else bottleneck activations.
         """
-        held = self._moments()
+        memory = self._points()
         if not self.in_blocks:
-            return limit - max(blocks + heap for blocks, heap in held[index:])
+            return limit - max(blocks + heap for blocks, heap in memory[index:])
         if graphs:
-            return limit - max(blocks for blocks, _ in held) - max(heap for _, heap in held[index:])
-        return limit - max(heap for _, heap in held) - max(blocks for blocks, _ in held[index:])
+            return (
+                limit
+                - max(blocks for blocks, _ in memory)
+                - max(heap for _, heap in memory[index:])
+            )
+        return limit - max(heap for _, heap in memory) - max(blocks for blocks, _ in memory[index:])
 
-    def spare(self, index: int, limit: float) -> float:
-        """Bytes that a group's tiles may take besides, as they run again."""
-        blocks, heap = self._moment(index)
+    def recompute_headroom(self, index: int, limit: float) -> float:
+        """Bytes by which the recomputation of a group's tiles may grow."""
+        blocks, heap = self._point(index)
         if self.in_blocks:
-            blocks = max(blocks for blocks, _ in self._moments())
+            blocks = max(blocks for blocks, _ in self._points())
         return limit - blocks - heap
 
     def backward(self, index: int) -> float:
-        """What is held while the gradient goes through a group's tiles."""
-        return sum(self._moment(index))
+        """Bytes in use during the backward of a group."""
+        return sum(self._point(index))
 
-    def _moments(self) -> list[tuple[float, float]]:
-        return [self._moment(index) for index in range(len(self.groups) + 1)]
+    def _points(self) -> list[tuple[float, float]]:
+        return [self._point(index) for index in range(len(self.groups) + 1)]
 
-    def _moment(self, index: int) -> tuple[float, float]:
-        """What may lie in blocks, and all else, as a group goes back; the turn after the last."""
-        there = self.groups[: index + 1]
-        narrow = sum(group.narrow for group in there)
-        graphs = sum(group.graphs for group in there)
+    def _point(self, index: int) -> tuple[float, float]:
+        """Bytes that may be in blocks, and all others, in a group's backward.
+
+        ``index == len(groups)`` is the end of forward.
+        """
+        alive = self.groups[: index + 1]
+        bottleneck = sum(group.bottleneck for group in alive)
+        graphs = sum(group.graphs for group in alive)
         if index == len(self.groups):
-            top = 0.0 if self.rest or self.in_blocks else self.groups[-1].boundary
-            return self._activations(index) + top + narrow, self.rest + graphs
+            top = 0.0 if self.tail or self.in_blocks else self.groups[-1].boundary
+            return self._activations(index) + top + bottleneck, self.tail + graphs
         group = self.groups[index]
         gradients = group.boundary
-        if index and (group.all_graphs or not self.in_blocks):
+        if index and (group.saves_all or not self.in_blocks):
             gradients += self.groups[index - 1].boundary
-        working = group.sending if group.all_graphs else group.replay
-        working += self.rest if self.in_blocks else 0.0
-        return self._activations(index) + gradients + narrow, working + graphs
+        working = group.backward_saved if group.saves_all else group.recompute
+        working += self.tail if self.in_blocks else 0.0
+        return self._activations(index) + gradients + bottleneck, working + graphs
 
     def _activations(self, stop: int) -> float:
-        """Activations after the first ``stop`` groups, those given up left out."""
+        """Boundary activations of the first ``stop`` groups that are not freed yet."""
         return sum(
             group.boundary
             for index, group in enumerate(self.groups[:stop])
-            if index + 1 == len(self.groups) or not self.groups[index + 1].all_graphs
+            if index + 1 == len(self.groups) or not self.groups[index + 1].saves_all
         )
 
 
 def working_bytes(profiles: Sequence[StageProfile], *, graph: bool) -> int:
-    """What stages take while they run on the whole image: with ``graph`` also what they save."""
+    """Bytes that stages need on the whole image; with ``graph`` also what autograd saves."""
     saved = sum(profile.saved_bytes for profile in profiles) if graph else 0
     return saved + 2 * max(profile.live_bytes for profile in profiles)
 
 
-def rest_bytes(
-    rest: Sequence[StageProfile], top_bytes: int, *, graph: bool, top_counted: bool
+def tail_bytes(
+    tail: Sequence[StageProfile], top_bytes: int, *, graph: bool, top_counted: bool
 ) -> int:
-    """What in-core stages after the groups keep and need; 0 for none.
+    """Bytes of the in-core stages after the tiled groups; 0 if there are none.
 
     Args:
-        rest: their profiles.
+        tail: their profiles.
         top_bytes: of the last boundary.
-        graph: whether they keep what backward needs.
-        top_counted: whether that boundary is counted already: it is then taken as it is, and
-            only its gradient comes on top; else a copy of it does, too.
+        graph: whether autograd saves activations for backward.
+        top_counted: whether that boundary is counted already. Then only its gradient is added,
+            otherwise a copy of its activations too.
     """
-    if not rest:
+    if not tail:
         return 0
-    return working_bytes(rest, graph=graph) + top_bytes * (1 if top_counted else 2)
+    return working_bytes(tail, graph=graph) + top_bytes * (1 if top_counted else 2)

@@ -1,4 +1,4 @@
-"""What each stage of a network needs at a given image size, without running it.
+"""Memory and arithmetic of each stage of a network at an image size, without running it.
 
 The stages run on torch's meta device, where tensors have shapes and no data: sizes of every
 tensor, bytes that autograd keeps and floating-point operations come from the network itself.
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from wsi.networks.activation_cache import NarrowCells
+from wsi.networks.activation_cache import BottleneckActivations
 from wsi.networks.norms import FrozenNormConv2d
 from wsi.networks.staged import Stage, StagedNetwork
 from wsi.networks.valid_forward import PADDED
@@ -28,10 +28,11 @@ class StageProfile:
         label: the stage's name.
         in_shape, out_shape: (N, C, H, W).
         flop: floating-point operations of the forward pass.
-        saved_bytes: what autograd keeps for backward, each storage once, parameters left out;
-            the input is counted here and not in the stage before.
-        narrow_bytes: what its ``NarrowCells`` are, of the bytes above; 0 where it has none.
-        narrow_flop: the operations of the forward pass that they spare when it runs again.
+        saved_bytes: what autograd saves for backward, each storage once, without parameters; the
+            input is counted here and not in the stage before.
+        bottleneck_bytes: part of ``saved_bytes`` that ``BottleneckActivations`` can save; 0 for
+            none.
+        bottleneck_flop: part of ``flop`` that recomputation then leaves out.
         largest_elements: elements of the largest tensor inside the stage.
         live_bytes: most bytes alive at once in a forward pass that keeps nothing.
     """
@@ -41,8 +42,8 @@ class StageProfile:
     out_shape: tuple[int, int, int, int]
     flop: int
     saved_bytes: int
-    narrow_bytes: int
-    narrow_flop: int
+    bottleneck_bytes: int
+    bottleneck_flop: int
     largest_elements: int
     live_bytes: int
 
@@ -54,7 +55,7 @@ class StageProfile:
 
 
 class _Watch(TorchDispatchMode):
-    """Counts operations; notes the largest tensor and the largest sum of one operation's."""
+    """Counts operations, the largest tensor, and the most bytes that one operation touches."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -65,7 +66,7 @@ class _Watch(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         if func is torch.ops.aten.convolution.default:
-            # Two operations a weight and output cell; the bias is not counted.
+            # Two operations per weight and output position; the bias is not counted.
             self.flop += 2 * out.numel() * args[1][0].numel()
         made = [t for t in _tensors(out) if t.ndim == 4]
         taken = [t for t in _tensors(args) if t.ndim == 4]
@@ -96,8 +97,8 @@ def _meta_copy(network: StagedNetwork, dtype: torch.dtype) -> StagedNetwork:
     return copy.deepcopy(network, memo)
 
 
-_known: WeakKeyDictionary[StagedNetwork, dict[Any, list[StageProfile]]] = WeakKeyDictionary()
-_MOST_KNOWN = 256
+_cache: WeakKeyDictionary[StagedNetwork, dict[Any, list[StageProfile]]] = WeakKeyDictionary()
+_CACHE_SIZE = 256
 
 
 def profile_network(
@@ -107,7 +108,7 @@ def profile_network(
     batch: int = 1,
     dtype: torch.dtype | None = None,
 ) -> list[StageProfile]:
-    """One profile a stage for images of ``size`` (height, width) px; those made last are kept.
+    """One profile per stage for images of ``size`` (height, width) px; recent results are cached.
 
     Args:
         network: on any device; it is not run and not changed.
@@ -118,12 +119,15 @@ def profile_network(
     compute = dtype or network.dtype
     learns = tuple(parameter.requires_grad for parameter in network.parameters())
     training = tuple(module.training for module in network.modules())
-    known, key = _known.setdefault(network, {}), (size, batch, compute, learns, training)
-    if key not in known:
-        if len(known) >= _MOST_KNOWN:
-            del known[next(iter(known))]
-        known[key] = _profile(network, size, batch, compute)
-    return known[key]
+    cached, key = (
+        _cache.setdefault(network, {}),
+        (size, batch, compute, learns, training),
+    )
+    if key not in cached:
+        if len(cached) >= _CACHE_SIZE:
+            del cached[next(iter(cached))]
+        cached[key] = _profile(network, size, batch, compute)
+    return cached[key]
 
 
 @torch.inference_mode(False)
@@ -150,7 +154,7 @@ def _profile(
         if index + 1 < len(meta.stages):
             # The next stage saves the same storage as its input: counted there.
             saved.pop(y.untyped_storage()._cdata, None)
-        narrow_bytes, narrow_flop = _narrow(stage, x)
+        bottleneck_bytes, bottleneck_flop = _bottleneck_of(stage, x)
         n, c, h, w = (int(v) for v in x.shape)
         n2, c2, h2, w2 = (int(v) for v in y.shape)
         profiles.append(
@@ -160,8 +164,8 @@ def _profile(
                 (n2, c2, h2, w2),
                 watch.flop,
                 sum(t.untyped_storage().nbytes() for t in saved.values()),
-                narrow_bytes,
-                narrow_flop,
+                bottleneck_bytes,
+                bottleneck_flop,
                 max(watch.largest, x.numel()),
                 watch.live,
             )
@@ -170,23 +174,23 @@ def _profile(
     return profiles
 
 
-def _narrow(stage: Stage, x: Tensor) -> tuple[int, int]:
-    """Bytes of a stage's narrow cells and the operations that made them."""
-    narrow = NarrowCells()
+def _bottleneck_of(stage: Stage, x: Tensor) -> tuple[int, int]:
+    """Bytes of a stage's bottleneck activations, and the operations that made them."""
+    bottleneck = BottleneckActivations()
     with torch.no_grad():
         with _Watch() as first:
-            stage(x, PADDED, narrow)
-        if not narrow.nbytes:
+            stage(x, PADDED, bottleneck)
+        if not bottleneck.nbytes:
             return 0, 0
-        held = narrow.nbytes
-        narrow.close()
+        saved_bytes = bottleneck.nbytes
+        bottleneck.close()
         with _Watch() as second:
-            stage(x, PADDED, narrow)
-    return held, first.flop - second.flop
+            stage(x, PADDED, bottleneck)
+    return saved_bytes, first.flop - second.flop
 
 
 def graph_weight_bytes(stages: Iterable[Stage], dtype: torch.dtype) -> int:
-    """What the graph of one tile holds of its own weights: cast ones; folded ones are shared."""
+    """Bytes of weights that the autograd graph of one tile holds: cast copies, not folded ones."""
     layers = [m for stage in stages for m in stage.modules()]
     shared = {id(layer.weight) for layer in layers if isinstance(layer, FrozenNormConv2d)}
     own = {id(p): p for layer in layers for p in layer.parameters(recurse=False)}

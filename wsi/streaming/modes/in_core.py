@@ -1,4 +1,4 @@
-"""The whole image at once, as torch runs any network: the reference for every other mode."""
+"""The whole image at once, as torch runs any network: the reference for the other modes."""
 
 from dataclasses import dataclass
 
@@ -66,24 +66,24 @@ class InCore:
     def infer(
         self, network: StagedNetwork, source: ImageSource, *, keep_embedding: bool = True
     ) -> Inference:
-        """See ``MemoryMode.infer``."""
+        """Logits and embedding of the whole image (``MemoryMode.infer``)."""
         meter = Meter(self.run.torch_device)
-        through = self.run.through
-        embed = through(network.stage_list) if through else network.embed
+        stage_runner = self.run.stage_runner
+        embed = stage_runner(network.stage_list) if stage_runner else network.embed
         with evaluation(network), torch.inference_mode():
             image = self._image(network, source)
             with autocast(self.run):
                 embedding = embed(image)
             logits = network.classify(embedding)
-        # Results leave inference mode, so that Grad-CAM may differentiate through them.
-        kept = embedding.cpu().clone() if keep_embedding else None
+        # Results must not be inference tensors: Grad-CAM differentiates through them.
+        kept_embedding = embedding.cpu().clone() if keep_embedding else None
         self.run.report(1.0)
-        return Inference(logits.cpu().clone(), kept, meter.read())
+        return Inference(logits.cpu().clone(), kept_embedding, meter.read())
 
     def step(
         self, network: StagedNetwork, source: ImageSource, loss_fn: LossFunction
     ) -> StepResult:
-        """See ``MemoryMode.step``."""
+        """Ordinary forward and backward on the whole image (``MemoryMode.step``)."""
         meter = Meter(self.run.torch_device)
         image = self._image(network, source)
         with autocast(self.run):

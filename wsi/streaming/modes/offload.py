@@ -1,12 +1,11 @@
 """Exact training with any normalization: saved activations leave the device until backward.
 
-Going forward, every tensor that autograd saves starts on its way out at once, each storage once;
-saved tensors form groups of a given number of bytes, and a group's device memory is free again as
-soon as the next group is full. Going backward, a group comes back while the one after it computes.
-What is saved last is wanted first: as much of it as the device has room for never leaves.
-Nothing is computed twice, so BatchNorm in train mode is exact and updates its running statistics
-once. (Eager outward swapping, group execution and prefetch as in Chen et al., 2021, there by
-unified memory.)
+In forward, the copy of each tensor that autograd saves starts at once, one copy per storage. Saved
+tensors form groups of a given number of bytes; the device memory of a group is free again as soon
+as the next group is full. In backward, a group is prefetched while the one after it computes. What
+is saved last is needed first, so as much of it as fits stays on the device. Nothing is computed
+twice, so BatchNorm in train mode is exact and updates its running statistics once. (Eager
+swap-out, group execution and prefetch as in Chen et al., 2021, there with unified memory.)
 """
 
 import math
@@ -26,25 +25,25 @@ from wsi.streaming.api import LossFunction, RunOptions, StepResult, autocast
 from wsi.streaming.image_source import ImageSource
 from wsi.streaming.meter import Meter
 from wsi.streaming.modes.in_core import InCore
-from wsi.streaming.storage.offload_tiers import DiskTier, Loading, Mark, PinnedTier, Tier
+from wsi.streaming.storage.offload_tiers import DiskTier, Fence, PendingLoad, PinnedTier, Tier
 
 ALIGNMENT = 512
 PREDICTION_MARGIN = 1.05
 
 
 class _Record:
-    """One storage that is away."""
+    """One storage that was offloaded."""
 
     def __init__(self, group: int, offset: int, nbytes: int) -> None:
         self.group = group
         self.offset = offset
         self.nbytes = nbytes
-        self.loading: Loading | None = None
+        self.loading: PendingLoad | None = None
 
 
 @dataclass(slots=True)
 class _Packed:
-    """A saved tensor as autograd holds it: which storage, and which view of it."""
+    """What autograd holds in place of a saved tensor: its storage and the view of it."""
 
     record: _Record
     dtype: torch.dtype
@@ -55,36 +54,36 @@ class _Packed:
 
 @dataclass(slots=True)
 class _Group:
-    """Storages that leave together and come back together."""
+    """Storages that are offloaded together and loaded together."""
 
     records: list["weakref.ref[_Record]"] = field(default_factory=list)
-    # Kept until the copies are done, so that nothing else takes the memory.
+    # Referenced until the copies are done, so that nothing else reuses the memory.
     sources: list[Tensor] = field(default_factory=list)
     nbytes: int = 0
-    mark: Mark | None = None
+    fence: Fence | None = None
 
 
 class Swapper:
-    """The hooks for ``torch.autograd.graph.saved_tensors_hooks``; one a step."""
+    """The hooks for ``torch.autograd.graph.saved_tensors_hooks``; one per step."""
 
     def __init__(
         self,
         tier: Tier,
         keep: set[int],
         *,
-        away_bytes: float,
+        offload_bytes: float,
         group_bytes: int,
         min_bytes: int,
         prefetch: bool,
     ) -> None:
         self._tier = tier
         self._keep = keep
-        self._away_bytes = away_bytes
+        self._offload_bytes = offload_bytes
         self._group_bytes = group_bytes
         self._min_bytes = min_bytes
         self._prefetch = prefetch
         self._groups = [_Group()]
-        # While a weak reference to a storage lives, no other storage gets its number.
+        # While a weak reference to a storage exists, no other storage gets its address.
         self._seen: dict[tuple[int, int], tuple[StorageWeakRef, _Record]] = {}
         self._offset = 0
         self.counters = {"stored": 0, "stored_bytes": 0, "shared": 0, "loaded": 0, "groups": 1}
@@ -95,12 +94,12 @@ class Swapper:
         if storage.nbytes() < self._min_bytes or storage.data_ptr() in self._keep:
             return tensor
         weak = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
-        # The version tells a storage from itself before it was changed in place.
+        # The version distinguishes the states of a storage before and after an in-place change.
         key = (weak.cdata, tensor._version)
         if key in self._seen:
             _, record = self._seen[key]
             self.counters["shared"] += 1
-        elif self._offset < self._away_bytes:
+        elif self._offset < self._offload_bytes:
             record = self._store(storage, tensor.device)
             self._seen[key] = weak, record
         else:
@@ -126,8 +125,8 @@ class Swapper:
         return record
 
     def _next_group(self) -> _Group:
-        """Close the group being filled; the one before it had its time to leave."""
-        self._groups[-1].mark = self._tier.mark()
+        """Close the current group and free the device memory of the one before it."""
+        self._groups[-1].fence = self._tier.fence()
         if len(self._groups) > 1:
             self._release(self._groups[-2])
         self._groups.append(_Group())
@@ -135,13 +134,13 @@ class Swapper:
         return self._groups[-1]
 
     def _release(self, group: _Group) -> None:
-        if group.mark is not None:
-            group.mark.wait()
+        if group.fence is not None:
+            group.fence.wait()
         group.sources.clear()
 
     def end_of_forward(self) -> None:
-        """No more is saved: let go of the last groups too."""
-        self._groups[-1].mark = self._tier.mark()
+        """Free the device memory of the last groups: nothing more is saved."""
+        self._groups[-1].fence = self._tier.fence()
         for group in self._groups[-2:]:
             self._release(group)
         self._seen.clear()
@@ -163,7 +162,7 @@ class Swapper:
         )
 
     def _load(self, group: int) -> None:
-        """Start to bring back what of a group is still wanted and not on its way."""
+        """Start to load the storages of a group that backward still needs."""
         for reference in self._groups[group].records:
             record = reference()
             if record is not None and record.loading is None:
@@ -173,28 +172,28 @@ class Swapper:
 
 
 class Offload(InCore):
-    """Saved activations wait for backward outside the device; any normalization."""
+    """Saved activations are offloaded until backward; any normalization."""
 
     name = "offload"
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Options:
-        """How saved activations move.
+        """How saved activations are offloaded.
 
         Attributes:
             tier: "host" is pinned memory beside a CUDA device, "disk" a temporary file;
                 ``None`` is host on CUDA and disk on a CPU.
             group_bytes: working set of a group. At most three groups are on the device at once.
-            stay_bytes: of what is saved, this much stays on the device.
+            keep_bytes_on_device: this much of what is saved stays on the device.
             min_bytes: smaller tensors stay.
-            prefetch: bring the next group back while one computes.
+            prefetch: load the next group while one computes.
             host_limit_bytes: most host memory to pin; ``None`` for no limit.
             scratch: folder for the disk tier; ``None`` for the system's temporary folder.
         """
 
         tier: Literal["host", "disk"] | None = None
         group_bytes: int = 2**30
-        stay_bytes: int = 0
+        keep_bytes_on_device: int = 0
         min_bytes: int = 2**20
         prefetch: bool = True
         host_limit_bytes: int | None = None
@@ -217,12 +216,12 @@ class Offload(InCore):
                 self._tier = PinnedTier(device, self.settings.host_limit_bytes)
             else:
                 self._tier = DiskTier(self.settings.scratch)
-            # The tier outlives a step; nobody has to remember to close it.
+            # The tier outlives a step and is closed with the mode.
             weakref.finalize(self, self._tier.close)
         return self._tier
 
     def close(self) -> None:
-        """Give the tier's memory or disk space back; the next step takes it again."""
+        """Free the tier's memory or disk space; the next step allocates it again."""
         if self._tier is not None:
             self._tier.close()
             self._tier = None
@@ -230,7 +229,7 @@ class Offload(InCore):
     def step(
         self, network: StagedNetwork, source: ImageSource, loss_fn: LossFunction
     ) -> StepResult:
-        """See ``MemoryMode.step``."""
+        """One update of exact gradients with offloaded activations (``MemoryMode.step``)."""
         meter = Meter(self.run.torch_device)
         image = self._image(network, source)
         tier = self._get_tier()
@@ -238,13 +237,17 @@ class Offload(InCore):
             network, source.size, batch=source.batch, dtype=self.run.autocast
         )
         saved = sum(p.saved_bytes for p in profiles)
-        away = max(0, saved - self.settings.stay_bytes) if self.settings.stay_bytes else math.inf
+        away = (
+            max(0, saved - self.settings.keep_bytes_on_device)
+            if self.settings.keep_bytes_on_device
+            else math.inf
+        )
         tier.reserve(int(min(saved, away) * PREDICTION_MARGIN))
         keep = {t.untyped_storage().data_ptr() for t in [*network.parameters(), *network.buffers()]}
         swapper = Swapper(
             tier,
             keep,
-            away_bytes=away,
+            offload_bytes=away,
             group_bytes=self.settings.group_bytes,
             min_bytes=self.settings.min_bytes,
             prefetch=self.settings.prefetch,
@@ -261,6 +264,6 @@ class Offload(InCore):
             self.run.report(1 / 3)
             loss.backward()  # type: ignore[no-untyped-call]
         finally:
-            tier.settle()
+            tier.synchronize()
         self.run.report(1.0)
         return StepResult(loss.item(), logits.detach().cpu(), meter.read(swapper.counters))

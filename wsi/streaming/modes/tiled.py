@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsi.heap import trim_heap
-from wsi.networks.activation_cache import NarrowCells
+from wsi.networks.activation_cache import BottleneckActivations
 from wsi.networks.norms import folded_once, refuse_image_wide_norm
 from wsi.networks.staged import StagedNetwork
 from wsi.networks.valid_forward import PADDED
@@ -37,24 +37,24 @@ from wsi.streaming.api import (
 from wsi.streaming.image_source import ImageSource, Rect, read_ahead
 from wsi.streaming.meter import Meter, resident_host_bytes
 from wsi.streaming.storage.blocks import BLOCKS
-from wsi.streaming.storage.feature_map import Boundary, MemoryBoundary, Place, make_boundary
-from wsi.streaming.tiles.background import Mask, nonzero_cells
-from wsi.streaming.tiles.checkpoint_policy import choose_kept
+from wsi.streaming.storage.feature_map import FeatureMap, Place, TensorFeatureMap, make_feature_map
+from wsi.streaming.tiles.background import Mask, nonzero_positions
+from wsi.streaming.tiles.build_pass import build_pass
+from wsi.streaming.tiles.checkpoint_policy import choose_checkpoint_policy
 from wsi.streaming.tiles.cover import bounding
-from wsi.streaming.tiles.prepare import prepare
-from wsi.streaming.tiles.saved_tiles import Graph, Keep
-from wsi.streaming.tiles.schedule import Pass, needed_cells
-from wsi.streaming.tiles.streaming_head import PiecewiseHead, row_pieces
+from wsi.streaming.tiles.saved_tiles import CheckpointPolicy, SavedGraph
+from wsi.streaming.tiles.schedule import TiledPass, needed_positions
+from wsi.streaming.tiles.streaming_head import StreamingHead, row_bands
 from wsi.streaming.tiles.tiling import Group
 
-NARROW_ABOVE = 0.75
+BOTTLENECK_MIN_SHARE = 0.75
 """Share of a tile that must have a gradient for its narrow cells to spare time: they serve the
 whole tile, where without them the part with a gradient alone runs again."""
 
-SPARE_BYTES = 2**28
+TRIM_MARGIN_BYTES = 2**28
 """Of memory that is given back beyond what is over the limit, so that it is not at once again."""
 
-DENSE_ABOVE = 0.5
+DENSE_SHARE = 0.5
 """Share of an output's cells with a gradient above which all of its input is taken to have one."""
 
 
@@ -100,7 +100,7 @@ class Tiled:
         """See ``MemoryMode.infer``."""
         meter = Meter(self.run.torch_device)
         with evaluation(network), torch.inference_mode():
-            work = self._prepare(network, source, step=False)
+            work = self._build_pass(network, source, step=False)
             with folded_once(network, self.run.compute_dtype(network)):
                 *before, top = self._forward(work, keep=False)
             assert not before
@@ -109,9 +109,9 @@ class Tiled:
                 with autocast(self.run):
                     for stage in self._tail(work):
                         cells = stage(cells, PADDED)
-                top = MemoryBoundary.holding(cells)
+                top = TensorFeatureMap.holding(cells)
                 del cells
-            logits = PiecewiseHead(network, top, self.run).logits()
+            logits = StreamingHead(network, top, self.run).logits()
             kept = top.whole().cpu() if keep_embedding else None
         top.close()
         # Results leave inference mode, so that Grad-CAM may differentiate through them.
@@ -126,18 +126,18 @@ class Tiled:
         """See ``MemoryMode.step``."""
         meter = Meter(self.run.torch_device)
         refuse_image_wide_norm(network)
-        work = self._prepare(network, source, step=True)
+        work = self._build_pass(network, source, step=True)
         with folded_once(network, self.run.compute_dtype(network)):
             return self._update(work, loss_fn, meter)
 
-    def _update(self, work: Pass, loss_fn: LossFunction, meter: Meter) -> StepResult:
+    def _update(self, work: TiledPass, loss_fn: LossFunction, meter: Meter) -> StepResult:
         with torch.no_grad():
             boundaries = self._forward(work, keep=True)
         top = boundaries.pop()
         if self._tail(work):
             loss, logits, gradient = self._tail_backward(work, top, loss_fn)
         else:
-            head = PiecewiseHead(work.network, top, self.run)
+            head = StreamingHead(work.network, top, self.run)
             loss, logits = head.backward(loss_fn)
             gradient = top.like()
             head.gradient_into(gradient)
@@ -155,9 +155,9 @@ class Tiled:
 
     # -- preparation
 
-    def _prepare(self, network: StagedNetwork, source: ImageSource, *, step: bool) -> Pass:
+    def _build_pass(self, network: StagedNetwork, source: ImageSource, *, step: bool) -> TiledPass:
         options = self.options
-        work, profiles = prepare(
+        work, profiles = build_pass(
             network,
             source,
             self.run,
@@ -167,7 +167,7 @@ class Tiled:
             step=step,
         )
         if step and options.device_bytes:
-            choose_kept(
+            choose_checkpoint_policy(
                 work,
                 profiles,
                 self.run,
@@ -177,14 +177,14 @@ class Tiled:
             )
         return work
 
-    def _tail(self, work: Pass) -> list[torch.nn.Module]:
+    def _tail(self, work: TiledPass) -> list[torch.nn.Module]:
         """The stages after the last group, which run in-core."""
         return list(work.network.stages[work.groups[-1].stop :])
 
-    def _boundary(self, work: Pass, index: int) -> Boundary:
+    def _boundary(self, work: TiledPass, index: int) -> FeatureMap:
         """An empty one for the output of a group."""
         runner, run = work.runners[index], self.run
-        return make_boundary(
+        return make_feature_map(
             self.options.boundaries,
             (work.source.batch, runner.stages[-1].channels, *runner.out_size),
             run.compute_dtype(work.network),
@@ -198,70 +198,74 @@ class Tiled:
         if not limit or self.run.torch_device.type != "cpu":
             return
         over = resident_host_bytes() - limit
-        if over > 0 and BLOCKS.release(over + SPARE_BYTES) < over:
+        if over > 0 and BLOCKS.trim(over + TRIM_MARGIN_BYTES) < over:
             trim_heap()
 
-    def _tick(self, work: Pass, flop: float) -> None:
+    def _tick(self, work: TiledPass, flop: float) -> None:
         work.done_flop += flop
         self.run.report(work.done_flop / work.total_flop)
 
     # -- forward
 
-    def _forward(self, work: Pass, *, keep: bool) -> list[Boundary]:
+    def _forward(self, work: TiledPass, *, keep: bool) -> list[FeatureMap]:
         """The groups' output boundaries; only the last one unless ``keep``."""
-        boundaries: list[Boundary] = []
+        boundaries: list[FeatureMap] = []
         for index in range(len(work.groups)):
             below = boundaries[-1] if boundaries else None
             above = self._boundary(work, index)
             self._forward_group(work, index, below, above)
             if below is not None and not keep:
                 boundaries.pop().close()
-            elif below is not None and work.kept.all_graphs(index, work.parts[index]):
+            elif below is not None and work.saved.saves_all(index, work.tiles[index]):
                 below.close()  # the kept graphs have what they need of it
             boundaries.append(above)
         return boundaries
 
     def _forward_group(
-        self, work: Pass, index: int, below: Boundary | None, above: Boundary
+        self, work: TiledPass, index: int, below: FeatureMap | None, above: FeatureMap
     ) -> None:
-        runner, parts = work.runners[index], work.parts[index]
-        if work.twin is not None:
+        runner, tiles = work.runners[index], work.tiles[index]
+        if work.reference is not None:
             self._write_background(work, index, above)
-        area = sum(part.area for part in parts)
-        for out, cells in zip(parts, self._inputs(work, index, below, parts), strict=True):
+        area = sum(tile.area for tile in tiles)
+        for out, cells in zip(tiles, self._inputs(work, index, below, tiles), strict=True):
             self._tidy()
-            keep = work.kept.wants(index, out)
-            graph = keep is Keep.GRAPH
-            narrow = work.kept.narrow_cells(index, out) if keep is Keep.NARROW else None
+            keep = work.saved.policy(index, out)
+            graph = keep is CheckpointPolicy.SAVE_ALL
+            bottleneck = (
+                work.saved.new_bottleneck(index, out)
+                if keep is CheckpointPolicy.SAVE_BOTTLENECK
+                else None
+            )
             cells.requires_grad_(graph and below is not None)
             with torch.set_grad_enabled(graph), autocast(self.run):
-                result = runner.run(cells, out, narrow)
+                result = runner.run(cells, out, bottleneck)
             rows, columns = runner.inside(out).relative_to(0, 0)
             above.write(out, result.detach()[:, :, rows, columns])
             if graph:
-                work.kept.put(index, out, Graph(cells, result))
-            elif narrow is not None:
-                work.kept.put(index, out, narrow)
+                work.saved.put(index, out, SavedGraph(cells, result))
+            elif bottleneck is not None:
+                work.saved.put(index, out, bottleneck)
             del cells, result
             work.counters["tiles_forward"] += 1
             self._tick(work, work.flops[index] * out.area / area)
 
-    def _write_background(self, work: Pass, index: int, above: Boundary) -> None:
+    def _write_background(self, work: TiledPass, index: int, above: FeatureMap) -> None:
         """Copy the background's cells from the twin, those that are read from here on."""
-        twin, stop = work.twin, work.groups[index].stop
-        assert twin is not None
-        wanted = twin.pure[stop]
+        reference, stop = work.reference, work.groups[index].stop
+        assert reference is not None
+        wanted = reference.background_only[stop]
         if index + 1 < len(work.groups):
-            wanted = wanted & needed_cells(work.runners[index + 1], work.parts[index + 1])
+            wanted = wanted & needed_positions(work.runners[index + 1], work.tiles[index + 1])
         work.counters["tiles_background"] += work.background_tiles(index)
         for tile in work.runners[index].out_tiles(work.groups[index].tile_px):
             box = bounding(wanted[tile.relative_to(0, 0)], tile)
             if box is not None:
-                above.write(box, twin.cells(stop, *box.relative_to(0, 0)))
-                work.counters["cells_background"] += box.area
+                above.write(box, reference.activations(stop, *box.relative_to(0, 0)))
+                work.counters["positions_background"] += box.area
 
     def _inputs(
-        self, work: Pass, index: int, below: Boundary | None, outs: Iterable[Rect]
+        self, work: TiledPass, index: int, below: FeatureMap | None, outs: Iterable[Rect]
     ) -> Iterator[Tensor]:
         """Each output tile's input on the device, the image's being read ahead."""
         runner = work.runners[index]
@@ -276,8 +280,8 @@ class Tiled:
     # -- backward
 
     def _tail_backward(
-        self, work: Pass, top: Boundary, loss_fn: LossFunction
-    ) -> tuple[float, Tensor, Boundary]:
+        self, work: TiledPass, top: FeatureMap, loss_fn: LossFunction
+    ) -> tuple[float, Tensor, FeatureMap]:
         """Loss, logits and the gradient at the last tiled boundary, the rest being in-core."""
         cells = top.whole().to(self.run.torch_device)
         cells.requires_grad_()
@@ -291,9 +295,9 @@ class Tiled:
         loss.backward()  # type: ignore[no-untyped-call]
         self._tick(work, 3 * work.tail_flop)
         assert cells.grad is not None
-        return loss.item(), logits.detach().cpu(), MemoryBoundary.holding(cells.grad)
+        return loss.item(), logits.detach().cpu(), TensorFeatureMap.holding(cells.grad)
 
-    def _first_trainable(self, work: Pass) -> int:
+    def _first_trainable(self, work: TiledPass) -> int:
         """The first group with a parameter that learns; their number if none does."""
         for index, runner in enumerate(work.runners):
             if any(p.requires_grad for stage in runner.stages for p in stage.parameters()):
@@ -301,7 +305,7 @@ class Tiled:
         return len(work.groups)
 
     def _take_background(
-        self, work: Pass, index: int, gradient: Boundary, mask: Mask | None
+        self, work: TiledPass, index: int, gradient: FeatureMap, mask: Mask | None
     ) -> Mask:
         """Take the background's part of the gradient at a group's output, which tiles leave out.
 
@@ -315,89 +319,100 @@ class Tiled:
             Where the gradient that tissue's cells have is not zero: (h, w).
         """
         stop = work.groups[index].stop
-        pure = None if work.twin is None else work.twin.pure[stop]
+        background_only = None if work.reference is None else work.reference.background_only[stop]
         left = np.zeros(gradient.shape[2:], dtype=bool) if mask is None else mask
-        for rect in row_pieces(gradient):
+        for rect in row_bands(gradient):
             rows = slice(rect.y0, rect.y1)
-            if mask is not None and (pure is None or not (mask[rows] & pure[rows]).any()):
+            if mask is not None and (
+                background_only is None or not (mask[rows] & background_only[rows]).any()
+            ):
                 continue  # no background has a gradient here
             values = gradient.read(rect)
             if mask is None:
-                left[rows] = nonzero_cells(values)
+                left[rows] = nonzero_positions(values)
             if work.background is not None:
-                taken = work.background.take(stop, values, rect.y0, left)
-                work.counters["cells_background_gradient"] += taken
-        return left if pure is None else left & ~pure
+                taken = work.background.add(stop, values, rect.y0, left)
+                work.counters["positions_background_gradient"] += taken
+        return left if background_only is None else left & ~background_only
 
     def _backward_group(
-        self, work: Pass, index: int, below: Boundary | None, gradient: Boundary, mask: Mask
-    ) -> tuple[Boundary, Mask]:
+        self,
+        work: TiledPass,
+        index: int,
+        below: FeatureMap | None,
+        gradient: FeatureMap,
+        mask: Mask,
+    ) -> tuple[FeatureMap, Mask]:
         """Replay one group; returns the gradient at its input and where that is not zero."""
         runner, stop = work.runners[index], work.groups[index].stop
         result = gradient if below is None else below.like()
         touched = np.zeros(runner.in_size if below is not None else (0, 0), dtype=bool)
-        todo: list[tuple[Rect, Rect]] = []
+        pending: list[tuple[Rect, Rect]] = []
         work.counters["tiles_zero_gradient"] += work.background_tiles(index)
-        for part in work.parts[index]:
-            wanted = bounding(mask[part.relative_to(0, 0)], part)
+        for tile in work.tiles[index]:
+            wanted = bounding(mask[tile.relative_to(0, 0)], tile)
             if wanted is None:
                 work.counters["tiles_zero_gradient"] += 1
             else:
-                todo.append((part, wanted))
-        area = sum(wanted.area for _, wanted in todo)
+                pending.append((tile, wanted))
+        area = sum(wanted.area for _, wanted in pending)
 
-        def send(out: Rect, cells: Tensor, replayed: Tensor) -> None:
-            incoming = gradient.read(out).to(replayed.device, replayed.dtype)
-            if work.twin is not None:  # the background's gradient has gone through the twin
-                pure = torch.from_numpy(work.twin.pure[stop][out.relative_to(0, 0)])
-                incoming.masked_fill_(pure.to(incoming.device), 0)
-            at, (height, width) = runner.inside(out), replayed.shape[2:]
+        def send(out: Rect, cells: Tensor, output: Tensor) -> None:
+            incoming = gradient.read(out).to(output.device, output.dtype)
+            if work.reference is not None:  # the background's gradient has gone through the twin
+                background_only = torch.from_numpy(
+                    work.reference.background_only[stop][out.relative_to(0, 0)]
+                )
+                incoming.masked_fill_(background_only.to(incoming.device), 0)
+            at, (height, width) = runner.inside(out), output.shape[2:]
             halo = (at.x0, width - at.x1, at.y0, height - at.y1)
             if any(halo):
                 # Had the result been sliced, its gradient would arrive in NCHW order: slow below.
                 incoming = F.pad(incoming, halo)
-            torch.autograd.backward(replayed, incoming)
+            torch.autograd.backward(output, incoming)
             if below is not None:
                 assert cells.grad is not None
                 rect = runner.needed(out)
                 result.add(rect, cells.grad)
-                dense = mask[out.relative_to(0, 0)].mean() > DENSE_ABOVE
-                touched[rect.relative_to(0, 0)] |= dense or nonzero_cells(cells.grad)
+                dense = mask[out.relative_to(0, 0)].mean() > DENSE_SHARE
+                touched[rect.relative_to(0, 0)] |= dense or nonzero_positions(cells.grad)
             work.counters["tiles_backward"] += 1
             self._tick(work, 3 * work.flops[index] * out.area / area)
 
-        graphs: list[tuple[Rect, Graph]] = []
-        replays: list[tuple[Rect, NarrowCells | None]] = []
-        for part, wanted in todo:
-            held = work.kept.take(index, part)
-            if isinstance(held, Graph):
-                graphs.append((part, held))
-            elif held is not None and wanted.area > NARROW_ABOVE * part.area:
-                replays.append((part, held))
+        graphs: list[tuple[Rect, SavedGraph]] = []
+        recomputed: list[tuple[Rect, BottleneckActivations | None]] = []
+        for tile, wanted in pending:
+            held = work.saved.take(index, tile)
+            if isinstance(held, SavedGraph):
+                graphs.append((tile, held))
+            elif held is not None and wanted.area > BOTTLENECK_MIN_SHARE * tile.area:
+                recomputed.append((tile, held))
             else:
-                replays.append((wanted, None))
+                recomputed.append((wanted, None))
             del held
-        work.kept.drop(index)
-        work.counters["tiles_kept"] += len(graphs)
-        work.counters["tiles_narrow"] += sum(narrow is not None for _, narrow in replays)
-        gradient.last_reads([out for out, _ in graphs] + [out for out, _ in replays])
+        work.saved.drop(index)
+        work.counters["tiles_saved"] += len(graphs)
+        work.counters["tiles_bottleneck"] += sum(
+            bottleneck is not None for _, bottleneck in recomputed
+        )
+        gradient.last_reads([out for out, _ in graphs] + [out for out, _ in recomputed])
         if below is not None:
-            below.last_reads([runner.needed(out) for out, _ in replays])
+            below.last_reads([runner.needed(out) for out, _ in recomputed])
         graphs.reverse()
         while graphs:
             out, graph = graphs.pop()
-            send(out, graph.cells, graph.result)
+            send(out, graph.input, graph.output)
             del graph
-        inputs = self._inputs(work, index, below, [out for out, _ in replays])
-        replays.reverse()
+        inputs = self._inputs(work, index, below, [out for out, _ in recomputed])
+        recomputed.reverse()
         for cells in inputs:
-            out, narrow = replays.pop()
+            out, bottleneck = recomputed.pop()
             self._tidy()
             cells.requires_grad_(below is not None)
             with torch.enable_grad(), autocast(self.run):
-                replayed = runner.run(cells, out, narrow)
-            send(out, cells, replayed)
-            del cells, replayed, narrow
+                output = runner.run(cells, out, bottleneck)
+            send(out, cells, output)
+            del cells, output, bottleneck
         gradient.close()
         if below is not None:
             below.close()

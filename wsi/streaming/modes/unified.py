@@ -1,10 +1,10 @@
 """CUDA managed memory: the driver pages activations between device and host.
 
-What the first published whole-slide training did (Chen et al., 2021), with its three techniques:
-saved activations form groups, a group's pages are asked out as soon as they are saved, and the
-next group's are asked back while one computes. Kept for comparison: ``tiled`` and ``offload`` do
-not depend on page faults. Backward's own temporaries are made on another thread and stay in plain
-device memory.
+The method of the first published whole-slide training (Chen et al., 2021), with its three
+techniques: saved activations form groups, the pages of a group are prefetched to the host as soon
+as they are saved, and those of the next group are prefetched back while one computes. It is here
+for comparison: ``tiled`` and ``offload`` do not depend on page faults. Temporary tensors of
+backward are allocated on another thread, in ordinary device memory.
 """
 
 # Coverage is below 80 % where there is no GPU: the rest runs on a CUDA device, by tests/gpu.
@@ -34,11 +34,11 @@ class Unified(Offload):
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Options(Offload.Options):
-        """How far managed memory may go.
+        """Limits of managed memory.
 
         Attributes:
-            limit_bytes: most managed memory, device and host together. There is no default: to
-                ask for more than a shared machine can give can hang its GPU.
+            limit_bytes: most managed memory, device and host together. There is no default,
+                because asking a shared machine for more than it has can hang its GPU.
         """
 
         limit_bytes: int
@@ -88,7 +88,7 @@ class Unified(Offload):
     def infer(
         self, network: StagedNetwork, source: ImageSource, *, keep_embedding: bool = True
     ) -> Inference:
-        """See ``MemoryMode.infer``."""
+        """As ``in_core``, in managed memory (``MemoryMode.infer``)."""
         self.refuse_oversubscription(network, source)
         with self._in_pool():
             return super().infer(network, source, keep_embedding=keep_embedding)
@@ -96,9 +96,9 @@ class Unified(Offload):
     def step(
         self, network: StagedNetwork, source: ImageSource, loss_fn: LossFunction
     ) -> StepResult:
-        """See ``MemoryMode.step``."""
+        """As ``offload``, in managed memory (``MemoryMode.step``)."""
         self.refuse_oversubscription(network, source)
-        # Gradients outlive the pool's use, so they are made outside it.
+        # Gradients outlive the use of the pool, so they are allocated outside it.
         for parameter in network.parameters():
             if parameter.requires_grad and parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)

@@ -1,9 +1,8 @@
-"""Boundaries and narrow cells in the host's memory, block by block, in memory that stays.
+"""Activation storage in host memory, in blocks of one size that the process keeps and reuses.
 
-From the C heap they would leave holes between the tiles' tensors. Memory that goes back to the
-system is fetched again by the next update: on a virtual machine that returns free pages to its
-host, that costs two seconds a gigabyte. So all are cut into blocks of one size, which the process
-keeps and uses again.
+Boundary and bottleneck activations allocated from the C heap would fragment it between the tiles'
+tensors. Memory that is returned to the system has to be fetched again by the next update, which
+costs two seconds per gigabyte on a virtual machine that returns free pages to its host.
 """
 
 import math
@@ -23,36 +22,36 @@ _SLAB_BYTES = _BLOCKS_AT_ONCE * BLOCK_BYTES
 
 
 class Blocks:
-    """Blocks of memory that are taken and given back; those that are free stay."""
+    """A pool of blocks of memory; free blocks stay in the process."""
 
     def __init__(self) -> None:
         self._free: list[Tensor] = []
 
     @property
     def free_bytes(self) -> int:
-        """What is kept and not in use."""
+        """Bytes of the blocks that are not in use."""
         return len(self._free) * BLOCK_BYTES
 
     def take(self) -> Tensor:
-        """BLOCK_BYTES bytes of any content."""
+        """A block of ``BLOCK_BYTES`` bytes with undefined content."""
         if not self._free:
-            with torch.inference_mode(False):  # they outlive the call that takes them first
+            with torch.inference_mode(False):  # blocks outlive the call that allocates them
                 slab = anonymous_zeros(_SLAB_BYTES, torch.uint8)
                 self._free.extend(reversed(slab.view(_BLOCKS_AT_ONCE, BLOCK_BYTES).unbind()))
         return self._free.pop()
 
-    def give(self, blocks: Iterable[Tensor]) -> None:
-        """Take blocks back; nobody may use them any more."""
+    def release(self, blocks: Iterable[Tensor]) -> None:
+        """Return blocks to the pool; the caller must not use them any more."""
         self._free.extend(blocks)
 
-    def release(self, nbytes: int) -> int:
-        """Return free memory to the system, of slabs that are wholly free.
+    def trim(self, nbytes: int) -> int:
+        """Return free memory to the operating system, in slabs with no block in use.
 
         Args:
-            nbytes: how much, at least, where there is as much.
+            nbytes: at least this much, if as much is free.
 
         Returns:
-            How much it was.
+            Bytes that were returned.
         """
         free = Counter(_slab(block) for block in self._free)
         whole = [slab for slab, count in free.items() if count == _BLOCKS_AT_ONCE]
@@ -66,10 +65,10 @@ def _slab(block: Tensor) -> int:
 
 
 BLOCKS = Blocks()
-"""Of this process, as its heap is."""
+"""The pool of this process."""
 
 
-class BlockBoundary:
+class BlockFeatureMap:
     """A ``Boundary`` of square blocks; a block that nobody wrote is zero and takes no memory."""
 
     def __init__(self, shape: tuple[int, int, int, int], dtype: torch.dtype) -> None:
@@ -82,63 +81,63 @@ class BlockBoundary:
         self._reads_left: Counter[Rect] | None = None
 
     def read(self, rect: Rect) -> Tensor:
-        """See ``Boundary``."""
+        """Copy a rectangle: (N, C, height, width)."""
         n, c, _, _ = self.shape
         out = torch.empty((n, rect.height, rect.width, c), dtype=self.dtype)
         for place, common in self._under(rect):
-            block, into = self._blocks.get(place), out[_slices(common, rect)]
+            block, target = self._blocks.get(place), out[_slices(common, rect)]
             if block is None:
-                into.zero_()
+                target.zero_()
             else:
-                into.copy_(block[_slices(common, place)])
+                target.copy_(block[_slices(common, place)])
             if self._reads_left is not None:
                 self._reads_left[place] -= 1
                 if not self._reads_left[place]:
-                    self._give(place)
+                    self._release_block(place)
         return out.permute(0, 3, 1, 2)
 
     def last_reads(self, rects: Iterable[Rect]) -> None:
-        """See ``Boundary``."""
+        """Announce the remaining reads."""
         self._reads_left = Counter(place for rect in rects for place, _ in self._under(rect))
         for place in self._memory.keys() - self._reads_left.keys():
-            self._give(place)
+            self._release_block(place)
 
-    def write(self, rect: Rect, cells: Tensor) -> None:
-        """See ``Boundary``."""
-        nhwc = cells.permute(0, 2, 3, 1)
+    def write(self, rect: Rect, values: Tensor) -> None:
+        """Replace a rectangle."""
+        nhwc = values.permute(0, 2, 3, 1)
         for place, common in self._under(rect):
             self._block(place)[_slices(common, place)].copy_(nhwc[_slices(common, rect)])
 
-    def add(self, rect: Rect, cells: Tensor) -> None:
-        """See ``Boundary``."""
-        nhwc = cells.permute(0, 2, 3, 1).to("cpu")
+    def add(self, rect: Rect, values: Tensor) -> None:
+        """Add to a rectangle."""
+        nhwc = values.permute(0, 2, 3, 1).to("cpu")
         for place, common in self._under(rect):
             self._block(place)[_slices(common, place)].add_(nhwc[_slices(common, rect)])
 
     def whole(self) -> Tensor:
-        """See ``Boundary``."""
+        """All positions as one tensor (N, C, H, W); closes the store."""
         n, c, h, w = self.shape
-        with torch.inference_mode(False):  # results of ``infer`` are handed on without a copy
+        with torch.inference_mode(False):  # results of ``infer`` are returned without a copy
             out = torch.zeros((n, h, w, c), dtype=self.dtype)
         for place, block in self._blocks.items():
             out[_slices(place, Rect(0, 0, h, w))].copy_(block)
         self.close()
         return out.permute(0, 3, 1, 2)
 
-    def like(self) -> "BlockBoundary":
-        """See ``Boundary``."""
-        return BlockBoundary(self.shape, self.dtype)
+    def like(self) -> "BlockFeatureMap":
+        """An empty store of the same shape, dtype and place."""
+        return BlockFeatureMap(self.shape, self.dtype)
 
     def close(self) -> None:
-        """See ``Boundary``."""
+        """Free the storage."""
         for place in list(self._memory):
-            self._give(place)
+            self._release_block(place)
 
     def __del__(self) -> None:
         self.close()
 
     def _under(self, rect: Rect) -> Iterator[tuple[Rect, Rect]]:
-        """The blocks under a rectangle, each with the part of it that the rectangle covers."""
+        """The blocks under a rectangle, each with its intersection with the rectangle."""
         side, (_, _, h, w) = self._side, self.shape
         for y in range(rect.y0 // side * side, rect.y1, side):
             for x in range(rect.x0 // side * side, rect.x1, side):
@@ -150,37 +149,37 @@ class BlockBoundary:
         if place not in self._blocks:
             n, c, _, _ = self.shape
             nbytes = n * c * place.area * self.dtype.itemsize
-            # A single cell may be larger than a block: it has memory of its own.
+            # A single position may be larger than a block: it gets separate memory.
             fits = nbytes <= BLOCK_BYTES
             memory = BLOCKS.take() if fits else torch.empty(nbytes, dtype=torch.uint8)
             self._memory[place] = memory
-            cells = memory[:nbytes].view(self.dtype)
-            self._blocks[place] = cells.view(n, place.height, place.width, c).zero_()
+            values = memory[:nbytes].view(self.dtype)
+            self._blocks[place] = values.view(n, place.height, place.width, c).zero_()
         return self._blocks[place]
 
-    def _give(self, place: Rect) -> None:
+    def _release_block(self, place: Rect) -> None:
         self._blocks.pop(place, None)
         memory = self._memory.pop(place, None)
         if memory is not None and memory.nbytes == BLOCK_BYTES:
-            BLOCKS.give([memory])
+            BLOCKS.release([memory])
 
 
-class Packed:
-    """Tensors one after the other in blocks, taken out in the order in which they went in."""
+class PackedQueue:
+    """A first-in, first-out queue of tensors, packed into blocks."""
 
     def __init__(self) -> None:
         self._blocks: deque[Tensor] = deque()
         self._tensors: deque[Tensor] = deque()  # on torch's meta device: no data
-        self._start = 0  # bytes of the first block that were taken out
+        self._start = 0  # bytes of the first block that were read
         self._stop = BLOCK_BYTES  # bytes of the last block that are in use
 
     @property
     def nbytes(self) -> int:
-        """What is held."""
+        """Bytes in the queue."""
         return sum(tensor.nbytes for tensor in self._tensors)
 
     def put(self, tensor: Tensor) -> None:
-        """Copy a tensor without holes, in any order of its axes, in here."""
+        """Append a copy of a dense tensor, in any memory format."""
         self._tensors.append(torch.empty_like(tensor, device="meta"))
         left = _bytes(tensor)
         while len(left):
@@ -193,7 +192,7 @@ class Packed:
             left = left[count:]
 
     def take(self) -> Tensor:
-        """The tensor that went in first of those that are left."""
+        """Remove and return the oldest tensor."""
         tensor = torch.empty_like(self._tensors.popleft(), device="cpu")
         left = _bytes(tensor)
         while len(left):
@@ -202,16 +201,16 @@ class Packed:
             self._start += count
             left = left[count:]
             if self._start == BLOCK_BYTES:
-                BLOCKS.give([self._blocks.popleft()])
+                BLOCKS.release([self._blocks.popleft()])
                 self._start = 0
         if not self._tensors:
             self.close()
         return tensor
 
     def close(self) -> None:
-        """Give the blocks back."""
+        """Return the blocks to the pool."""
         if self._blocks:
-            BLOCKS.give(self._blocks)
+            BLOCKS.release(self._blocks)
         self._blocks.clear()
         self._tensors.clear()
         self._start, self._stop = 0, BLOCK_BYTES
@@ -221,20 +220,20 @@ class Packed:
 
 
 def _bytes(tensor: Tensor) -> Tensor:
-    """A dense tensor's bytes in the order in which they lie."""
+    """The bytes of a dense tensor in memory order."""
     return tensor.detach().as_strided((tensor.numel(),), (1,)).view(torch.uint8)
 
 
 def _slices(part: Rect, of: Rect) -> tuple[slice, slice, slice]:
-    """A part's samples, rows and columns in (N, H, W, C) of a rectangle."""
+    """Index of a rectangle in the (N, H, W, C) array of an enclosing one."""
     return slice(None), *part.relative_to(of.y0, of.x0)
 
 
 def anonymous_zeros(elements: int, dtype: torch.dtype) -> Tensor:
-    """Zeros in pages of their own, which go back to the system as soon as the tensor dies.
+    """Zeros in anonymous pages, which the system gets back as soon as the tensor is freed.
 
-    From the C heap they would stay resident under the allocator settings that make torch fast on
-    a CPU (no trimming).
+    Memory of the C heap stays resident under the allocator settings that make torch fast on a CPU
+    (no trimming).
     """
     length = max(1, elements * dtype.itemsize)
     private = getattr(mmap, "MAP_PRIVATE", None)

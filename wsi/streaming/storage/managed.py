@@ -1,4 +1,4 @@
-"""CUDA managed memory behind torch's allocator, through RMM or a small shim over the driver."""
+"""CUDA managed memory for torch's allocator, by RMM or a small shim over the driver."""
 
 # Coverage is below 80 % where there is no GPU: the rest runs on a CUDA device, by tests/gpu.
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from wsi.errors import MemoryPlanError
-from wsi.streaming.storage.offload_tiers import Loading, Mark
+from wsi.streaming.storage.offload_tiers import Fence, PendingLoad
 
 CONCURRENT_MANAGED_ACCESS = 89  # CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS
 CPU_DEVICE = -1  # CU_DEVICE_CPU
@@ -53,7 +53,7 @@ void wsi_managed_free(void* pointer, ssize_t size, int device, void* stream) {
 
 
 def why_unavailable(device: torch.device) -> str | None:
-    """Why managed memory does not work here, or ``None`` where it does."""
+    """Why managed memory is not available on this device; ``None`` if it is."""
     if device.type != "cuda":
         return f"it is CUDA's managed memory and the device is {device.type}"
     if not torch.cuda.is_available():
@@ -91,7 +91,7 @@ def managed_pool(limit_bytes: int) -> Any:
         )
         rmm.mr.set_current_device_resource(resource)
         return torch.cuda.MemPool(torch_side.rmm_torch_allocator.allocator())
-    # Once loaded, the library's file may go.
+    # A library that is loaded no longer needs its file.
     with tempfile.TemporaryDirectory(prefix="wsi-managed-") as folder:
         library = build_shim(Path(folder))
         loaded = ctypes.CDLL(str(library))
@@ -122,10 +122,10 @@ def build_shim(folder: Path) -> Path:
 
 
 class ManagedTier:
-    """Managed memory as an outer tier: nothing is copied, pages are asked to move.
+    """Managed memory as an offload tier: nothing is copied, the driver migrates pages.
 
     ``store`` asks for a storage's pages to move to the host, ``load`` for them to come back; both
-    on side streams, so they run beside the compute.
+    on side streams, so they overlap the computation.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -150,42 +150,42 @@ class ManagedTier:
             raise MemoryPlanError(f"unified: cuMemPrefetchAsync failed with CUDA error {code}")
 
     def reserve(self, nbytes: int) -> None:
-        """Nothing: pages are made as they are touched."""
+        """Do nothing: pages are allocated on first access."""
 
     def store(self, offset: int, data: Tensor) -> None:
-        """See ``Tier``; the storage itself is kept until it is loaded."""
+        """Start to copy ``data`` out; the storage stays referenced until it is loaded."""
         self._waiting[offset] = data
         self._move(data, CPU_DEVICE, self._out)
 
-    def mark(self) -> Mark:
-        """See ``Tier``; the pages stay the same memory, so there is nothing to wait for."""
-        return _NoMark()
+    def fence(self) -> Fence:
+        """A fence that needs no wait: pages keep their address."""
+        return _NoFence()
 
-    def load(self, offset: int, nbytes: int) -> Loading:
-        """See ``Tier``."""
+    def load(self, offset: int, nbytes: int) -> PendingLoad:
+        """Start to copy bytes back."""
         data = self._waiting.pop(offset)
         self._back.wait_stream(self._out)
         self._move(data, self._device.index or 0, self._back)
-        # No wait: touching a page that is still on its way is correct, only slower.
-        return _Here(data)
+        # No wait: accessing a page that is still migrating is correct, only slower.
+        return _Loaded(data)
 
-    def settle(self) -> None:
-        """See ``Tier``."""
+    def synchronize(self) -> None:
+        """Wait for all copies."""
         self._out.synchronize()
         self._back.synchronize()
         self._waiting.clear()
 
     def close(self) -> None:
-        """See ``Tier``."""
+        """Free the storage."""
         self._waiting.clear()
 
 
-class _NoMark:
+class _NoFence:
     def wait(self) -> None:
         return None
 
 
-class _Here:
+class _Loaded:
     def __init__(self, data: Tensor) -> None:
         self._data = data
 

@@ -1,4 +1,4 @@
-"""Outer tiers: where saved activations wait for backward. Copies run beside the compute."""
+"""Offload tiers: storage for saved activations until backward. Copies overlap the computation."""
 
 # Coverage is below 80 % where there is no GPU: the rest runs on a CUDA device, by tests/gpu.
 
@@ -16,19 +16,19 @@ from wsi.streaming.storage.blocks import anonymous_zeros
 from wsi.streaming.storage.feature_map import bytes_of
 
 
-class Loading(Protocol):
-    """Bytes on their way back to the device."""
+class PendingLoad(Protocol):
+    """A copy back to the device that is in progress."""
 
     def result(self) -> Tensor:
         """The bytes, 1-D uint8 on the device, safe to use from the current stream."""
         ...
 
 
-class Mark(Protocol):
-    """A place in the order of stores."""
+class Fence(Protocol):
+    """A point in the order of stores, as a CUDA event is in a stream."""
 
     def wait(self) -> None:
-        """After this, memory of everything stored before the mark may be used again."""
+        """Wait until the sources of all stores before the fence may be overwritten."""
         ...
 
 
@@ -36,35 +36,35 @@ class Tier(Protocol):
     """Storage outside the device, addressed by byte offset."""
 
     def reserve(self, nbytes: int) -> None:
-        """Make room for about ``nbytes``, known before the step; ``store`` may go beyond."""
+        """Reserve about ``nbytes``, estimated before the step; ``store`` may exceed it."""
         ...
 
     def store(self, offset: int, data: Tensor) -> None:
         """Start to copy ``data`` (1-D uint8 on the device) out.
 
-        Its memory must stay untouched until a mark made after this call was waited for.
+        Its memory must not change until a later fence has been waited for.
         """
         ...
 
-    def mark(self) -> Mark:
-        """A mark after everything stored so far."""
+    def fence(self) -> Fence:
+        """A fence after all stores so far."""
         ...
 
-    def load(self, offset: int, nbytes: int) -> Loading:
-        """Start to copy bytes back, after everything stored so far."""
+    def load(self, offset: int, nbytes: int) -> PendingLoad:
+        """Start to copy bytes back, after all stores so far."""
         ...
 
-    def settle(self) -> None:
-        """Wait for every copy under way; raises what went wrong in one."""
+    def synchronize(self) -> None:
+        """Wait for all copies; raises the error of one that failed."""
         ...
 
     def close(self) -> None:
-        """Give the storage back."""
+        """Free the storage."""
         ...
 
 
 class DiskTier:
-    """One temporary file, written and read by a thread each."""
+    """One temporary file, written and read by a background thread."""
 
     def __init__(self, scratch: Path | None) -> None:
         self._folder = Path(scratch or tempfile.gettempdir())
@@ -76,7 +76,7 @@ class DiskTier:
         self._stores: list[Future[None]] = []
 
     def reserve(self, nbytes: int) -> None:
-        """See ``Tier``."""
+        """Reserve about ``nbytes``."""
         free = shutil.disk_usage(self._folder).free
         if nbytes > free:
             raise MemoryPlanError(
@@ -106,30 +106,30 @@ class DiskTier:
         return data
 
     def store(self, offset: int, data: Tensor) -> None:
-        """See ``Tier``."""
+        """Start to copy ``data`` out."""
         self._stores.append(self._thread.submit(self._write, offset, data))
 
-    def mark(self) -> Mark:
-        """See ``Tier``."""
-        return _FutureMark(self._stores[-1] if self._stores else None)
+    def fence(self) -> Fence:
+        """A fence after all stores so far."""
+        return _FutureFence(self._stores[-1] if self._stores else None)
 
-    def load(self, offset: int, nbytes: int) -> Loading:
-        """See ``Tier``."""
+    def load(self, offset: int, nbytes: int) -> PendingLoad:
+        """Start to copy bytes back."""
         return self._thread.submit(self._read, offset, nbytes)
 
-    def settle(self) -> None:
-        """See ``Tier``."""
+    def synchronize(self) -> None:
+        """Wait for all copies."""
         stores, self._stores = self._stores, []
         for store in stores:
             store.result()
 
     def close(self) -> None:
-        """See ``Tier``."""
+        """Free the storage."""
         self._thread.shutdown()
         self._file.close()
 
 
-class _FutureMark:
+class _FutureFence:
     def __init__(self, last: "Future[None] | None") -> None:
         self._last = last
 
@@ -158,7 +158,7 @@ class PinnedTier:
         return self._slabs[-1][0] + len(self._slabs[-1][1]) if self._slabs else 0
 
     def reserve(self, nbytes: int) -> None:
-        """See ``Tier``."""
+        """Reserve about ``nbytes``."""
         if self._limit is not None and nbytes > self._limit:
             raise MemoryPlanError(
                 f"offload: a step keeps about {nbytes / 1e9:.2f} GB for backward and "
@@ -184,7 +184,7 @@ class PinnedTier:
         self._slabs.append((self._end(), slab))
 
     def _place(self, offset: int, nbytes: int) -> list[tuple[int, Tensor]]:
-        """The parts of the slabs under [offset, offset + nbytes), with their place in it."""
+        """The parts of the slabs under [offset, offset + nbytes), with their offset in it."""
         if offset + nbytes > self._end():
             self._grow(max(offset + nbytes - self._end(), self.EXTRA))
         parts = []
@@ -195,20 +195,20 @@ class PinnedTier:
         return parts
 
     def store(self, offset: int, data: Tensor) -> None:
-        """See ``Tier``."""
+        """Start to copy ``data`` out."""
         self._out.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(self._out):
             for at, part in self._place(offset, len(data)):
                 part.copy_(data[at : at + len(part)], non_blocking=True)
 
-    def mark(self) -> Mark:
-        """See ``Tier``."""
+    def fence(self) -> Fence:
+        """A fence after all stores so far."""
         event = torch.cuda.Event()  # type: ignore[no-untyped-call]
         event.record(self._out)
-        return _EventMark(event, self._device)
+        return _EventFence(event, self._device)
 
-    def load(self, offset: int, nbytes: int) -> Loading:
-        """See ``Tier``."""
+    def load(self, offset: int, nbytes: int) -> PendingLoad:
+        """Start to copy bytes back."""
         # Allocated on the compute stream, which frees it too: the caching allocator then orders
         # its reuse by that stream alone, and needs no record_stream.
         data = torch.empty(nbytes, dtype=torch.uint8, device=self._device)
@@ -219,24 +219,24 @@ class PinnedTier:
                 data[at : at + len(part)].copy_(part, non_blocking=True)
         event = torch.cuda.Event()  # type: ignore[no-untyped-call]
         event.record(self._back)
-        return _EventLoading(event, data, self._device)
+        return _EventLoad(event, data, self._device)
 
-    def settle(self) -> None:
-        """See ``Tier``."""
-        # The slab is written anew by the next step: no copy of this one may be under way.
+    def synchronize(self) -> None:
+        """Wait for all copies."""
+        # The next step overwrites the slab: no copy of this one may be in progress.
         self._out.synchronize()
         self._back.synchronize()
 
     def close(self) -> None:
-        """See ``Tier``."""
-        self.settle()
+        """Free the storage."""
+        self.synchronize()
         runtime = torch.cuda.cudart()  # type: ignore[no-untyped-call]
         for _, slab in self._slabs:
             runtime.cudaHostUnregister(slab.data_ptr())
         self._slabs.clear()
 
 
-class _EventMark:
+class _EventFence:
     def __init__(self, event: torch.cuda.Event, device: torch.device) -> None:
         self._event, self._device = event, device
 
@@ -245,7 +245,7 @@ class _EventMark:
         torch.cuda.current_stream(self._device).wait_event(self._event)
 
 
-class _EventLoading:
+class _EventLoad:
     def __init__(self, event: torch.cuda.Event, data: Tensor, device: torch.device) -> None:
         self._event, self._data, self._device = event, data, device
 

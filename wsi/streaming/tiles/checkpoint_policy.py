@@ -5,84 +5,91 @@ from dataclasses import dataclass
 
 import torch
 
-from wsi.streaming.accounting.candidate import Slack
-from wsi.streaming.accounting.memory_timeline import Held, Ledger, rest_bytes, working_bytes
+from wsi.streaming.accounting.candidate import OverheadFactors
+from wsi.streaming.accounting.memory_timeline import (
+    GroupMemory,
+    MemoryTimeline,
+    tail_bytes,
+    working_bytes,
+)
 from wsi.streaming.accounting.profile import StageProfile, graph_weight_bytes
 from wsi.streaming.api import RunOptions
 from wsi.streaming.image_source import TILES_READ, Rect
 from wsi.streaming.storage.feature_map import Place, on_device
-from wsi.streaming.tiles.saved_tiles import Keep
-from wsi.streaming.tiles.schedule import Pass
+from wsi.streaming.tiles.saved_tiles import CheckpointPolicy
+from wsi.streaming.tiles.schedule import TiledPass
 
 
 @dataclass(frozen=True, slots=True)
 class _Sizes:
     """Bytes of a slide's parts, as a plan counts them for its tiles."""
 
-    work: Pass
+    work: TiledPass
     stages: list[list[StageProfile]]
     dtype: torch.dtype
     on_cpu: bool
 
     @property
-    def _slack(self) -> Slack:
-        return Slack.of(on_cuda=not self.on_cpu)
+    def _overheads(self) -> OverheadFactors:
+        return OverheadFactors.of(on_cuda=not self.on_cpu)
 
-    def graph(self, index: int, part: Rect) -> float:
+    def graph(self, index: int, tile: Rect) -> float:
         """What the graph of a group's part holds."""
         weights = graph_weight_bytes(self.work.runners[index].stages, self.dtype)
-        return self._slack.graphs * (self._saved(index, part) + weights)
+        return self._overheads.graphs * (self._saved(index, tile) + weights)
 
-    def narrow(self, index: int, part: Rect) -> list[float]:
+    def bottleneck(self, index: int, tile: Rect) -> list[float]:
         """What the narrow cells of a group's part hold, stage by stage."""
-        shares = self.work.runners[index].worked(part)
+        shares = self.work.runners[index].computed_fraction(tile)
         own = zip(self.stages[index], shares, strict=True)
-        return [self._slack.blocks * p.narrow_bytes * share for p, share in own]
+        return [self._overheads.blocks * p.bottleneck_bytes * share for p, share in own]
 
-    def replay(self, index: int, part: Rect) -> float:
+    def recompute(self, index: int, tile: Rect) -> float:
         """What a part takes as it runs again."""
-        working = self._slack.tile * self._saved(index, part) + self.sending(index, part)
+        working = self._overheads.tile * self._saved(index, tile) + self.backward_saved(index, tile)
         if index:
             return working
-        pixels = self.work.runners[index].needed(part).area * self.work.source.batch * 3
+        pixels = self.work.runners[index].needed(tile).area * self.work.source.batch * 3
         return working + TILES_READ * pixels * self.work.network.dtype.itemsize
 
-    def sending(self, index: int, part: Rect) -> float:
+    def backward_saved(self, index: int, tile: Rect) -> float:
         """What a part takes beside its graph, if that was kept."""
-        share = self.work.runners[index].worked(part)[0]
-        return self._slack.working * share * working_bytes(self.stages[index], graph=False)
+        share = self.work.runners[index].computed_fraction(tile)[0]
+        return self._overheads.working * share * working_bytes(self.stages[index], graph=False)
 
-    def _saved(self, index: int, part: Rect) -> float:
+    def _saved(self, index: int, tile: Rect) -> float:
         """What the stages save of a part for backward."""
-        shares = self.work.runners[index].worked(part)
+        shares = self.work.runners[index].computed_fraction(tile)
         return sum(
             p.saved_bytes * share for p, share in zip(self.stages[index], shares, strict=True)
         )
 
-    def ledger(self, *, counted: bool, rest: list[StageProfile]) -> Ledger:
+    def timeline(self, *, counted: bool, tail: list[StageProfile]) -> MemoryTimeline:
         """What an update holds that keeps nothing of its tiles.
 
         Args:
             counted: whether boundaries are in the memory that is counted.
             rest: of the in-core stages.
         """
-        held = []
-        for index, parts in enumerate(self.work.parts):
-            cells = self.work.held_cells(index) if counted else 0.0
-            held.append(
-                Held(
-                    boundary=self._slack.blocks * cells * self.dtype.itemsize,
-                    replay=max((self.replay(index, part) for part in parts), default=0.0),
-                    sending=max((self.sending(index, part) for part in parts), default=0.0),
+        memory = []
+        for index, tiles in enumerate(self.work.tiles):
+            cells = self.work.stored_elements(index) if counted else 0.0
+            memory.append(
+                GroupMemory(
+                    boundary=self._overheads.blocks * cells * self.dtype.itemsize,
+                    recompute=max((self.recompute(index, tile) for tile in tiles), default=0.0),
+                    backward_saved=max(
+                        (self.backward_saved(index, tile) for tile in tiles), default=0.0
+                    ),
                 )
             )
         top = self.stages[-1][-1].out_elements * self.dtype.itemsize
-        rest_held = rest_bytes(rest, top, graph=True, top_counted=counted)
-        return Ledger(held, rest_held, in_blocks=self.on_cpu)
+        tail_bytes_ = tail_bytes(tail, top, graph=True, top_counted=counted)
+        return MemoryTimeline(memory, tail_bytes_, in_blocks=self.on_cpu)
 
 
-def choose_kept(
-    work: Pass,
+def choose_checkpoint_policy(
+    work: TiledPass,
     profiles: list[StageProfile],
     run: RunOptions,
     *,
@@ -109,22 +116,22 @@ def choose_kept(
     dtype = run.compute_dtype(work.network)
     sizes = _Sizes(work, stages, dtype, on_cpu)
     counted = on_device(boundaries, on_cuda=not on_cpu)
-    ledger = sizes.ledger(counted=counted, rest=profiles[work.groups[-1].stop :])
-    _choose_narrow(sizes, ledger, limit, first)
+    timeline = sizes.timeline(counted=counted, tail=profiles[work.groups[-1].stop :])
+    _choose_narrow(sizes, timeline, limit, first)
     for index in reversed(range(first, len(work.groups))):
-        _choose_graphs(sizes, ledger, limit, index)
+        _choose_graphs(sizes, timeline, limit, index)
 
 
-def _choose_narrow(sizes: _Sizes, ledger: Ledger, limit: int, first: int) -> None:
+def _choose_narrow(sizes: _Sizes, timeline: MemoryTimeline, limit: int, first: int) -> None:
     work, groups = sizes.work, range(first, len(sizes.stages))
-    narrow = {(i, part): sizes.narrow(i, part) for i in groups for part in work.parts[i]}
+    bottleneck = {(i, tile): sizes.bottleneck(i, tile) for i in groups for tile in work.tiles[i]}
     for index, stage in by_worth({index: sizes.stages[index] for index in groups}):
-        held = ledger.groups[index]
-        for part in work.parts[index]:
-            more = narrow[index, part][stage]
-            if more <= ledger.room(index, limit):
-                held.narrow += more
-                work.kept.keep_narrow(index, part, stage)
+        memory = timeline.groups[index]
+        for tile in work.tiles[index]:
+            more = bottleneck[index, tile][stage]
+            if more <= timeline.headroom(index, limit):
+                memory.bottleneck += more
+                work.saved.save_bottleneck(index, tile, stage)
 
 
 def by_worth(groups: Mapping[int, Sequence[StageProfile]]) -> list[tuple[int, int]]:
@@ -137,37 +144,37 @@ def by_worth(groups: Mapping[int, Sequence[StageProfile]]) -> list[tuple[int, in
         Numbers of group and stage, the latter counted from the group's first.
     """
     worth = {
-        (index, number): stage.narrow_flop / stage.narrow_bytes
+        (index, number): stage.bottleneck_flop / stage.bottleneck_bytes
         for index, stages in groups.items()
         for number, stage in enumerate(stages)
-        if stage.narrow_bytes
+        if stage.bottleneck_bytes
     }
     return sorted(worth, key=lambda key: (-worth[key], -key[0], -key[1]))
 
 
-def _choose_graphs(sizes: _Sizes, ledger: Ledger, limit: int, index: int) -> None:
+def _choose_graphs(sizes: _Sizes, timeline: MemoryTimeline, limit: int, index: int) -> None:
     work = sizes.work
-    parts, held, chosen = work.parts[index], ledger.groups[index], work.kept.chosen
-    narrow = held.narrow
-    held.graphs, held.narrow = sum(sizes.graph(index, part) for part in parts), 0.0
-    held.all_graphs = True
-    if ledger.peak() <= limit:
-        chosen.update({(index, part): Keep.GRAPH for part in parts})
+    tiles, memory, policies = work.tiles[index], timeline.groups[index], work.saved.policies
+    bottleneck = memory.bottleneck
+    memory.graphs, memory.bottleneck = sum(sizes.graph(index, tile) for tile in tiles), 0.0
+    memory.saves_all = True
+    if timeline.peak() <= limit:
+        policies.update({(index, tile): CheckpointPolicy.SAVE_ALL for tile in tiles})
         return
-    held.graphs, held.narrow, held.all_graphs = 0.0, narrow, False
-    if ledger.in_blocks:
+    memory.graphs, memory.bottleneck, memory.saves_all = 0.0, bottleneck, False
+    if timeline.in_blocks:
         return  # a few graphs between tiles that run leave the heap in holes
     passed_over = 0.0  # the replay of the largest of them
-    for part, smaller in zip(parts, [*parts[1:], None], strict=True):
-        before = held.graphs, held.narrow, held.replay
-        kept = work.kept.narrow.get((index, part), set())
-        narrow_bytes = sizes.narrow(index, part)
-        held.narrow -= sum(narrow_bytes[stage] for stage in kept)
-        held.replay = max(passed_over, sizes.replay(index, smaller) if smaller else 0.0)
-        more = sizes.graph(index, part)
-        if more <= ledger.room(index, limit, graphs=True):
-            held.graphs += more
-            chosen[index, part] = Keep.GRAPH
+    for tile, smaller in zip(tiles, [*tiles[1:], None], strict=True):
+        before = memory.graphs, memory.bottleneck, memory.recompute
+        kept = work.saved.bottleneck_stages.get((index, tile), set())
+        bottleneck_bytes = sizes.bottleneck(index, tile)
+        memory.bottleneck -= sum(bottleneck_bytes[stage] for stage in kept)
+        memory.recompute = max(passed_over, sizes.recompute(index, smaller) if smaller else 0.0)
+        more = sizes.graph(index, tile)
+        if more <= timeline.headroom(index, limit, graphs=True):
+            memory.graphs += more
+            policies[index, tile] = CheckpointPolicy.SAVE_ALL
         else:
-            held.graphs, held.narrow, held.replay = before
-            passed_over = max(passed_over, sizes.replay(index, part))
+            memory.graphs, memory.bottleneck, memory.recompute = before
+            passed_over = max(passed_over, sizes.recompute(index, tile))

@@ -1,74 +1,79 @@
-"""What tiles keep from forward to backward: their graph, their narrow cells, or nothing."""
+"""What tiles save from forward to backward: their autograd graph, some activations, or nothing."""
 
 from dataclasses import dataclass
 from enum import Enum
 
 from torch import Tensor
 
-from wsi.networks.activation_cache import NarrowCells
+from wsi.networks.activation_cache import BottleneckActivations
 from wsi.streaming.image_source import Rect
-from wsi.streaming.storage.blocks import Packed
+from wsi.streaming.storage.blocks import PackedQueue
 
 
-class Keep(Enum):
-    """What a tile keeps, beside its input and result at the boundaries."""
+class CheckpointPolicy(Enum):
+    """How a tile's activations are available in backward (activation checkpointing).
 
-    NOTHING = "nothing"
-    NARROW = "narrow cells"
-    GRAPH = "graph"
+    RECOMPUTE: the tile runs again from its stored input. SAVE_BOTTLENECK: it runs again, but for
+    the inner activations of residual blocks, which are saved (selective checkpointing). SAVE_ALL:
+    its autograd graph is saved and nothing runs again.
+    """
+
+    RECOMPUTE = "recompute"
+    SAVE_BOTTLENECK = "save bottleneck activations"
+    SAVE_ALL = "save all"
 
 
 @dataclass(frozen=True, slots=True)
-class Graph:
-    """A tile's input (a leaf) and what came of it."""
+class SavedGraph:
+    """A tile's input (a leaf) and the output of its autograd graph."""
 
-    cells: Tensor
-    result: Tensor
+    input: Tensor
+    output: Tensor
 
 
-class KeptTiles:
-    """What was chosen to be kept, and what is.
+class SavedTiles:
+    """The checkpoint policy of each tile, and what tiles have saved.
 
-    Backward begins where forward ended: what tiles of the last groups keep is gone before the
-    first groups, the largest, run again.
+    Backward begins with the last group: what its tiles save is freed before the first groups, the
+    largest, are recomputed.
 
     Attributes:
-        chosen: by group and output rectangle; tiles that keep nothing are not there.
-        narrow: the stages whose narrow cells tiles keep that keep some, counted from the group's
-            first.
+        policies: by group and output rectangle; tiles that are recomputed have no entry.
+        bottleneck_stages: the stages whose bottleneck activations a tile saves, counted from the
+            group's first; tiles that save none have no entry.
     """
 
     def __init__(self) -> None:
-        self.chosen: dict[tuple[int, Rect], Keep] = {}
-        self.narrow: dict[tuple[int, Rect], set[int]] = {}
-        self._held: dict[tuple[int, Rect], Graph | NarrowCells] = {}
+        self.policies: dict[tuple[int, Rect], CheckpointPolicy] = {}
+        self.bottleneck_stages: dict[tuple[int, Rect], set[int]] = {}
+        self._saved: dict[tuple[int, Rect], SavedGraph | BottleneckActivations] = {}
 
-    def wants(self, index: int, part: Rect) -> Keep:
-        """What a part of a group was chosen to keep."""
-        return self.chosen.get((index, part), Keep.NOTHING)
+    def policy(self, index: int, tile: Rect) -> CheckpointPolicy:
+        """The policy of a group's tile."""
+        return self.policies.get((index, tile), CheckpointPolicy.RECOMPUTE)
 
-    def keep_narrow(self, index: int, part: Rect, stage: int) -> None:
-        """Choose a stage's narrow cells of a part of a group to be kept."""
-        self.chosen[index, part] = Keep.NARROW
-        self.narrow.setdefault((index, part), set()).add(stage)
+    def save_bottleneck(self, index: int, tile: Rect, stage: int) -> None:
+        """Let a tile save the bottleneck activations of a stage."""
+        self.policies[index, tile] = CheckpointPolicy.SAVE_BOTTLENECK
+        self.bottleneck_stages.setdefault((index, tile), set()).add(stage)
 
-    def narrow_cells(self, index: int, part: Rect) -> NarrowCells:
-        """Empty ones for what a part was chosen to keep."""
-        return NarrowCells(frozenset(self.narrow[index, part]), Packed)
+    def new_bottleneck(self, index: int, tile: Rect) -> BottleneckActivations:
+        """An empty store for the stages whose bottleneck activations a tile saves."""
+        return BottleneckActivations(frozenset(self.bottleneck_stages[index, tile]), PackedQueue)
 
-    def all_graphs(self, index: int, parts: list[Rect]) -> bool:
-        """Whether every part of a group keeps its graph: then its input is not read again."""
-        return all(self.wants(index, part) is Keep.GRAPH for part in parts)
+    def saves_all(self, index: int, tiles: list[Rect]) -> bool:
+        """Whether every tile of a group saves its graph: then its input is not read again."""
+        return all(self.policy(index, tile) is CheckpointPolicy.SAVE_ALL for tile in tiles)
 
-    def put(self, index: int, part: Rect, held: Graph | NarrowCells) -> None:
-        """Keep what a tile was chosen to keep."""
-        self._held[index, part] = held
+    def put(self, index: int, tile: Rect, saved: SavedGraph | BottleneckActivations) -> None:
+        """Save a tile's graph or bottleneck activations."""
+        self._saved[index, tile] = saved
 
-    def take(self, index: int, part: Rect) -> Graph | NarrowCells | None:
-        """What a tile kept, forgotten here."""
-        return self._held.pop((index, part), None)
+    def take(self, index: int, tile: Rect) -> SavedGraph | BottleneckActivations | None:
+        """Remove and return what a tile saved; ``None`` if nothing."""
+        return self._saved.pop((index, tile), None)
 
     def drop(self, index: int) -> None:
-        """Forget what is left of a group: tiles that no gradient reached."""
-        for key in [key for key in self._held if key[0] == index]:
-            del self._held[key]
+        """Free what is left of a group: tiles that no gradient reached."""
+        for key in [key for key in self._saved if key[0] == index]:
+            del self._saved[key]

@@ -1,4 +1,4 @@
-"""Which parts of a slide run, and what they hold."""
+"""Which tiles of an image run, and the state of one call over them."""
 
 import math
 from dataclasses import dataclass, field
@@ -7,89 +7,105 @@ import numpy as np
 
 from wsi.networks.staged import StagedNetwork
 from wsi.streaming.image_source import ImageSource, Rect
-from wsi.streaming.tiles.background import Mask, Twin, TwinGradient
+from wsi.streaming.tiles.background import BackgroundGradient, BackgroundReference, Mask
 from wsi.streaming.tiles.cover import cover
-from wsi.streaming.tiles.saved_tiles import KeptTiles
+from wsi.streaming.tiles.saved_tiles import SavedTiles
 from wsi.streaming.tiles.tiling import Group, GroupRunner
 
-Parts = list[Rect]
-"""The disjoint parts of a group's output that run on one image."""
+OutputTiles = list[Rect]
+"""Disjoint rectangles of a group's output that are computed for one image."""
 
 
-def tile_parts(runner: GroupRunner, tile_px: int | None, pure: Mask | None) -> Parts:
-    """A group's tiles, or the parts that hold its cells with tissue.
+def output_tiles(
+    runner: GroupRunner, tile_px: int | None, background_only: Mask | None
+) -> OutputTiles:
+    """A regular grid of tiles, or rectangles that cover the tissue if background is known.
 
-    The one that reads the most comes first: the others then fit into the memory that it leaves,
-    where tiles of rising size would leave holes in the heap.
+    The tile with the largest input comes first: the others then fit into the memory that it frees,
+    where tiles of increasing size would fragment the heap.
 
     Args:
         runner: of the group.
         tile_px: side of a tile in image pixels.
-        pure: cells of the output that see background alone (h, w); ``None`` where none is known.
+        background_only: output positions that depend on background alone (h, w); ``None`` if no
+            background is known.
     """
-    parts = runner.out_tiles(tile_px) if pure is None else cover(runner, ~pure, tile_px)
-    return sorted(parts, key=lambda part: -runner.needed(part).area)
+    tiles = (
+        runner.out_tiles(tile_px)
+        if background_only is None
+        else cover(runner, ~background_only, tile_px)
+    )
+    return sorted(tiles, key=lambda tile: -runner.needed(tile).area)
 
 
-def needed_cells(runner: GroupRunner, parts: Parts) -> Mask:
-    """The cells of a group's input (h, w) that its parts read."""
+def needed_positions(runner: GroupRunner, tiles: OutputTiles) -> Mask:
+    """The positions of a group's input (h, w) that its tiles read."""
     needed = np.zeros(runner.in_size, dtype=bool)
-    for part in parts:
-        needed[runner.needed(part).relative_to(0, 0)] = True
+    for tile in tiles:
+        needed[runner.needed(tile).relative_to(0, 0)] = True
     return needed
 
 
 @dataclass(slots=True)
-class Pass:
-    """What one call over one image works with.
+class TiledPass:
+    """State of one call, ``infer`` or ``step``, over one image.
 
     Attributes:
-        background: collects its gradients, in an update of a slide that has some.
+        network, source: of the call.
+        groups, runners, tiles: the tiled groups, first to last.
+        reference: activations of constant background; ``None`` where none is used.
+        flops, tail_flop, total_flop: of the groups, of the in-core stages and of the whole call.
+        done_flop: finished so far, for progress.
+        background: collects the gradients of background positions in an update.
+        saved: what tiles save from forward to backward.
+        counters: reported in ``Measured``.
     """
 
     network: StagedNetwork
     source: ImageSource
     groups: tuple[Group, ...]
     runners: list[GroupRunner]
-    parts: list[Parts]
-    twin: Twin | None
+    tiles: list[OutputTiles]
+    reference: BackgroundReference | None
     flops: list[int]
     tail_flop: int
     total_flop: int
     done_flop: float = 0.0
-    background: TwinGradient | None = None
-    kept: KeptTiles = field(default_factory=KeptTiles)
+    background: BackgroundGradient | None = None
+    saved: SavedTiles = field(default_factory=SavedTiles)
     counters: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(
             (
                 "tiles_forward",
                 "tiles_background",
                 "tiles_backward",
-                "tiles_kept",
-                "tiles_narrow",
+                "tiles_saved",
+                "tiles_bottleneck",
                 "tiles_zero_gradient",
-                "cells_background",
-                "cells_background_gradient",
+                "positions_background",
+                "positions_background_gradient",
             ),
             0,
         )
     )
 
     def background_tiles(self, index: int) -> int:
-        """How many of a group's tiles see background alone."""
-        if self.twin is None:
+        """How many tiles of a group's regular grid depend on background alone."""
+        if self.reference is None:
             return 0
-        pure = self.twin.pure[self.groups[index].stop]
+        background_only = self.reference.background_only[self.groups[index].stop]
         tiles = self.runners[index].out_tiles(self.groups[index].tile_px)
-        return sum(bool(pure[tile.relative_to(0, 0)].all()) for tile in tiles)
+        return sum(bool(background_only[tile.relative_to(0, 0)].all()) for tile in tiles)
 
-    def held_cells(self, index: int) -> float:
-        """Numbers in the boundary after a group, without the background that nobody reads."""
+    def stored_elements(self, index: int) -> float:
+        """Elements stored of a group's output, without background that is never read."""
         runner = self.runners[index]
-        held = math.prod(runner.out_size)
-        if self.twin is not None and index + 1 < len(self.groups):  # the head reads all of the last
-            touched = needed_cells(self.runners[index + 1], self.parts[index + 1])
-            for part in self.parts[index]:
-                touched[part.relative_to(0, 0)] = True
-            held = int(touched.sum())
-        return float(held) * runner.stages[-1].channels * self.source.batch
+        count = math.prod(runner.out_size)
+        if self.reference is not None and index + 1 < len(
+            self.groups
+        ):  # the head reads all of the last
+            used = needed_positions(self.runners[index + 1], self.tiles[index + 1])
+            for tile in self.tiles[index]:
+                used[tile.relative_to(0, 0)] = True
+            count = int(used.sum())
+        return float(count) * runner.stages[-1].channels * self.source.batch

@@ -7,7 +7,7 @@ from itertools import pairwise
 from torch import Tensor
 
 from wsi.errors import ConfigError, MemoryPlanError
-from wsi.networks.activation_cache import NarrowCells
+from wsi.networks.activation_cache import BottleneckActivations
 from wsi.networks.receptive_field import chain
 from wsi.networks.staged import Stage, StagedNetwork
 from wsi.networks.valid_forward import Axes
@@ -16,18 +16,19 @@ from wsi.streaming.api import MAX_ELEMENTS, Forward
 from wsi.streaming.image_source import ImageSource, Rect
 
 FIRST_CUT_STRIDE = 16
-"""Stages up to this stride form the first group: the boundaries inside it are the largest."""
+"""Stages up to this stride form the first group: feature maps inside it are the largest."""
 
 LONGEST_RUN = 3
-"""Stages of a group after the first: the halo that they reach over piles up."""
+"""Most stages of a group after the first: their halos add up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Stages [first, stop) that run tile by tile between two stored boundaries.
+    """Stages [first, stop) that run tile by tile; their input and output are stored as a whole.
 
     Attributes:
-        tile_px: side of a tile in pixels of the image, halo left out; ``None`` for the whole.
+        first, stop: indices of the stages.
+        tile_px: side of a tile in pixels of the image, without halo; ``None`` for one tile.
     """
 
     first: int
@@ -36,13 +37,13 @@ class Group:
 
 
 def cut_stages(network: StagedNetwork, longest: int = LONGEST_RUN) -> list[tuple[int, int]]:
-    """Stage ranges [first, stop) between the boundaries worth keeping.
+    """Stage ranges [first, stop) of the groups.
 
-    A boundary is kept after a stage that makes the stride grow, from FIRST_CUT_STRIDE on:
-    activations are half there of what they were before it. Runs of more than ``longest`` stages
-    after the first such boundary are cut into equal parts.
+    A group ends after a stage with stride, from FIRST_CUT_STRIDE on, because the activations after
+    it are half as large as before it. Ranges of more than ``longest`` stages after the first group
+    are divided evenly.
     """
-    strides = [stage.reach.stride for stage in network.stage_list]
+    strides = [stage.receptive_field.stride for stage in network.stage_list]
     stops = [
         index + 1
         for index, stride in enumerate(strides)
@@ -59,13 +60,13 @@ def cut_stages(network: StagedNetwork, longest: int = LONGEST_RUN) -> list[tuple
 def default_groups(
     network: StagedNetwork, profiles: list[StageProfile], tile_px: int
 ) -> tuple[Group, ...]:
-    """Groups whose tiles all keep about as many bytes as the first group's do at ``tile_px``."""
+    """Groups whose tiles all save about as many bytes as the first group's do at ``tile_px``."""
     ranges = cut_stages(network)
     saved = [sum(p.saved_bytes for p in profiles[first:stop]) for first, stop in ranges]
     groups = []
     for (first, stop), group_bytes in zip(ranges, saved, strict=True):
         side = tile_px * math.sqrt(saved[0] / max(group_bytes, 1))
-        stride = chain([s.reach for s in network.stage_list[:stop]]).stride
+        stride = chain([s.receptive_field for s in network.stage_list[:stop]]).stride
         groups.append(Group(first, stop, max(stride, round(side))))
     return tuple(groups)
 
@@ -73,13 +74,13 @@ def default_groups(
 def check_groups(network: StagedNetwork, groups: tuple[Group, ...]) -> None:
     """Raises ConfigError unless the groups follow each other from the first stage on."""
     if not groups:
-        raise ConfigError("no tiled group is the in_core mode: choose that")
+        raise ConfigError("groups is empty; use mode in_core to run without tiles")
     at = 0
     for group in groups:
         if group.first != at or group.stop <= group.first:
             raise ConfigError(f"group {group} does not start at stage {at} or is empty")
         if group.tile_px is not None and group.tile_px < 1:
-            raise ConfigError(f"a tile of {group.tile_px} px is no tile")
+            raise ConfigError(f"tile_px must be at least 1, not {group.tile_px}")
         at = group.stop
     if at > len(network.stages):
         raise ConfigError(f"there are {len(network.stages)} stages; the groups name {at}")
@@ -91,17 +92,20 @@ def refuse_huge_tiles(
     source: ImageSource,
     profiles: list[StageProfile],
 ) -> None:
-    """Refuse tiles, or an in-core rest, with a tensor of 2^31 elements or more.
+    """Refuse tiles, or in-core stages after them, with a tensor of 2^31 elements or more.
 
     Raises:
         MemoryPlanError: with the stage, the number and what to change.
     """
     pixels = source.size[0] * source.size[1]
     for group in groups:
-        reach = chain([s.reach for s in network.stage_list[: group.stop]])
+        receptive_field = chain([s.receptive_field for s in network.stage_list[: group.stop]])
         share = 1.0
         if group.tile_px is not None:
-            sides = (min(s, group.tile_px + reach.before + reach.after) for s in source.size)
+            sides = (
+                min(s, group.tile_px + receptive_field.before + receptive_field.after)
+                for s in source.size
+            )
             share = math.prod(sides) / pixels
         for profile in profiles[group.first : group.stop]:
             if profile.largest_elements * share > MAX_ELEMENTS:
@@ -119,18 +123,18 @@ def refuse_huge_tiles(
             )
 
 
-def _edges(cells: int, tile: int) -> list[int]:
-    """Tile edges along an axis: as few tiles as ``tile`` allows, all alike but for the last.
+def _edges(positions: int, tile: int) -> list[int]:
+    """Tile edges along an axis: as few tiles as ``tile`` allows, all equal except the last.
 
-    Tiles of one shape find the memory and the kernels that those before them left.
+    Tiles of the same shape reuse the memory and the kernels of those before them.
     """
-    count = max(1, -(-cells // tile))
-    side = -(-cells // count)
-    return [*range(0, cells, side), cells]
+    count = max(1, -(-positions // tile))
+    side = -(-positions // count)
+    return [*range(0, positions, side), positions]
 
 
-def tiles(height: int, width: int, tile: int | None) -> list[Rect]:
-    """Disjoint rectangles that cover (height, width), none longer than ``tile`` a side."""
+def split_into_tiles(height: int, width: int, tile: int | None) -> list[Rect]:
+    """Disjoint rectangles that cover (height, width), none longer than ``tile`` per side."""
     ys = _edges(height, tile or height)
     xs = _edges(width, tile or width)
     return [Rect(y0, x0, y1, x1) for y0, y1 in pairwise(ys) for x0, x1 in pairwise(xs)]
@@ -139,17 +143,17 @@ def tiles(height: int, width: int, tile: int | None) -> list[Rect]:
 class GroupRunner:
     """Runs the stages of a group on one tile at a time.
 
-    Where all that a tile depends on along an axis lies in the image, its layers run there without
-    padding, if they may. Elsewhere each pads with zeros on both sides of what it is given, which is
-    right where the tile ends at the image's border; on the other side it spoils only halo.
+    Where the receptive field of a tile lies inside the image along an axis, its layers may run
+    without padding along it. Elsewhere each layer pads its input with zeros on both sides, which is
+    correct at the image's border; on the other side only halo that is cropped later is wrong.
 
     Args:
         stages: the group's stages.
         in_size: height and width of the group's whole input.
-        stride_before: image pixels a cell of that input.
-        forward: runs the stages, each with its padding; ``None`` runs them here.
-        unpadded: whether layers may run without padding: less to compute, but shortcuts are then
-            parts of larger tensors, which a GPU copies at half the speed of whole ones.
+        stride_before: image pixels per position of that input.
+        forward: runs the stages, each with its padding; ``None`` calls the stages themselves.
+        unpadded: whether layers may run without padding: less arithmetic, but shortcuts are then
+            crops of larger tensors, which a GPU copies at half the speed of whole tensors.
     """
 
     def __init__(
@@ -163,8 +167,8 @@ class GroupRunner:
     ) -> None:
         self.stages = stages
         self.in_size = in_size
-        self.reach = chain([stage.reach for stage in stages])
-        self.stride_px = stride_before * self.reach.stride
+        self.receptive_field = chain([stage.receptive_field for stage in stages])
+        self.stride_px = stride_before * self.receptive_field.stride
         self._padding_forward = forward
         self._may_leave_out = unpadded and forward is None
 
@@ -172,22 +176,22 @@ class GroupRunner:
     def out_size(self) -> tuple[int, int]:
         """Height and width of the group's whole output."""
         height, width = self.in_size
-        return self.reach.out_size(height), self.reach.out_size(width)
+        return self.receptive_field.out_size(height), self.receptive_field.out_size(width)
 
     def out_tiles(self, tile_px: int | None, along: int | None = None) -> list[Rect]:
         """The disjoint tiles of the output for tiles of ``tile_px`` image pixels a side.
 
         Args:
             tile_px: side of a tile; ``None`` for one tile.
-            along: only the tiles that cover one row (1) or column (0), one cell thick.
+            along: only the tiles of one row (1) or column (0), one position thick.
         """
-        cells = None if tile_px is None else max(1, tile_px // self.stride_px)
+        positions = None if tile_px is None else max(1, tile_px // self.stride_px)
         height, width = self.out_size
-        return tiles(1 if along == 1 else height, 1 if along == 0 else width, cells)
+        return split_into_tiles(1 if along == 1 else height, 1 if along == 0 else width, positions)
 
     def _unpadded(self, axis: int, start: int, stop: int) -> bool:
-        """Whether layers run without padding along an axis, for output cells [start, stop)."""
-        needs_padding = self.reach.needs_padding(start, stop, self.in_size[axis])
+        """Whether layers run without padding along an axis, for outputs [start, stop)."""
+        needs_padding = self.receptive_field.needs_padding(start, stop, self.in_size[axis])
         return not needs_padding and self._may_leave_out
 
     def _axes(self, out: Rect) -> Axes:
@@ -195,70 +199,73 @@ class GroupRunner:
 
     def _needed_along(self, axis: int, start: int, stop: int) -> tuple[int, int]:
         padded = not self._unpadded(axis, start, stop)
-        return self.reach.needed(start, stop, self.in_size[axis], padded=padded)
+        return self.receptive_field.needed(start, stop, self.in_size[axis], padded=padded)
 
     def needed(self, out: Rect) -> Rect:
-        """The rectangle of the group's input that the output rectangle is made from."""
+        """The rectangle of the group's input that an output rectangle is computed from."""
         y0, y1 = self._needed_along(0, out.y0, out.y1)
         x0, x1 = self._needed_along(1, out.x0, out.x1)
         return Rect(y0, x0, y1, x1)
 
-    def run(self, cells: Tensor, out: Rect, narrow: NarrowCells | None = None) -> Tensor:
-        """What the stages make of ``needed(out)``; ``inside(out)`` is where ``out`` lies in it.
+    def run(self, x: Tensor, out: Rect, bottleneck: BottleneckActivations | None = None) -> Tensor:
+        """Run the stages on ``needed(out)``; ``inside(out)`` is the place of ``out`` in the result.
 
         Args:
-            cells: ``needed(out)`` of the group's input.
+            x: ``needed(out)`` of the group's input.
             out: a rectangle of its output.
-            narrow: takes the tile's narrow cells in a first run, spares them in a second.
+            bottleneck: saves the tile's bottleneck activations in a first run, provides them in
+                the second.
         """
         if self._padding_forward is not None:
-            return self._padding_forward(cells)
+            return self._padding_forward(x)
         axes = self._axes(out)
         for index, stage in enumerate(self.stages):
-            cells = stage(cells, axes, narrow and narrow.of_stage(index))
-        if narrow is not None:
-            narrow.close()
-        return cells
+            x = stage(x, axes, bottleneck and bottleneck.for_stage(index))
+        if bottleneck is not None:
+            bottleneck.close()
+        return x
 
     def inside(self, out: Rect) -> Rect:
-        """Where an output rectangle lies in what ``run`` makes: all of it, but for spoiled halo."""
-        at, stride, (rows, columns) = self.needed(out), self.reach.stride, self._axes(out)
+        """Place of an output rectangle in the result of ``run``, which may have halo around it."""
+        at, stride, (rows, columns) = self.needed(out), self.receptive_field.stride, self._axes(out)
         y = out.y0 if rows else at.y0 // stride
         x = out.x0 if columns else at.x0 // stride
         return Rect(out.y0 - y, out.x0 - x, out.y1 - y, out.x1 - x)
 
-    def worked(self, out: Rect) -> list[float]:
-        """The share of each stage's whole input that it runs on for an output rectangle."""
-        rows = self.worked_along(0, out.y0, out.y1)
-        columns = self.worked_along(1, out.x0, out.x1)
+    def computed_fraction(self, out: Rect) -> list[float]:
+        """Fraction of each stage's whole input that is computed for an output rectangle."""
+        rows = self.computed_fraction_along_axis(0, out.y0, out.y1)
+        columns = self.computed_fraction_along_axis(1, out.x0, out.x1)
         return [y * x for y, x in zip(rows, columns, strict=True)]
 
-    def worked_along(self, axis: int, start: int, stop: int) -> list[float]:
-        """The share of each stage's whole input along an axis, for output cells [start, stop)."""
+    def computed_fraction_along_axis(self, axis: int, start: int, stop: int) -> list[float]:
+        """Fraction of each stage's whole input along an axis, for outputs [start, stop)."""
         whole, unpadded, shares = self.in_size[axis], self._unpadded(axis, start, stop), []
         first, last = self._needed_along(axis, start, stop)
         side = last - first
         for stage in self.stages:
             shares.append(side / whole)
-            reach = stage.reach
-            side = reach.unpadded_size(side) if unpadded else reach.out_size(side)
-            whole = reach.out_size(whole)
+            receptive_field = stage.receptive_field
+            side = (
+                receptive_field.unpadded_size(side) if unpadded else receptive_field.out_size(side)
+            )
+            whole = receptive_field.out_size(whole)
         return shares
 
     @property
     def halos(self) -> list[int]:
-        """Each stage's halo inside the image, before and after, in cells of the group's input."""
+        """Total halo of each stage inside the image, in positions of the group's input."""
         if not self._may_leave_out:
-            return [self.reach.before + self.reach.after] * len(self.stages)
+            return [self.receptive_field.before + self.receptive_field.after] * len(self.stages)
         halos, stride = [], 1
         for index, stage in enumerate(self.stages):
-            left = chain([later.reach for later in self.stages[index:]])
-            halos.append((left.before + left.after) * stride)
-            stride *= stage.reach.stride
+            remaining = chain([later.receptive_field for later in self.stages[index:]])
+            halos.append((remaining.before + remaining.after) * stride)
+            stride *= stage.receptive_field.stride
         return halos
 
     @property
-    def halo_worked(self) -> float:
-        """Of the halo that a tile reads, what its stages work on, on average."""
+    def mean_halo_fraction(self) -> float:
+        """Fraction of a tile's halo that its stages compute, averaged over the stages."""
         halos = self.halos
         return sum(halos) / len(halos) / halos[0] if halos[0] else 1.0

@@ -1,12 +1,12 @@
-"""All that a call of the tiled mode needs before its first tile runs."""
+"""Preparation of a call of the tiled mode, before its first tile runs."""
 
 from wsi.networks.norms import refuse_image_wide_norm
 from wsi.networks.staged import StagedNetwork
 from wsi.streaming.accounting.profile import StageProfile, profile_network
 from wsi.streaming.api import RunOptions, check_image
 from wsi.streaming.image_source import ImageSource
-from wsi.streaming.tiles.background import TwinGradient, make_twin
-from wsi.streaming.tiles.schedule import Pass, tile_parts
+from wsi.streaming.tiles.background import BackgroundGradient, build_background_reference
+from wsi.streaming.tiles.schedule import TiledPass, output_tiles
 from wsi.streaming.tiles.tiling import (
     Group,
     GroupRunner,
@@ -16,7 +16,7 @@ from wsi.streaming.tiles.tiling import (
 )
 
 
-def prepare(
+def build_pass(
     network: StagedNetwork,
     source: ImageSource,
     run: RunOptions,
@@ -25,19 +25,19 @@ def prepare(
     tile_px: int,
     background: bool,
     step: bool,
-) -> tuple[Pass, list[StageProfile]]:
-    """The parts that run, group by group, and the profiles that they were cut by.
+) -> tuple[TiledPass, list[StageProfile]]:
+    """The tiles of each group for one call, and the profiles of the network's stages.
 
     Args:
-        network: runs on the source.
+        network: the network.
         source: the image.
-        run: how.
-        groups, tile_px, background: see ``Tiled.Options``.
-        step: for an update, else for inference.
+        run: device and precision.
+        groups, tile_px, background: as in ``Tiled.Options``.
+        step: whether for an update, else for inference.
 
     Raises:
         ConfigError: the image does not fit the network, or the groups do not follow each other.
-        MemoryPlanError: a normalization that tiles cannot do, or tiles that kernels cannot.
+        MemoryPlanError: a normalization that tiles cannot reproduce, or tensors of 2^31 elements.
     """
     check_image(network, source)
     refuse_image_wide_norm(network)
@@ -49,22 +49,28 @@ def prepare(
     runners, size, stride = [], source.size, 1
     for group in groups:
         stages = network.stage_list[group.first : group.stop]
-        engine = None if step else run.through
+        engine = None if step else run.stage_runner
         on_cpu = run.torch_device.type == "cpu"
         runner = GroupRunner(stages, size, stride, engine and engine(stages), unpadded=on_cpu)
         runners.append(runner)
         size, stride = runner.out_size, runner.stride_px
-    twin = None
+    reference = None
     if background:
-        twin = make_twin(network, source, run, [group.stop for group in groups])
-    parts = [
-        tile_parts(runner, group.tile_px, None if twin is None else twin.pure[group.stop])
+        reference = build_background_reference(
+            network, source, run, [group.stop for group in groups]
+        )
+    tiles = [
+        output_tiles(
+            runner,
+            group.tile_px,
+            None if reference is None else reference.background_only[group.stop],
+        )
         for runner, group in zip(runners, groups, strict=True)
     ]
     flops = [sum(p.flop for p in profiles[g.first : g.stop]) for g in groups]
     tail = sum(p.flop for p in profiles[groups[-1].stop :])
     total = (4 * sum(flops) + 3 * tail) if step else sum(flops) + tail
-    work = Pass(network, source, groups, runners, parts, twin, flops, tail, total)
-    if step and twin is not None:
-        work.background = TwinGradient(twin)
+    work = TiledPass(network, source, groups, runners, tiles, reference, flops, tail, total)
+    if step and reference is not None:
+        work.background = BackgroundGradient(reference)
     return work, profiles
