@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from wsi.files import fsync
+
 _LOCK = ".lock"
 
 
@@ -54,12 +56,3 @@ def publish(staged: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     staged.rename(target)
     fsync(target.parent)
-
-
-def fsync(path: Path) -> None:
-    """Have a file, or the names in a folder, on disk when this returns."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from service.slides.staging import fsync
+from wsi.files import fsync
 from wsi.slides.strip import strip_labels
 
 

@@ -23,6 +23,7 @@ from service.errors import (
     UploadBusyError,
 )
 from wsi.errors import is_disk_full
+from wsi.files import atomic_write
 
 _INFO = "info.json"
 _DATA = "data"
@@ -69,9 +70,8 @@ class PartialUpload:
 
     def write_info(self, info: Info) -> None:
         """Replace the description in one step."""
-        scratch = self.folder / f"{_INFO}.new"
-        scratch.write_text(json.dumps(asdict(info)))
-        scratch.replace(self.folder / _INFO)
+        with atomic_write(self.folder / _INFO) as scratch:
+            scratch.write_text(json.dumps(asdict(info)))
 
     @contextmanager
     def locked(self) -> Iterator[None]:

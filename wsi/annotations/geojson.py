@@ -28,6 +28,7 @@ from wsi.annotations.frame import FRAME_KEY, frame_member, has_offset, read_fram
 from wsi.annotations.json_formats import girder_class
 from wsi.annotations.points import even_odd, text_of, turned_ellipse
 from wsi.errors import AnnotationError
+from wsi.files import atomic_write
 from wsi.geometry import Region
 
 QUPATH = "QuPath GeoJSON"
@@ -330,10 +331,9 @@ def write_geojson(annotations: Annotations, path: Path | str, bounds: Region | N
         AnnotationError: the file cannot be written.
     """
     path = Path(path)
-    part = path.with_name(f"{path.name}.part")
+    text = json.dumps(to_geojson(annotations, bounds))
     try:
-        part.write_text(json.dumps(to_geojson(annotations, bounds)), encoding="utf-8")
-        part.replace(path)
+        with atomic_write(path) as scratch:
+            scratch.write_text(text, encoding="utf-8")
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise AnnotationError(f"{path}: not written: {error.strerror or error}") from error

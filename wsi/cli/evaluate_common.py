@@ -134,7 +134,7 @@ def write_predictions(
     import csv
     import io
 
-    from wsi.evaluation.write import write_text
+    from wsi.files import write_text
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -224,7 +224,7 @@ def _run_cell(asked: _Study, rows: "Sequence[Row]", mpp: float, seed: int, what:
 
 
 def _same_question(folder: Path, identity: dict[str, Any]) -> None:
-    from wsi.evaluation.write import write_text
+    from wsi.files import write_text
 
     path = folder / _ASKED
     if path.is_file() and json.loads(path.read_text()) != identity:

@@ -4,12 +4,12 @@ import base64
 import contextlib
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from wsi.cli.client import RetryPolicy, ServiceClient, ServiceError
 from wsi.errors import UnreadableSlideError, WsiError
+from wsi.files import atomic_write
 from wsi.progress import Progress, no_progress
 
 CHUNK_BYTES = 8 << 20
@@ -115,9 +115,8 @@ class Upload:
         )
         place = "/uploads/" + answer.headers["Location"].rsplit("/", 1)[-1]
         self._memory.parent.mkdir(parents=True, exist_ok=True)
-        scratch = self._memory.with_suffix(f".{os.getpid()}")
-        scratch.write_text(json.dumps({"place": place, "file": str(self._path.absolute())}))
-        scratch.replace(self._memory)
+        with atomic_write(self._memory) as scratch:
+            scratch.write_text(json.dumps({"place": place, "file": str(self._path.absolute())}))
         return place
 
     def _send(self, place: str, retries: RetryPolicy, progress: Progress) -> str:

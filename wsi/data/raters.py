@@ -16,7 +16,7 @@ from wsi.data.heatmap_features import class_index
 from wsi.errors import DatasetError
 from wsi.evaluation.agreement import cohen_kappa, count_votes, fleiss_kappa
 from wsi.evaluation.bootstrap import Bootstrap
-from wsi.evaluation.write import write_text
+from wsi.files import write_text
 from wsi.tables import need_columns, read_lines
 
 _NOT_RATED = -1

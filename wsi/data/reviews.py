@@ -14,6 +14,7 @@ from shapely.geometry.base import BaseGeometry
 from wsi.annotations import Annotation, Annotations, write_geojson
 from wsi.annotations.annotation import polygonal
 from wsi.errors import DatasetError
+from wsi.files import atomic_write
 
 TABLE = "table.csv"
 _COLUMNS = ("slide", "annotations", "patient", "split", "mpp", "diagnosis", "slide_id")
@@ -132,12 +133,10 @@ def write_training_set(
         (folder / "annotations").mkdir(parents=True, exist_ok=True)
         for row, slide in zip(rows, slides, strict=True):
             write_geojson(slide.regions, folder / row["annotations"])
-        part = table.with_name(f"{TABLE}.part")
-        with part.open("w", newline="", encoding="utf-8") as out:
+        with atomic_write(table) as scratch, scratch.open("w", newline="", encoding="utf-8") as out:
             writer = csv.DictWriter(out, _COLUMNS)
             writer.writeheader()
             writer.writerows(rows)
-        part.replace(table)
     except OSError as error:
         raise DatasetError(f"{folder}: not written: {error.strerror or error}") from error
     return table

@@ -14,7 +14,7 @@ from wsi.datasets.noise import LabelNoise
 from wsi.datasets.table import Problem
 from wsi.evaluation.page import heading, page, paragraph, table
 from wsi.evaluation.report import NOTICE
-from wsi.evaluation.write import write_text
+from wsi.files import write_text
 
 _SHOWN = 100
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi.errors import ConfigError, DatasetError
-from wsi.evaluation.write import write_text
+from wsi.files import write_text
 from wsi.identifiers import identifiers_of
 from wsi.tables import need_columns, read_lines
 

@@ -20,7 +20,8 @@ from wsi.evaluation.plots import Drawing, agreement_plot
 from wsi.evaluation.report import NOTICE, Evaluation, evaluate_table, to_json
 from wsi.evaluation.result_set import Matched, ResultSet
 from wsi.evaluation.side_by_side import choose_slides, slide_figure, slides_as_html
-from wsi.evaluation.write import draw_all, tables, write_figures, write_text
+from wsi.evaluation.write import draw_all, tables, write_figures
+from wsi.files import write_text
 
 COMPARISON_JSON = "comparison.json"
 COMPARISON_PAGE = "comparison.html"

@@ -20,7 +20,8 @@ from wsi.evaluation.page import page, paragraph, plots, table
 from wsi.evaluation.plots import Drawing, colour
 from wsi.evaluation.repeats import repeated_auc
 from wsi.evaluation.report import NOTICE, to_json
-from wsi.evaluation.write import write_figures, write_text
+from wsi.evaluation.write import write_figures
+from wsi.files import write_text
 
 CELL_FILE = "cell.json"
 STUDY_PAGE = "study.html"

@@ -1,15 +1,12 @@
 """Writing an evaluation: ``evaluation.json``, ``report.html``, each plot as SVG and PDF."""
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
-from wsi.errors import DatasetError
 from wsi.evaluation import plots
 from wsi.evaluation.binary import ScoreEvaluation
 from wsi.evaluation.froc import FROC_RATES
@@ -19,18 +16,10 @@ from wsi.evaluation.page import plots as side_by_side
 from wsi.evaluation.plots import Drawing
 from wsi.evaluation.report import NOTICE, Evaluation, to_json
 from wsi.evaluation.score_table import ScoreTable
+from wsi.files import write_bytes, write_text
 
 REPORT_FILE = "report.html"
 JSON_FILE = "evaluation.json"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all.
-
-    Raises:
-        DatasetError: the disk is full or refuses.
-    """
-    write_bytes(path, text.encode())
 
 
 def write_figures(folder: Path, drawn: Mapping[str, Drawing]) -> list[Markup]:
@@ -49,27 +38,6 @@ def write_figures(folder: Path, drawn: Mapping[str, Drawing]) -> list[Markup]:
         write_bytes(folder / "figures" / f"{name}.pdf", plots.draw_pdf(one.figure))
         parts.append(plot(svg, one.words))
     return parts
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all.
-
-    Raises:
-        DatasetError: the disk is full or refuses.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            # mkstemp's files are for their owner alone; a report is for whom the folder is for.
-            Path(scratch).chmod(0o644)
-            Path(scratch).replace(path)
-        finally:
-            Path(scratch).unlink(missing_ok=True)
-    except OSError as error:
-        raise DatasetError(f"{path}: was not written: {error}") from error
 
 
 def write_evaluation(

@@ -2,8 +2,6 @@
 
 import dataclasses
 import hashlib
-import shutil
-import tempfile
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from wsi.errors import ModelError
+from wsi.files import atomic_directory
 from wsi.models.card import CARD_FILE, WEIGHTS_FILE, ModelCard, read_card
 
 
@@ -33,12 +32,9 @@ def save_bundle(folder: Path, card: ModelCard, state: dict[str, torch.Tensor]) -
         ModelError: the folder cannot be written.
     """
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
-            scratch_bundle = scratch / folder.name
-            scratch_bundle.mkdir()
-            weights = scratch_bundle / WEIGHTS_FILE
+        # Workers may run as another user than the one who trained, whatever the umask.
+        with atomic_directory(folder, mode=0o644) as scratch:
+            weights = scratch / WEIGHTS_FILE
             save_file({key: value.contiguous().cpu() for key, value in state.items()}, weights)
             card = dataclasses.replace(
                 card,
@@ -46,16 +42,7 @@ def save_bundle(folder: Path, card: ModelCard, state: dict[str, torch.Tensor]) -
                 created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
                 code_version=version("wholeslide"),
             )
-            (scratch_bundle / CARD_FILE).write_text(card.to_json())
-            # safetensors keeps its file to the owner; workers may run as another user.
-            for file in (weights, scratch_bundle / CARD_FILE):
-                file.chmod(0o644)
-            scratch_bundle.chmod(0o755)
-            if folder.exists():
-                folder.rename(scratch / "replaced")
-            scratch_bundle.rename(folder)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            (scratch / CARD_FILE).write_text(card.to_json())
     except OSError as error:
         raise ModelError(f"{folder}: the model bundle was not written: {error}") from error
     return card

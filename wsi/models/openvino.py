@@ -5,8 +5,6 @@ A conversion is a folder ``engines/DIGEST-LABEL`` of the bundle with ``model.xml
 """
 
 import logging
-import shutil
-import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wsi.errors import MissingExtraError, ModelError
+from wsi.files import atomic_directory
 from wsi.models.runtime import fast_dtype
 from wsi.models.signal_stack import drop_small_signal_stack
 
@@ -97,21 +96,13 @@ def convert(library: Any, module: nn.Module) -> Any:
 
 def keep(library: Any, model: Any, folder: Path) -> None:
     """Write a conversion, whole or not at all; a bundle that may not be written goes without."""
+    if folder.exists():
+        return  # another process was faster; its conversion is the same
     try:
-        folder.parent.mkdir(exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".", dir=folder.parent))
+        with atomic_directory(folder) as scratch:
+            library.save_model(model, scratch / _FILE, compress_to_fp16=False)
     except OSError as error:
-        _log.info("the conversion is made anew each time: %s cannot be written: %s", folder, error)
-        return
-    try:
-        library.save_model(model, scratch / _FILE, compress_to_fp16=False)
-        scratch.chmod(0o755)
-        scratch.rename(folder)
-    except OSError as error:
-        # Another process may have been faster; its conversion is the same.
-        _log.info("the conversion was not kept: %s: %s", folder, error)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        _log.info("the conversion was not saved and is made again next time: %s: %s", folder, error)
 
 
 def run_model(model: Any) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wsi.data.tables import Row
 from wsi.errors import DatasetError, WsiError
-from wsi.evaluation.write import write_text
+from wsi.files import write_text
 from wsi.models.aggregators import (
     SlideEvidence,
     class_features,

@@ -25,6 +25,7 @@ from wsi.errors import (
     UnreadableSlideError,
     WsiError,
 )
+from wsi.files import fsync
 
 _log = logging.getLogger(__name__)
 
@@ -146,6 +147,7 @@ class SlideCache:
             if self.address(url) != address:
                 raise _changed(address)
             part.rename(file)
+            fsync(self._folder)
         except OSError as error:
             raise SlideUnavailableError(
                 name, f"it cannot be kept in {self._folder}: {error.strerror or error}"

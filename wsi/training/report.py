@@ -15,7 +15,8 @@ from wsi.evaluation.page import heading, page, paragraph, picture, plot, plots, 
 from wsi.evaluation.plots import draw
 from wsi.evaluation.report import evaluate_table
 from wsi.evaluation.score_table import ScoreTable
-from wsi.evaluation.write import draw_all, tables, write_text
+from wsi.evaluation.write import draw_all, tables
+from wsi.files import write_text
 
 _WORST = 24
 _TILE_PX = 96
