@@ -10,7 +10,9 @@ import torch
 
 from wsi.errors import ConfigError, MemoryPlanError
 from wsi.networks.staged import StagedNetwork
-from wsi.planning.cost_model import OFFLOAD_GROUP_BYTES, CostModel
+from wsi.planning import whole_image_costs
+from wsi.planning.cost_model import CostModel
+from wsi.planning.tiled_costs import TiledCosts
 from wsi.streaming.accounting.candidate import Budget, Candidate, PlanRow, Speed
 from wsi.streaming.accounting.profile import profile_network
 from wsi.streaming.api import Measured, MemoryMode, RunOptions
@@ -19,7 +21,7 @@ from wsi.streaming.modes import MODES, make_mode
 from wsi.streaming.tiles.tiling import LONGEST_RUN, cut_stages
 
 OPTIMIZER_STATE = {"adamw": 8, "sgd": 4}
-"""Bytes a parameter: two float32 moments (Loshchilov and Hutter, 2019); one of momentum."""
+"""Bytes per parameter: two float32 moments (Loshchilov and Hutter, 2019); one of momentum."""
 
 WORKING_BYTES = tuple(int(gib * 2**30) for gib in (0.125, 0.25, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 16, 32))
 
@@ -32,7 +34,7 @@ class MemoryPlan:
         mode, options: for ``make_mode``.
         size: height and width of the image.
         batch: images together.
-        rows: a row a stage.
+        rows: one per stage.
         device_bytes: predicted peak on the device; on a CPU of the process.
         host_bytes: predicted peak on the host beside a CUDA device; 0 on a CPU.
         disk_bytes: predicted scratch space.
@@ -60,7 +62,7 @@ class MemoryPlan:
         return make_mode(self.mode, run, **{**self.options, **changes})
 
     def table(self, measured: Measured | None = None) -> str:
-        """The plan as text, a row a stage; with what a step measured beside the predicted."""
+        """The plan as text, one row per stage; with the measured figures of a step, if given."""
         lines = [
             f"{self.mode} at {self.size[0]} x {self.size[1]} px, batch {self.batch}, "
             f"{self.tissue:.0%} tissue",
@@ -90,7 +92,7 @@ class MemoryPlan:
             lines.append(f"{'peak host, GB':<22}{self.host_bytes / 1e9:>12.2f}{host}")
         if self.disk_bytes:
             lines.append(f"{'scratch on disk, GB':<22}{self.disk_bytes / 1e9:>12.2f}")
-        what = "seconds an update" if self.training else "seconds a slide"
+        what = "seconds per update" if self.training else "seconds per slide"
         lines.append(f"{what:<22}{self.seconds:>12.1f}{got.get('time', '')}")
         return "\n".join(lines)
 
@@ -117,32 +119,32 @@ def plan(
         input_size: height and width in pixels.
         device_budget: bytes of the CUDA device; ``None`` plans for a CPU.
         host_budget: bytes of the process on the host.
-        disk_budget: bytes of scratch space; 0 keeps off the disk.
+        disk_budget: bytes of scratch space; 0 for none.
         batch: images together.
         dtype: compute dtype as in ``RunOptions.autocast``.
-        speed: of the machine, ``calibrate`` measures it; ``None`` assumes one.
+        speed: of the machine, as ``calibrate`` measures it; ``None`` for an assumed one.
         mode: only this mode; ``None`` chooses among in_core, tiled and offload.
         training: plan ``step``; else ``infer``, which keeps nothing for backward.
-        state_per_parameter: bytes that the optimizer keeps for each parameter, on the device: see
+        state_per_parameter: bytes per parameter that the optimizer keeps on the device, as in
             ``OPTIMIZER_STATE``.
-        tissue: share of the image that is tissue, where its source knows background, which tiles
-            compute once: counts for the time. Memory is planned for tissue everywhere.
+        tissue: share of the image that is tissue, for sources that know background, which is
+            computed once. It changes the predicted time; memory is planned for tissue everywhere.
 
     Raises:
-        ConfigError: no such mode, or a share that is none.
+        ConfigError: unknown mode, or a share of tissue outside 0 to 1.
         MemoryPlanError: nothing fits; with each mode's need and the largest image that fits.
     """
     if mode is not None and mode not in MODES:
-        raise ConfigError(f"no memory mode {mode!r}; there are: {', '.join(MODES)}")
+        raise ConfigError(f"unknown memory mode {mode!r}; there are: {', '.join(MODES)}")
     if not 0 <= tissue <= 1:
         raise ConfigError(f"tissue is a share of the image, 0 to 1, not {tissue}")
     budget = Budget(device_bytes=device_budget, host_bytes=host_budget, disk_bytes=disk_budget)
-    asked = _Request(
+    request = _Request(
         network, budget, batch, dtype, speed, mode, training, state_per_parameter, tissue
     )
-    best, closest = _best(asked, input_size)
+    best, closest = _best(request, input_size)
     if best is None:
-        advice = _largest_that_fits(asked, input_size)
+        advice = _largest_that_fits(request, input_size)
         raise MemoryPlanError(_refusal(input_size, budget, closest, advice))
     return MemoryPlan(
         mode=best.mode,
@@ -161,7 +163,7 @@ def plan(
 
 
 CALIBRATION_PX, CALIBRATION_PX_CUDA = 768, 3072
-"""Side of the image that speed is measured on: on a GPU, kernels shall outlast their launches."""
+"""Side of the image that speed is measured on: on a GPU, kernels must outlast launches."""
 
 
 def calibrate(network: StagedNetwork, run: RunOptions, side: int | None = None) -> Speed:
@@ -191,7 +193,7 @@ def calibrate(network: StagedNetwork, run: RunOptions, side: int | None = None) 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What was asked of ``plan``, all but the image's size."""
+    """The arguments of ``plan``, except the image's size."""
 
     network: StagedNetwork
     budget: Budget
@@ -206,14 +208,15 @@ class _Request:
 
 def _candidates(model: CostModel, mode: str | None) -> Iterator[Candidate]:
     if mode in (None, "in_core"):
-        yield model.in_core()
+        yield whole_image_costs.in_core(model)
     if mode in (None, "tiled"):
+        tiled = TiledCosts(model)
         ways: list[list[tuple[int, int]]] = []
-        for longest in (LONGEST_RUN, len(model.profiles)):  # fewer boundaries take less memory
+        for longest in (LONGEST_RUN, len(model.profiles)):  # fewer stored outputs need less memory
             cuts = cut_stages(model.network, longest)
             begun = (cuts[:count] for count in range(1, len(cuts) + 1))
             ways += [ranges for ranges in begun if ranges not in ways]
-        if not model.training:  # one group of all tiled stages: more halo, no boundary inside
+        if not model.training:  # one group of all tiled stages: more halo, no stored output inside
             ways += [[(0, stop)] for _, stop in cuts[1:]]
         for place in ("device", "host", "disk"):
             if place == "device" and not model.budget.on_cuda:
@@ -222,33 +225,33 @@ def _candidates(model: CostModel, mode: str | None) -> Iterator[Candidate]:
                 continue
             for ranges in ways:
                 for working in WORKING_BYTES:
-                    yield model.tiled(ranges, working, place)
+                    yield tiled.candidate(ranges, working, place)
     if mode == "unified":
-        yield model.unified()
+        yield whole_image_costs.unified(model)
     if mode in (None, "offload") and model.training:
-        for group_bytes in OFFLOAD_GROUP_BYTES:
-            yield model.offload(group_bytes)
+        for group_bytes in whole_image_costs.OFFLOAD_GROUP_BYTES:
+            yield whole_image_costs.offload(model, group_bytes)
 
 
-def _best(asked: _Request, size: tuple[int, int]) -> tuple[Candidate | None, list[Candidate]]:
+def _best(request: _Request, size: tuple[int, int]) -> tuple[Candidate | None, list[Candidate]]:
     """The fastest candidate that fits, and of each mode the one nearest to fitting."""
-    network, budget = asked.network, asked.budget
-    compute = asked.dtype or network.dtype
+    network, budget = request.network, request.budget
+    compute = request.dtype or network.dtype
     model = CostModel(
-        network,
-        size,
-        asked.batch,
-        compute,
-        budget,
-        asked.speed or Speed.assumed("cuda" if budget.on_cuda else "cpu", compute),
-        profile_network(network, size, batch=asked.batch, dtype=asked.dtype),
-        asked.training,
-        asked.state_per_parameter,
-        asked.tissue,
+        network=network,
+        size=size,
+        batch=request.batch,
+        dtype=compute,
+        budget=budget,
+        speed=request.speed or Speed.assumed("cuda" if budget.on_cuda else "cpu", compute),
+        profiles=profile_network(network, size, batch=request.batch, dtype=request.dtype),
+        training=request.training,
+        state_per_parameter=request.state_per_parameter,
+        tissue=request.tissue,
     )
     best: Candidate | None = None
     closest: dict[str, Candidate] = {}
-    for candidate in _candidates(model, asked.mode):
+    for candidate in _candidates(model, request.mode):
         if candidate.fits(budget) and (best is None or candidate.seconds < best.seconds):
             best = candidate
         rival = closest.get(candidate.mode)
@@ -261,14 +264,14 @@ def _need(candidate: Candidate) -> tuple[bool, int]:
     return candidate.refusal is not None, candidate.device_bytes + candidate.host_bytes
 
 
-def _largest_that_fits(asked: _Request, size: tuple[int, int]) -> int:
+def _largest_that_fits(request: _Request, size: tuple[int, int]) -> int:
     """The longest side of an image of the same shape that fits, to about 3 %; 0 for none."""
     low, high = 0.0, 1.0
     longest = max(size)
     while high - low > 0.03 * high and high * longest > 64:
         middle = (low + high) / 2
         smaller = (max(1, round(size[0] * middle)), max(1, round(size[1] * middle)))
-        fits = _best(asked, smaller)[0] is not None
+        fits = _best(request, smaller)[0] is not None
         low, high = (middle, high) if fits else (low, middle)
     return int(low * longest)
 

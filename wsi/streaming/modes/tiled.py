@@ -40,12 +40,12 @@ from wsi.streaming.storage.blocks import BLOCKS
 from wsi.streaming.storage.feature_map import FeatureMap, Place, TensorFeatureMap, make_feature_map
 from wsi.streaming.tiles.background import Mask, nonzero_positions
 from wsi.streaming.tiles.build_pass import build_pass
-from wsi.streaming.tiles.checkpoint_policy import choose_checkpoint_policy
 from wsi.streaming.tiles.cover import bounding
 from wsi.streaming.tiles.saved_tiles import CheckpointPolicy, SavedGraph
 from wsi.streaming.tiles.schedule import TiledPass, needed_positions
 from wsi.streaming.tiles.streaming_head import StreamingHead, row_bands
-from wsi.streaming.tiles.tiling import Group
+from wsi.streaming.tiles.tile_memory import apply_checkpoint_policy
+from wsi.streaming.tiles.tiling import Group, first_trainable
 
 BOTTLENECK_MIN_SHARE = 0.75
 """Share of a tile that must have a gradient for its narrow cells to spare time: they serve the
@@ -143,7 +143,9 @@ class Tiled:
             head.gradient_into(gradient)
             top.close()
         mask: Mask | None = None
-        for index in reversed(range(self._first_trainable(work), len(work.groups))):
+        for index in reversed(
+            range(first_trainable([runner.stages for runner in work.runners]), len(work.groups))
+        ):
             mask = self._take_background(work, index, gradient, mask)
             below = boundaries.pop() if index else None
             gradient, mask = self._backward_group(work, index, below, gradient, mask)
@@ -167,13 +169,13 @@ class Tiled:
             step=step,
         )
         if step and options.device_bytes:
-            choose_checkpoint_policy(
+            apply_checkpoint_policy(
                 work,
                 profiles,
                 self.run,
                 limit=options.device_bytes,
                 boundaries=options.boundaries,
-                first=self._first_trainable(work),
+                first=first_trainable([runner.stages for runner in work.runners]),
             )
         return work
 
@@ -296,13 +298,6 @@ class Tiled:
         self._tick(work, 3 * work.tail_flop)
         assert cells.grad is not None
         return loss.item(), logits.detach().cpu(), TensorFeatureMap.holding(cells.grad)
-
-    def _first_trainable(self, work: TiledPass) -> int:
-        """The first group with a parameter that learns; their number if none does."""
-        for index, runner in enumerate(work.runners):
-            if any(p.requires_grad for stage in runner.stages for p in stage.parameters()):
-                return index
-        return len(work.groups)
 
     def _take_background(
         self, work: TiledPass, index: int, gradient: FeatureMap, mask: Mask | None

@@ -1,141 +1,99 @@
-"""What each tile of a slide keeps from forward to backward: as much as memory allows."""
+"""Which tiles save activations from forward to backward, and which are recomputed.
+
+One policy for the plan, which knows a group's tiles as a whole, and for the run, which knows each.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
+from wsi.streaming.accounting.memory_timeline import MemoryTimeline
+from wsi.streaming.accounting.profile import StageProfile
 
-from wsi.streaming.accounting.candidate import OverheadFactors
-from wsi.streaming.accounting.memory_timeline import (
-    GroupMemory,
-    MemoryTimeline,
-    tail_bytes,
-    working_bytes,
-)
-from wsi.streaming.accounting.profile import StageProfile, graph_weight_bytes
-from wsi.streaming.api import RunOptions
-from wsi.streaming.image_source import TILES_READ, Rect
-from wsi.streaming.storage.feature_map import Place, on_device
-from wsi.streaming.tiles.saved_tiles import CheckpointPolicy
-from wsi.streaming.tiles.schedule import TiledPass
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileMemory:
+    """Bytes of one tile, or of all tiles of a group together.
+
+    Attributes:
+        bottleneck: of the bottleneck activations, by stage of the group.
+        graph: of the autograd graph.
+        recompute: of the recomputation with a graph, and backward through it.
+    """
+
+    bottleneck: Sequence[float]
+    graph: float
+    recompute: float
 
 
 @dataclass(frozen=True, slots=True)
-class _Sizes:
-    """Bytes of a slide's parts, as a plan counts them for its tiles."""
+class GroupTiles:
+    """The tiles of a group.
 
-    work: TiledPass
-    stages: list[list[StageProfile]]
-    dtype: torch.dtype
-    on_cpu: bool
+    Attributes:
+        stages: profiles of the group's stages.
+        tiles: the largest first.
+        divisible: whether a fraction of an entry of ``tiles`` may be saved: it then stands for many
+            tiles of the same size.
+    """
 
-    @property
-    def _overheads(self) -> OverheadFactors:
-        return OverheadFactors.of(on_cuda=not self.on_cpu)
+    stages: Sequence[StageProfile]
+    tiles: Sequence[TileMemory]
+    divisible: bool = False
 
-    def graph(self, index: int, tile: Rect) -> float:
-        """What the graph of a group's part holds."""
-        weights = graph_weight_bytes(self.work.runners[index].stages, self.dtype)
-        return self._overheads.graphs * (self._saved(index, tile) + weights)
+    def fraction_that_fits(self, nbytes: float, headroom: float) -> float:
+        """How much of ``nbytes`` is saved within ``headroom``: 0 to 1, or 0 or 1."""
+        if nbytes <= headroom:
+            return 1.0
+        return max(0.0, headroom / nbytes) if self.divisible else 0.0
 
-    def bottleneck(self, index: int, tile: Rect) -> list[float]:
-        """What the narrow cells of a group's part hold, stage by stage."""
-        shares = self.work.runners[index].computed_fraction(tile)
-        own = zip(self.stages[index], shares, strict=True)
-        return [self._overheads.blocks * p.bottleneck_bytes * share for p, share in own]
 
-    def recompute(self, index: int, tile: Rect) -> float:
-        """What a part takes as it runs again."""
-        working = self._overheads.tile * self._saved(index, tile) + self.backward_saved(index, tile)
-        if index:
-            return working
-        pixels = self.work.runners[index].needed(tile).area * self.work.source.batch * 3
-        return working + TILES_READ * pixels * self.work.network.dtype.itemsize
+@dataclass(slots=True)
+class SavedFractions:
+    """What a tile saves: 0 or 1, or a fraction for many tiles.
 
-    def backward_saved(self, index: int, tile: Rect) -> float:
-        """What a part takes beside its graph, if that was kept."""
-        share = self.work.runners[index].computed_fraction(tile)[0]
-        return self._overheads.working * share * working_bytes(self.stages[index], graph=False)
+    Attributes:
+        bottleneck: of the bottleneck activations, by stage, where no graph is saved.
+        graph: of the autograd graphs.
+    """
 
-    def _saved(self, index: int, tile: Rect) -> float:
-        """What the stages save of a part for backward."""
-        shares = self.work.runners[index].computed_fraction(tile)
-        return sum(
-            p.saved_bytes * share for p, share in zip(self.stages[index], shares, strict=True)
-        )
-
-    def timeline(self, *, counted: bool, tail: list[StageProfile]) -> MemoryTimeline:
-        """What an update holds that keeps nothing of its tiles.
-
-        Args:
-            counted: whether boundaries are in the memory that is counted.
-            rest: of the in-core stages.
-        """
-        memory = []
-        for index, tiles in enumerate(self.work.tiles):
-            cells = self.work.stored_elements(index) if counted else 0.0
-            memory.append(
-                GroupMemory(
-                    boundary=self._overheads.blocks * cells * self.dtype.itemsize,
-                    recompute=max((self.recompute(index, tile) for tile in tiles), default=0.0),
-                    backward_saved=max(
-                        (self.backward_saved(index, tile) for tile in tiles), default=0.0
-                    ),
-                )
-            )
-        top = self.stages[-1][-1].out_elements * self.dtype.itemsize
-        tail_bytes_ = tail_bytes(tail, top, graph=True, top_counted=counted)
-        return MemoryTimeline(memory, tail_bytes_, in_blocks=self.on_cpu)
+    bottleneck: list[float]
+    graph: float = 0.0
 
 
 def choose_checkpoint_policy(
-    work: TiledPass,
-    profiles: list[StageProfile],
-    run: RunOptions,
-    *,
-    limit: int,
-    boundaries: Place,
-    first: int,
-) -> None:
-    """Choose narrow cells, the stages first that spare the most for a byte, then graphs.
+    timeline: MemoryTimeline, groups: Sequence[GroupTiles], *, limit: float, first: int
+) -> list[list[SavedFractions]]:
+    """Choose what tiles save: bottleneck activations first, then whole graphs.
 
-    A byte of narrow cells spares three times the arithmetic of a graph's byte; the last stages'
-    are the smallest for what they spare. What memory then is left turns tiles' narrow cells into
-    graphs, the last groups' and the largest tiles' first.
+    A byte of bottleneck activations saves three times the arithmetic of a byte of a graph. They are
+    saved in the order of the arithmetic that they save per byte. What memory is left then turns
+    tiles that save bottleneck activations into tiles that save their graph, from the last group to
+    the first and from the largest tile to the smallest.
 
     Args:
-        work: the update; its ``kept`` is filled in.
-        profiles: of the network's stages, on the whole image.
-        run: for the device and the dtype.
-        limit: of the device's memory for all but the network, in bytes.
-        boundaries: where they are kept.
-        first: the first group with a parameter that learns: none before it needs to keep any.
+        timeline: memory of the update if all tiles are recomputed; what is saved is added to it.
+        groups: the tiled groups, first to last.
+        limit: of the memory that ``timeline`` counts, in bytes.
+        first: the first group with a parameter that learns; groups before it save nothing.
+
+    Returns:
+        By group and tile, what is saved.
     """
-    on_cpu = run.torch_device.type == "cpu"
-    stages = [profiles[group.first : group.stop] for group in work.groups]
-    dtype = run.compute_dtype(work.network)
-    sizes = _Sizes(work, stages, dtype, on_cpu)
-    counted = on_device(boundaries, on_cuda=not on_cpu)
-    timeline = sizes.timeline(counted=counted, tail=profiles[work.groups[-1].stop :])
-    _choose_narrow(sizes, timeline, limit, first)
-    for index in reversed(range(first, len(work.groups))):
-        _choose_graphs(sizes, timeline, limit, index)
-
-
-def _choose_narrow(sizes: _Sizes, timeline: MemoryTimeline, limit: int, first: int) -> None:
-    work, groups = sizes.work, range(first, len(sizes.stages))
-    bottleneck = {(i, tile): sizes.bottleneck(i, tile) for i in groups for tile in work.tiles[i]}
-    for index, stage in by_worth({index: sizes.stages[index] for index in groups}):
-        memory = timeline.groups[index]
-        for tile in work.tiles[index]:
-            more = bottleneck[index, tile][stage]
-            if more <= timeline.headroom(index, limit):
-                memory.bottleneck += more
-                work.saved.save_bottleneck(index, tile, stage)
+    saved = [[SavedFractions([0.0] * len(group.stages)) for _ in group.tiles] for group in groups]
+    learning = range(first, len(groups))
+    for index, stage in by_worth({index: groups[index].stages for index in learning}):
+        for tile, fractions in zip(groups[index].tiles, saved[index], strict=True):
+            nbytes = tile.bottleneck[stage]
+            headroom = timeline.headroom(index, limit)
+            fractions.bottleneck[stage] = groups[index].fraction_that_fits(nbytes, headroom)
+            timeline.groups[index].bottleneck += fractions.bottleneck[stage] * nbytes
+    for index in reversed(learning):
+        _choose_graphs(timeline, index, groups[index], saved[index], limit)
+    return saved
 
 
 def by_worth(groups: Mapping[int, Sequence[StageProfile]]) -> list[tuple[int, int]]:
-    """Groups' stages that have narrow cells, those first that spare the most for a byte.
+    """Stages with bottleneck activations, those that save the most arithmetic per byte first.
 
     Args:
         groups: stages by the number of the group.
@@ -152,29 +110,39 @@ def by_worth(groups: Mapping[int, Sequence[StageProfile]]) -> list[tuple[int, in
     return sorted(worth, key=lambda key: (-worth[key], -key[0], -key[1]))
 
 
-def _choose_graphs(sizes: _Sizes, timeline: MemoryTimeline, limit: int, index: int) -> None:
-    work = sizes.work
-    tiles, memory, policies = work.tiles[index], timeline.groups[index], work.saved.policies
+def _choose_graphs(
+    timeline: MemoryTimeline,
+    index: int,
+    group: GroupTiles,
+    saved: list[SavedFractions],
+    limit: float,
+) -> None:
+    """Save the graphs of a whole group if they fit, else of as many tiles as fit."""
+    memory = timeline.groups[index]
     bottleneck = memory.bottleneck
-    memory.graphs, memory.bottleneck = sum(sizes.graph(index, tile) for tile in tiles), 0.0
+    memory.graphs, memory.bottleneck = sum(tile.graph for tile in group.tiles), 0.0
     memory.saves_all = True
     if timeline.peak() <= limit:
-        policies.update({(index, tile): CheckpointPolicy.SAVE_ALL for tile in tiles})
+        for fractions in saved:
+            fractions.graph = 1.0
         return
     memory.graphs, memory.bottleneck, memory.saves_all = 0.0, bottleneck, False
     if timeline.in_blocks:
-        return  # a few graphs between tiles that run leave the heap in holes
-    passed_over = 0.0  # the replay of the largest of them
-    for tile, smaller in zip(tiles, [*tiles[1:], None], strict=True):
-        before = memory.graphs, memory.bottleneck, memory.recompute
-        kept = work.saved.bottleneck_stages.get((index, tile), set())
-        bottleneck_bytes = sizes.bottleneck(index, tile)
-        memory.bottleneck -= sum(bottleneck_bytes[stage] for stage in kept)
-        memory.recompute = max(passed_over, sizes.recompute(index, smaller) if smaller else 0.0)
-        more = sizes.graph(index, tile)
-        if more <= timeline.headroom(index, limit, graphs=True):
-            memory.graphs += more
-            policies[index, tile] = CheckpointPolicy.SAVE_ALL
-        else:
-            memory.graphs, memory.bottleneck, memory.recompute = before
-            passed_over = max(passed_over, sizes.recompute(index, tile))
+        return  # a few graphs between tiles that are recomputed would fragment the heap
+    recomputed = 0.0  # by the largest tile that is recomputed
+    following = [tile.recompute for tile in group.tiles[1:]] + [0.0]
+    for tile, fractions, smaller in zip(group.tiles, saved, following, strict=True):
+        own = sum(
+            fraction * nbytes
+            for fraction, nbytes in zip(fractions.bottleneck, tile.bottleneck, strict=True)
+        )
+        stays = own if group.divisible else 0.0  # unless the whole entry saves its graph
+        memory.bottleneck -= own
+        memory.recompute = max(recomputed, tile.recompute if group.divisible else smaller)
+        headroom = timeline.headroom(index, limit, graphs=True)
+        fractions.graph = group.fraction_that_fits(tile.graph - stays, headroom - stays)
+        memory.graphs += fractions.graph * tile.graph
+        memory.bottleneck += (1 - fractions.graph) * own
+        if fractions.graph < 1:
+            recomputed = max(recomputed, tile.recompute)
+            memory.recompute = max(recomputed, smaller)

@@ -1,6 +1,7 @@
 """How a group of stages is cut into tiles, and how one tile runs."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -84,6 +85,14 @@ def check_groups(network: StagedNetwork, groups: tuple[Group, ...]) -> None:
         at = group.stop
     if at > len(network.stages):
         raise ConfigError(f"there are {len(network.stages)} stages; the groups name {at}")
+
+
+def first_trainable(groups: Sequence[Sequence[Stage]]) -> int:
+    """Index of the first group with a parameter that learns; their number if none does."""
+    for index, stages in enumerate(groups):
+        if any(p.requires_grad for stage in stages for p in stage.parameters()):
+            return index
+    return len(groups)
 
 
 def refuse_huge_tiles(
