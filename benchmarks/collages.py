@@ -47,7 +47,7 @@ from wsi.data.bags import read_bags
 from wsi.data.tables import Row
 from wsi.models.aggregators.stored import join_bundles
 from wsi.models.bundle import load_bundle
-from wsi.pipelines._aggregator_inputs import write_inputs
+from wsi.pipelines.aggregator_inputs import write_inputs
 from wsi.pipelines.patch import PatchPipeline
 from wsi.progress import no_progress
 from wsi.slides import open_slide

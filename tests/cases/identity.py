@@ -13,7 +13,7 @@ from tests.cases import Case
 from wsi.cli import main
 from wsi.data.tables import Row
 from wsi.errors import WsiError
-from wsi.pipelines._aggregator_inputs import write_inputs
+from wsi.pipelines.aggregator_inputs import write_inputs
 from wsi.pipelines.base import load_pipeline
 from wsi.pipelines.patch import PatchPipeline
 from wsi.slides import open_slide

@@ -1,6 +1,6 @@
 """Service, worker, command line and the page's list know a pipeline by its name alone.
 
-The third pipeline is one file put beside the others; a fourth comes with another package.
+The third pipeline is one more line of ``PIPELINES``; a fourth comes with another package.
 """
 
 import io
@@ -34,11 +34,12 @@ FILE = Path(third_pipeline.__file__)
 
 def lay_out(folder: Path) -> Path:
     """Two pipelines for any Python that has this folder on its path."""
-    # A file beside the others: as if it lay in wsi/pipelines, which a test had better not touch.
+    # As if wsi/pipelines had one more line and one more file.
     (folder / "beside").mkdir(parents=True)
     shutil.copy(FILE, folder / "beside" / "third.py")
     (folder / "sitecustomize.py").write_text(
-        f"import wsi.pipelines\nwsi.pipelines.__path__.append({str(folder / 'beside')!r})\n"
+        f"import sys, wsi.pipelines\nsys.path.append({str(folder / 'beside')!r})\n"
+        "wsi.pipelines.PIPELINES['third'] = 'third:DarknessPipeline'\n"
     )
     # Another package, as pip would have installed it.
     shutil.copy(FILE, folder / "somebodys_package.py")
@@ -49,7 +50,7 @@ def lay_out(folder: Path) -> Path:
     )
     (about / "entry_points.txt").write_text(
         "[wholeslide.pipelines]\n"
-        "fourth = somebodys_package:PIPELINE\n"
+        "fourth = somebodys_package:DarknessPipeline\n"
         "torn = somebodys_package:Missing\n"
     )
     return folder

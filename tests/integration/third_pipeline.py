@@ -46,6 +46,3 @@ class DarknessPipeline:
             ),
             layers=(HeatmapLayer(kind="darkness", values_chw=np.stack([1 - dark_hw, dark_hw])),),
         )
-
-
-PIPELINE = DarknessPipeline

@@ -28,7 +28,7 @@ def quantize(
     It is written into the bundle, unless patches that calibrated nothing say that it is not
     accurate enough. Needs the extra openvino.
     """
-    from wsi.pipelines._quantize import quantize_patch_model
+    from wsi.pipelines.quantize import quantize_patch_model
 
     found = quantize_patch_model(model, slides, mpp=mpp, force_mpp=force_mpp, patches=patches)
     for warning in found.warnings:

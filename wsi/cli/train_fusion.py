@@ -82,7 +82,7 @@ def train_fusion(
     are cross-validated by patient.
     """
     from wsi.models.card import read_card
-    from wsi.pipelines._fusion_scores import held_out_of
+    from wsi.pipelines.fusion_scores import held_out_of
     from wsi.training.fusion import (
         FusionTraining,
         check_unseen,
@@ -156,9 +156,9 @@ def _score(
     bundles: tuple[Path, Path], rows: "list[Row]", root: Path, folder: Path, device: str
 ) -> Any:
     from wsi.models.card import read_card
-    from wsi.pipelines._fusion_scores import ScoredSlide, score_slides
-    from wsi.pipelines._members import Member
     from wsi.pipelines.base import load_pipeline
+    from wsi.pipelines.fusion_scores import ScoredSlide, score_slides
+    from wsi.pipelines.members import Member
 
     members = []
     for bundle in bundles:

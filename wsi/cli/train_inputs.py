@@ -33,7 +33,7 @@ def train_inputs(
     """
     from wsi.data.tables import read_table
     from wsi.models.aggregators import slide_classes
-    from wsi.pipelines._aggregator_inputs import SlideOutcome, write_inputs
+    from wsi.pipelines.aggregator_inputs import SlideOutcome, write_inputs
     from wsi.pipelines.base import load_pipeline
     from wsi.pipelines.patch import PatchPipeline
 

@@ -1,24 +1,21 @@
 """What a pipeline is, and how one is found by name.
 
-A pipeline is a module of ``wsi.pipelines`` that defines ``PIPELINE: type[Pipeline]``. Adding one
-is adding a file. Another package adds one by an entry point of the group ``wholeslide.pipelines``:
-the pipeline's name, and ``module:Class``.
+A pipeline is a class with the methods of ``Pipeline``, listed in ``wsi.pipelines.PIPELINES``.
+Another package adds one by an entry point of the group ``wholeslide.pipelines``: the pipeline's
+name, and ``module:Class``.
 """
 
-import importlib
-import inspect
-import pkgutil
 from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
-import wsi.pipelines
 from wsi.errors import ConfigError
 from wsi.heap import tune_heap
 from wsi.malignancy import why_no_suspicion
 from wsi.models.aggregators import slide_classes
 from wsi.models.card import ModelCard
+from wsi.pipelines import PIPELINES
 from wsi.progress import Progress
 from wsi.slides import SlideReader
 from wsi.slides.identity import slide_digest
@@ -31,13 +28,26 @@ ENTRY_POINTS = "wholeslide.pipelines"
 
 
 class Pipeline(Protocol):
-    """A loaded model that scores slides."""
+    """A loaded model that scores slides.
+
+    Attributes:
+        name: under which it is found.
+        engines: of ``wsi.models.engines.ENGINES``, those that ``load`` takes. A pipeline of another
+            package may leave it out: it then runs on torch alone, and its ``load`` is called
+            without an engine.
+    """
 
     name: str
+    engines: ClassVar[tuple[str, ...]]
 
     @classmethod
-    def load(cls, bundle: Path, device: str) -> Self:
+    def load(cls, bundle: Path, device: str, engine: str = "torch") -> Self:
         """Load a model bundle made for this pipeline onto ``device`` ("cpu", "cuda", "cuda:1").
+
+        Args:
+            bundle: folder of the model.
+            device: where torch runs.
+            engine: one of ``engines``.
 
         Raises:
             ModelError: the bundle is damaged or was made for another pipeline.
@@ -57,16 +67,7 @@ class Pipeline(Protocol):
 
 def pipeline_names() -> tuple[str, ...]:
     """Every pipeline's name, without importing any."""
-    own = _own_names()
-    return (*own, *sorted(_installed().keys() - set(own)))
-
-
-def _own_names() -> tuple[str, ...]:
-    return tuple(
-        module.name.replace("_", "-")
-        for module in pkgutil.iter_modules(wsi.pipelines.__path__)
-        if module.name != "base" and not module.name.startswith("_")
-    )
+    return (*PIPELINES, *sorted(_installed().keys() - set(PIPELINES)))
 
 
 def _installed() -> dict[str, EntryPoint]:
@@ -75,15 +76,14 @@ def _installed() -> dict[str, EntryPoint]:
 
 
 def _kind_of(name: str) -> type[Pipeline]:
-    if name in _own_names():
-        module = importlib.import_module(f"wsi.pipelines.{name.replace('-', '_')}")
-        kind: type[Pipeline] = module.PIPELINE
-        return kind
+    if name in PIPELINES:
+        own: type[Pipeline] = EntryPoint(name, PIPELINES[name], ENTRY_POINTS).load()
+        return own
     found = _installed().get(name)
     if found is None:
         raise ConfigError(f"no pipeline {name!r}; there are: {', '.join(pipeline_names())}")
     try:
-        kind = found.load()
+        kind: type[Pipeline] = found.load()
     except (ImportError, AttributeError) as error:
         raise ConfigError(
             f"pipeline {name!r} cannot be loaded from {found.value}: {error}"
@@ -98,19 +98,23 @@ def load_pipeline(name: str, bundle: Path, device: str = "cpu", engine: str = "t
         name: of the pipeline.
         bundle: folder of the model.
         device: where torch runs.
-        engine: one of ``wsi.models.engines.ENGINES``, for pipelines whose ``load`` takes one.
+        engine: one of the pipeline's ``engines``.
 
     Raises:
-        ConfigError: there is no such pipeline, or another package's cannot be imported.
+        ConfigError: there is no such pipeline, another package's cannot be imported, or it does not
+            run on this engine.
         ModelError: the bundle does not fit.
     """
     kind = _kind_of(name)
     tune_heap()
     if engine == "torch":
         return kind.load(bundle, device)
-    if "engine" not in inspect.signature(kind.load).parameters:
-        raise ConfigError(f"pipeline {name!r} runs on torch alone, not on engine {engine!r}")
-    return kind.load(bundle, device, engine=engine)  # type: ignore[call-arg]
+    engines = getattr(kind, "engines", ("torch",))
+    if engine not in engines:
+        raise ConfigError(
+            f"pipeline {name!r} does not run on engine {engine!r}; use {' or '.join(engines)}"
+        )
+    return kind.load(bundle, device, engine)
 
 
 def of_slide(result: SlideResult, slide: SlideReader) -> SlideResult:
@@ -167,6 +171,25 @@ def unscored(slide: SlideReader, tissue: TissueMask, too_little: str = "") -> di
         "outcome": "tissue_unclear" if unclear else "no_tissue",
         "details": describe_slide(slide),
         "warnings": (*slide.warnings, *reasons),
+    }
+
+
+def describe_result(name: str, card: ModelCard, slide: SlideReader) -> dict[str, Any]:
+    """The fields of a ``SlideResult`` that say which slide it is of, and of which model.
+
+    Args:
+        name: of the pipeline.
+        card: of its model.
+        slide: that was analyzed.
+    """
+    return {
+        "slide": slide.name,
+        "slide_digest": slide_digest(slide),
+        "pipeline": name,
+        "model": card.name,
+        "model_digest": card.weights_sha256,
+        "classes": card.classes,
+        "malignant": card.malignant_classes,
     }
 
 

@@ -13,11 +13,10 @@ from wsi.errors import ModelError
 from wsi.models.bundle import load_bundle
 from wsi.models.card import ModelCard
 from wsi.models.stacking import Stacking
-from wsi.pipelines._members import Member, load_member
-from wsi.pipelines.base import describe_slide, malignancy_warnings
+from wsi.pipelines.base import describe_result, describe_slide, malignancy_warnings
+from wsi.pipelines.members import Member, load_member
 from wsi.progress import Progress, no_progress
 from wsi.slides import SlideReader
-from wsi.slides.identity import slide_digest
 from wsi.storage import HeatmapGrid, HeatmapLayer, SlideResult, SlideStore
 from wsi.streaming.meter import peak_host_bytes
 
@@ -33,6 +32,7 @@ class FusionPipeline:
     """
 
     name = "fusion"
+    engines = ("torch", "compile", "openvino")
 
     def __init__(self, card: ModelCard, stacking: Stacking, members: Sequence[Member]) -> None:
         self.card = card
@@ -56,8 +56,8 @@ class FusionPipeline:
     ) -> SlideResult:
         """Score one slide; see ``Pipeline.analyze``.
 
-        A member's result that the store holds is taken as it is; a new one is stored beside the
-        fusion's, so that an analysis that was stopped goes on with the member that is missing.
+        A member's result that is in the store is used; a new one is stored next to the fusion's, so
+        that an analysis that was stopped continues with the member that is missing.
         ``timings_s`` are the members' as they were measured, whenever that was.
         """
         found = [member.result(slide, store, progress) for member in self._members]
@@ -69,10 +69,10 @@ class FusionPipeline:
             for name, result in zip(names, results, strict=True)
             for stage, seconds in result.timings_s.items()
         }
-        told_by_members = (w for result in results for w in result.warnings)
+        of_members = (w for result in results for w in result.warnings)
         own = malignancy_warnings(self.card)
-        warnings = tuple(dict.fromkeys((*slide.warnings, *told_by_members, *own)))
-        told: dict[str, Any] = {
+        warnings = tuple(dict.fromkeys((*slide.warnings, *of_members, *own)))
+        details: dict[str, Any] = {
             "members": {
                 name: {
                     "model": result.model,
@@ -86,14 +86,8 @@ class FusionPipeline:
             **describe_slide(slide),
         }
         identity: dict[str, Any] = {
-            "slide": slide.name,
-            "slide_digest": slide_digest(slide),
-            "pipeline": self.name,
-            "model": self.card.name,
-            "model_digest": self.card.weights_sha256,
-            "classes": self.card.classes,
-            "malignant": self.card.malignant_classes,
-            "details": told,
+            **describe_result(self.name, self.card, slide),
+            "details": details,
         }
         empty = [name for name, one in zip(names, results, strict=True) if one.outcome != "scored"]
         if empty:
@@ -110,7 +104,7 @@ class FusionPipeline:
         first = results[0]
         assert first.grid is not None
         layers = self._layers(results, first.grid)
-        told |= {k: first.details[k] for k in ("tissue_share", "quality") if k in first.details}
+        details |= {k: first.details[k] for k in ("tissue_share", "quality") if k in first.details}
         probabilities = self._probabilities(results)
         return SlideResult(
             **identity,
@@ -203,12 +197,9 @@ def unpack_fusion(
         digests = [bytes(line).hex() for line in state["members"].numpy()]
         named = [{key: str(one[key]) for key in _NAMED} for one in card.settings["members"]]
     except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{card.name}: no sound fusion model: {error!r}") from error
+        raise ModelError(f"{card.name}: not a valid fusion model: {error!r}") from error
     if digests != [one["digest"] for one in named]:
         raise ModelError(f"{card.name}: card and weights name different members")
     if len(stacking.bias_k) != len(card.classes) or stacking.models != len(named):
         raise ModelError(f"{card.name}: its weights do not fit its classes or its members")
     return stacking, named
-
-
-PIPELINE = FusionPipeline

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from wsi.errors import DamagedSlideError, ModelError
 from wsi.explanations import HeatmapCanvas, find_hotspots, grad_cam, scale_over_slide
 from wsi.heap import trim_heap
-from wsi.models.aggregators import SlideAggregator, SlideCall, SlideEvidence
+from wsi.models.aggregators import SlideAggregator, SlideFeatures, SlidePrediction
 from wsi.models.aggregators.stored import aggregator_of, split_state
 from wsi.models.backbones import build_backbone
 from wsi.models.bundle import load_bundle
 from wsi.models.card import ModelCard
 from wsi.models.detail import detail_warnings
-from wsi.models.engines import Engine, check_images, require_probabilities
+from wsi.models.engines import ENGINES, Engine, check_images, require_probabilities
 from wsi.models.runtime import resolve_device, to_input
 from wsi.models.split import SplitClassifier, split_classifier
 from wsi.models.stain import change_density, macenko_matrix
@@ -29,6 +29,7 @@ from wsi.pipelines._scored_patches import ScoredPatches
 from wsi.pipelines.base import (
     describe_memory,
     describe_quality,
+    describe_result,
     describe_slide,
     malignancy_warnings,
     quality_warnings,
@@ -62,6 +63,7 @@ class PatchPipeline:
     """Scores a slide patch by patch. Made by ``load``."""
 
     name = "patch"
+    engines = ENGINES
 
     def __init__(
         self,
@@ -151,9 +153,9 @@ class PatchPipeline:
         timings["patches"] = perf_counter() - scoring
         return self._result(slide, tissue, quality, grid, scored, timings)
 
-    def evidence(
+    def slide_features(
         self, slide: SlideReader, store: SlideStore, progress: Progress = no_progress
-    ) -> SlideEvidence | None:
+    ) -> SlideFeatures | None:
         """What an aggregator is trained on; ``None`` for a slide without tissue.
 
         It is kept in the store as the artifact ``embeddings``, and read from there the next time.
@@ -166,8 +168,8 @@ class PatchPipeline:
         grid = resolve_grid(slide, self.patch_spec(), tissue)
         if not len(grid):
             return None
-        made_from = self._evidence_made_from(slide)
-        digest = spec_digest(made_from)
+        key_fields = self._cache_key_fields(slide)
+        digest = spec_digest(key_fields)
         if not store.has(EMBEDDINGS, digest):
             change = self.stain_change(slide, tissue)
             scored = self._score(slide, grid, change, progress, embeddings=True, cam=False)
@@ -178,11 +180,11 @@ class PatchPipeline:
                 "probabilities": scored.probabilities_nc,
                 "cells": scored.cells_n2,
             }
-            store.put(EMBEDDINGS, digest, arrays, made_from)
+            store.put(EMBEDDINGS, digest, arrays, key_fields)
         kept = store.get(EMBEDDINGS, digest).arrays
         canvas = HeatmapCanvas(grid, len(self.card.classes), _CELLS)
         canvas.add(kept["cells"], kept["probabilities"][:, :, None, None])
-        return SlideEvidence(
+        return SlideFeatures(
             classes=self.card.classes,
             probabilities_nc=kept["probabilities"],
             embeddings_nd=kept[EMBEDDINGS],
@@ -190,11 +192,11 @@ class PatchPipeline:
             heatmap_mpp=canvas.grid.mpp,
         )
 
-    def evidence_digest(self, slide: SlideReader) -> str:
-        """The name under which ``evidence`` keeps a slide's embeddings."""
-        return spec_digest(self._evidence_made_from(slide))
+    def features_digest(self, slide: SlideReader) -> str:
+        """The name under which ``slide_features`` stores a slide's embeddings."""
+        return spec_digest(self._cache_key_fields(slide))
 
-    def _evidence_made_from(self, slide: SlideReader) -> dict[str, Any]:
+    def _cache_key_fields(self, slide: SlideReader) -> dict[str, Any]:
         engine = {} if self._engine.name == "torch" else {"engine": self._engine.name}
         return {
             **engine,
@@ -212,8 +214,8 @@ class PatchPipeline:
             return None
         return partial(change_density, matrix_33=macenko_matrix(slide, tissue))
 
-    def _evidence(self, scored: ScoredPatches) -> SlideEvidence:
-        return SlideEvidence(
+    def _features_of(self, scored: ScoredPatches) -> SlideFeatures:
+        return SlideFeatures(
             classes=self.card.classes,
             probabilities_nc=scored.probabilities_nc,
             embeddings_nd=scored.embeddings_nd,
@@ -278,7 +280,7 @@ class PatchPipeline:
         return np.asarray(rows @ maps @ columns.T)
 
     def _attention(
-        self, scored: ScoredPatches, grid: PatchGrid, call: SlideCall
+        self, scored: ScoredPatches, grid: PatchGrid, call: SlidePrediction
     ) -> list[HeatmapLayer]:
         """The aggregator's attention as a layer, where it has any; a class that no slide can have
         gets none of it."""
@@ -300,9 +302,9 @@ class PatchPipeline:
         scored: ScoredPatches,
         timings: dict[str, float],
     ) -> SlideResult:
-        evidence = self._evidence(scored)
-        call = self._aggregator.aggregate(evidence)
-        values_chw = evidence.probability_chw
+        features = self._features_of(scored)
+        call = self._aggregator.aggregate(features)
+        values_chw = features.probability_chw
         assert values_chw is not None
         damaged = tuple(
             DamagedRegion(region=grid.region(p.row, p.column), reason=p.reason)
@@ -310,7 +312,7 @@ class PatchPipeline:
         )
         lost = f"{len(damaged)} of {len(grid)} patches could not be decoded and were left out"
         return SlideResult(
-            **self._identity(slide),
+            **describe_result(self.name, self.card, slide),
             probabilities=call.probabilities,
             grid=scored.probability.grid,
             layers=(
@@ -369,19 +371,7 @@ class PatchPipeline:
             f"{spec.mpp:g} um/px is tissue to {spec.min_tissue:.0%}: a person must look"
         )
         return SlideResult(
-            **self._identity(slide), **unscored(slide, tissue, too_little), timings_s=timings
+            **describe_result(self.name, self.card, slide),
+            **unscored(slide, tissue, too_little),
+            timings_s=timings,
         )
-
-    def _identity(self, slide: SlideReader) -> dict[str, Any]:
-        return {
-            "slide": slide.name,
-            "slide_digest": slide_digest(slide),
-            "pipeline": self.name,
-            "model": self.card.name,
-            "model_digest": self.card.weights_sha256,
-            "classes": self.card.classes,
-            "malignant": self.card.malignant_classes,
-        }
-
-
-PIPELINE = PatchPipeline

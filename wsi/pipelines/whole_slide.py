@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Self, cast
+from typing import Self, cast
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from wsi.pipelines._staged_engine import stage_runner_of
 from wsi.pipelines.base import (
     describe_memory,
     describe_quality,
+    describe_result,
     describe_slide,
     malignancy_warnings,
     quality_warnings,
@@ -34,7 +35,6 @@ from wsi.planning import plan
 from wsi.planning.budgets import memory_budgets, scratch_budget
 from wsi.progress import Progress, no_progress
 from wsi.slides import SlideReader
-from wsi.slides.identity import slide_digest
 from wsi.storage import HeatmapGrid, HeatmapLayer, SlideResult, SlideStore
 from wsi.storage.tissue_store import quality_of, tissue_of
 from wsi.streaming import Inference, RunOptions
@@ -45,6 +45,7 @@ class WholeSlidePipeline:
     """Scores a slide as one image. Made by ``load``."""
 
     name = "whole-slide"
+    engines = ("torch", "compile", "openvino")
 
     def __init__(
         self,
@@ -84,7 +85,9 @@ class WholeSlidePipeline:
         timings = {"tissue": perf_counter() - started}
         if tissue.is_empty:
             told = unscored(slide, tissue)
-            return SlideResult(**self._identity(slide), **told, timings_s=timings)
+            return SlideResult(
+                **describe_result(self.name, self.card, slide), **told, timings_s=timings
+            )
         source = SlideSource(
             slide,
             self.card.mpp or fitted_mpp(slide, self.card.input_px),
@@ -131,7 +134,7 @@ class WholeSlidePipeline:
         timings["heatmaps"] = perf_counter() - started
         values = inference.logits_nc[0].float().softmax(0).tolist()
         return SlideResult(
-            **self._identity(slide),
+            **describe_result(self.name, self.card, slide),
             probabilities=dict(zip(classes, values, strict=True)),
             grid=grid,
             layers=(
@@ -192,17 +195,6 @@ class WholeSlidePipeline:
             mpp=stride * source.mpp,
         )
 
-    def _identity(self, slide: SlideReader) -> dict[str, Any]:
-        return {
-            "slide": slide.name,
-            "slide_digest": slide_digest(slide),
-            "pipeline": self.name,
-            "model": self.card.name,
-            "model_digest": self.card.weights_sha256,
-            "classes": self.card.classes,
-            "malignant": self.card.malignant_classes,
-        }
-
 
 def build_network(card: ModelCard, state: Mapping[str, torch.Tensor]) -> StagedNetwork:
     """The staged network that a card describes, with these weights.
@@ -236,6 +228,3 @@ def tissue_cells(tissue: TissueMask, grid: HeatmapGrid) -> NDArray[np.bool_]:
     )
     share = tissue.shares(origins_n2, width, height)
     return np.asarray((share > 0).reshape(grid.shape))
-
-
-PIPELINE = WholeSlidePipeline

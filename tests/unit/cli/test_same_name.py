@@ -10,9 +10,9 @@ from click.testing import CliRunner, Result
 from tests.cases.identity import slide_with_disc
 from wsi.cli.main import main
 from wsi.data.tables import Row
-from wsi.pipelines._fusion_scores import score_slides
-from wsi.pipelines._members import Member
 from wsi.pipelines.base import load_pipeline
+from wsi.pipelines.fusion_scores import score_slides
+from wsi.pipelines.members import Member
 from wsi.progress import no_progress
 from wsi.slides import open_slide
 from wsi.slides.identity import slide_digest

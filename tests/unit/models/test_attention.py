@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from wsi.errors import ConfigError, ModelError
-from wsi.models.aggregators import SlideEvidence
+from wsi.models.aggregators import SlideFeatures
 from wsi.models.aggregators.attention import (
     KINDS,
     AttentionAggregator,
@@ -139,7 +139,7 @@ def test_embeddings_are_brought_to_the_scale_of_training(network: AttentionNetwo
 def test_embeddings_of_another_encoder_are_refused(network: AttentionNetwork) -> None:
     with pytest.raises(ModelError, match="another encoder"):
         aggregator(network).score_bag(np.zeros((3, 7), np.float32))
-    nothing = SlideEvidence(classes=CLASSES, probabilities_nc=np.zeros((1, 2), np.float32))
+    nothing = SlideFeatures(classes=CLASSES, probabilities_nc=np.zeros((1, 2), np.float32))
     with pytest.raises(ModelError, match="none were given"):
         aggregator(network).aggregate(nothing)
 

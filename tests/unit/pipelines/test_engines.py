@@ -98,25 +98,25 @@ def test_the_command_line_takes_an_engine(folder: Path, tmp_path: Path) -> None:
 def test_int8_that_is_not_accurate_is_not_kept(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from wsi.pipelines import _quantize
+    from wsi.pipelines import quantize
 
     untrained_patch_bundle(tmp_path / "patch")
-    monkeypatch.setattr(_quantize, "MEAN_TOLERANCE", -1.0)
+    monkeypatch.setattr(quantize, "MEAN_TOLERANCE", -1.0)
     with pytest.raises(ModelError, match="int8 is not accurate enough"):
-        _quantize.quantize_patch_model(tmp_path / "patch", [folder / "slide.tif"], patches=64)
+        quantize.quantize_patch_model(tmp_path / "patch", [folder / "slide.tif"], patches=64)
     digest = read_card(tmp_path / "patch").weights_sha256
     assert not conversion_folder(tmp_path / "patch", digest, "trunk", int8=True).exists()
 
 
 def test_int8_needs_enough_patches(folder: Path) -> None:
-    from wsi.pipelines._quantize import quantize_patch_model
+    from wsi.pipelines.quantize import quantize_patch_model
 
     with pytest.raises(DatasetError, match="give more slides"):
         quantize_patch_model(folder / "patch", [folder / "slide.tif"], patches=4)
 
 
 def test_int8_is_not_for_whole_slides(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="calibrated on patches"):
+    with pytest.raises(ConfigError, match="does not run on engine 'openvino-int8'"):
         load_pipeline("whole-slide", folder / "whole-slide", "cpu", "openvino-int8")
 
 
@@ -128,7 +128,7 @@ def test_a_pipeline_without_engines_says_so(folder: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("wsi.pipelines.base._kind_of", lambda name: Plain)
     assert isinstance(load_pipeline("plain", folder), Plain)
-    with pytest.raises(ConfigError, match="runs on torch alone, not on engine 'openvino'"):
+    with pytest.raises(ConfigError, match="does not run on engine 'openvino'; use torch"):
         load_pipeline("plain", folder, engine="openvino")
 
 

@@ -76,9 +76,9 @@ def test_attention_decides_and_lies_on_the_grid_of_the_heatmaps(
     assert isinstance(pipeline, PatchPipeline)
     with open_slide(slide_file) as slide:
         result = pipeline.analyze(slide, store, no_progress)
-        evidence = pipeline.evidence(slide, store)
-    assert evidence is not None
-    call = load_aggregator(models / "clam")[1].aggregate(evidence)
+        features = pipeline.slide_features(slide, store)
+    assert features is not None
+    call = load_aggregator(models / "clam")[1].aggregate(features)
     assert result.probabilities == pytest.approx(call.probabilities)
     layer, probability = result.layer("attention"), result.layer("probability")
     assert layer is not None
@@ -99,12 +99,12 @@ def test_a_forest_decides_where_the_bundle_names_one(
         forest = load_pipeline("patch", models / "with-forest").analyze(slide, store, no_progress)
         pipeline = load_pipeline("patch", models / "patch")
         assert isinstance(pipeline, PatchPipeline)
-        evidence = pipeline.evidence(slide, store)
-    assert evidence is not None
-    expected = load_aggregator(models / "forest")[1].aggregate(evidence)
+        features = pipeline.slide_features(slide, store)
+    assert features is not None
+    expected = load_aggregator(models / "forest")[1].aggregate(features)
     assert forest.probabilities == pytest.approx(expected.probabilities)
     assert plain.probabilities == pytest.approx(
-        TopK(10).aggregate(evidence).probabilities, rel=1e-5
+        TopK(10).aggregate(features).probabilities, rel=1e-5
     )
     assert forest.layer("attention") is None
     assert forest.model_digest != plain.model_digest
@@ -124,10 +124,10 @@ def test_embeddings_are_made_once_and_read_from_the_store_after_that(
     pipeline = load_pipeline("patch", models / "patch")
     assert isinstance(pipeline, PatchPipeline)
     with open_slide(slide_file) as slide:
-        first = pipeline.evidence(slide, store)
-        assert store.digests("embeddings") == (pipeline.evidence_digest(slide),)
+        first = pipeline.slide_features(slide, store)
+        assert store.digests("embeddings") == (pipeline.features_digest(slide),)
         monkeypatch.setattr(pipeline, "_forward", None)
-        second = pipeline.evidence(slide, store)
+        second = pipeline.slide_features(slide, store)
     assert first is not None
     assert second is not None
     assert first.embeddings_nd is not None

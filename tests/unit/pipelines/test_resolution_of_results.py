@@ -13,10 +13,10 @@ from wsi.errors import MppError
 from wsi.models.bundle import load_bundle, save_bundle
 from wsi.models.detail import DRAWN_MPP
 from wsi.patches import PatchSpec, resolve_grid
-from wsi.pipelines._aggregator_inputs import write_inputs
-from wsi.pipelines._fusion_scores import score_slides
-from wsi.pipelines._members import Member
+from wsi.pipelines.aggregator_inputs import write_inputs
 from wsi.pipelines.base import load_pipeline
+from wsi.pipelines.fusion_scores import score_slides
+from wsi.pipelines.members import Member
 from wsi.pipelines.patch import PatchPipeline
 from wsi.progress import no_progress
 from wsi.slides import open_slide

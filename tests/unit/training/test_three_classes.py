@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from wsi.cli.main import main
-from wsi.models.aggregators import FEATURES, SlideEvidence, class_features, feature_names
+from wsi.models.aggregators import FEATURES, SlideFeatures, class_features, feature_names
 from wsi.models.aggregators.stored import load_aggregator
 from wsi.models.aggregators.trees import KINDS, HeatmapTrees
 from wsi.models.bundle import load_bundle
@@ -36,8 +36,8 @@ def made_map(label: int, rng: np.random.Generator) -> NDArray[np.float32]:
     return maps
 
 
-def evidence_of(maps: NDArray[np.float32]) -> SlideEvidence:
-    return SlideEvidence(
+def evidence_of(maps: NDArray[np.float32]) -> SlideFeatures:
+    return SlideFeatures(
         classes=PATCH_CLASSES, probabilities_nc=maps.reshape(4, -1).T, probability_chw=maps
     )
 

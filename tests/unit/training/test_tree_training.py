@@ -12,7 +12,7 @@ from wsi.cli.main import main
 from wsi.data.heatmap_features import FeatureTable, read_features
 from wsi.errors import ConfigError, DatasetError, ModelError
 from wsi.evaluation.bootstrap import Bootstrap
-from wsi.models.aggregators import FEATURES, SlideEvidence, TopK, heatmap_features
+from wsi.models.aggregators import FEATURES, SlideFeatures, TopK, heatmap_features
 from wsi.models.aggregators.stored import join_bundles, load_aggregator, split_state
 from wsi.models.aggregators.trees import KINDS, HeatmapTrees, Trees
 from wsi.models.bundle import load_bundle
@@ -116,10 +116,10 @@ def test_damaged_trees_are_refused() -> None:
         Trees.from_arrays({k: v for k, v in arrays.items() if k != "value"}, 30)
 
 
-def evidence(mpp: float = 8.0) -> SlideEvidence:
+def evidence(mpp: float = 8.0) -> SlideFeatures:
     rng = np.random.default_rng(3)
     chw = rng.dirichlet(np.ones(3), (12, 12)).transpose(2, 0, 1).astype(np.float32)
-    return SlideEvidence(
+    return SlideFeatures(
         classes=("background", *CLASSES),
         probabilities_nc=chw.reshape(3, -1).T,
         probability_chw=chw,

@@ -7,8 +7,8 @@ any of them from a model bundle. This module is free of torch.
 from wsi.models.aggregators.base import (
     BACKGROUND,
     SlideAggregator,
-    SlideCall,
-    SlideEvidence,
+    SlideFeatures,
+    SlidePrediction,
     slide_classes,
 )
 from wsi.models.aggregators.heatmap_features import (
@@ -23,8 +23,8 @@ __all__ = [
     "BACKGROUND",
     "FEATURES",
     "SlideAggregator",
-    "SlideCall",
-    "SlideEvidence",
+    "SlideFeatures",
+    "SlidePrediction",
     "TopK",
     "class_features",
     "feature_names",

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from wsi.errors import ConfigError, ModelError
-from wsi.models.aggregators.base import SlideCall, SlideEvidence
+from wsi.models.aggregators.base import SlideFeatures, SlidePrediction
 
 AttentionKind = Literal["gated-attention", "clam"]
 KINDS: tuple[AttentionKind, ...] = ("gated-attention", "clam")
@@ -201,12 +201,12 @@ class AttentionAggregator:
         self.network, self.classes = network.eval(), classes
         self._mean, self._deviation = mean_d, deviation_d
 
-    def aggregate(self, evidence: SlideEvidence) -> SlideCall:
+    def aggregate(self, evidence: SlideFeatures) -> SlidePrediction:
         if evidence.embeddings_nd is None:
             raise ModelError("this aggregator reads patch embeddings, and none were given")
         return self.score_bag(evidence.embeddings_nd)
 
-    def score_bag(self, embeddings_nd: NDArray[np.float32]) -> SlideCall:
+    def score_bag(self, embeddings_nd: NDArray[np.float32]) -> SlidePrediction:
         """Score (N, D) embeddings.
 
         Raises:
@@ -225,7 +225,7 @@ class AttentionAggregator:
             )
         relative = attention[0] / attention[0].amax(0, keepdim=True)
         probabilities = logits[0].double().softmax(0).tolist()
-        return SlideCall(
+        return SlidePrediction(
             probabilities=dict(zip(self.classes, probabilities, strict=True)),
             attention_nk=relative[:, self.network.spec.branch_of_class].numpy(),
         )

@@ -13,7 +13,7 @@ BACKGROUND = "background"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SlideEvidence:
+class SlideFeatures:
     """What the patch classifier says of one slide.
 
     Attributes:
@@ -33,7 +33,7 @@ class SlideEvidence:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SlideCall:
+class SlidePrediction:
     """An aggregator's answer.
 
     Attributes:
@@ -49,10 +49,10 @@ class SlideCall:
 class SlideAggregator(Protocol):
     """Turns the patches of a slide into the slide's class probabilities."""
 
-    #: whether ``SlideEvidence.embeddings_nd`` must be there
+    #: whether ``SlideFeatures.embeddings_nd`` must be there
     needs_embeddings: bool
 
-    def aggregate(self, evidence: SlideEvidence) -> SlideCall:
+    def aggregate(self, evidence: SlideFeatures) -> SlidePrediction:
         """The slide's class probabilities.
 
         Raises:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi.errors import ConfigError
-from wsi.models.aggregators.base import SlideCall, SlideEvidence, slide_classes
+from wsi.models.aggregators.base import SlideFeatures, SlidePrediction, slide_classes
 
 
 class TopK:
@@ -23,8 +23,8 @@ class TopK:
             raise ConfigError(f"top-k needs k of at least 1, got {k}")
         self.k = k
 
-    def aggregate(self, evidence: SlideEvidence) -> SlideCall:
-        return SlideCall(
+    def aggregate(self, evidence: SlideFeatures) -> SlidePrediction:
+        return SlidePrediction(
             probabilities=self.slide_probabilities(evidence.probabilities_nc, evidence.classes)
         )
 

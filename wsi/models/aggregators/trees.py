@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi.errors import ModelError
-from wsi.models.aggregators.base import SlideCall, SlideEvidence
+from wsi.models.aggregators.base import SlideFeatures, SlidePrediction
 from wsi.models.aggregators.heatmap_features import class_features
 
 KINDS = ("random-forest", "gradient-boosting")
@@ -154,7 +154,7 @@ class HeatmapTrees:
         self.trees, self.features, self.classes = trees, features, classes
         self.heatmap_mpp = heatmap_mpp
 
-    def aggregate(self, evidence: SlideEvidence) -> SlideCall:
+    def aggregate(self, evidence: SlideFeatures) -> SlidePrediction:
         if evidence.probability_chw is None:
             raise ModelError("this aggregator reads the probability map, and none was given")
         asked, given = self.heatmap_mpp, evidence.heatmap_mpp
@@ -166,7 +166,7 @@ class HeatmapTrees:
         found = class_features(evidence.probability_chw, evidence.classes)
         if unknown := [name for name in self.features if name not in found]:
             raise ModelError(f"no features of a probability map: {', '.join(unknown)}")
-        return SlideCall(probabilities=self.score([found])[0])
+        return SlidePrediction(probabilities=self.score([found])[0])
 
     def score(self, rows: list[dict[str, float]]) -> list[dict[str, float]]:
         """Class probabilities of cases that are given by their features."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from wsi.data.tables import Row
 from wsi.errors import DatasetError, WsiError
-from wsi.pipelines._members import Member
+from wsi.pipelines.members import Member
 from wsi.progress import Progress, no_progress
 from wsi.slide_names import slide_stem
 from wsi.slides import open_slide

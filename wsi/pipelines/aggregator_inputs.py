@@ -10,7 +10,7 @@ from wsi.data.tables import Row
 from wsi.errors import DatasetError, WsiError
 from wsi.files import write_text
 from wsi.models.aggregators import (
-    SlideEvidence,
+    SlideFeatures,
     class_features,
     feature_names,
     slide_classes,
@@ -79,21 +79,21 @@ def write_inputs(
     classes = slide_classes(pipeline.card.classes)
     columns = feature_names(classes)
     outcomes, bags = [], []
-    features: dict[str, list[list[str]]] = {}
+    tables: dict[str, list[list[str]]] = {}
     for row, name in zip(rows, names, strict=True):
         assert row.label is not None
-        evidence, outcome = _one(pipeline, row, root, out, progress)
+        features, outcome = _one(pipeline, row, root, out, progress)
         outcomes.append(outcome)
         on_slide(outcome)
-        if evidence is None or evidence.probability_chw is None:
+        if features is None or features.probability_chw is None:
             continue
         label = classes[row.label]
         bags.append([outcome.bag.as_posix(), label, row.patient, row.split])
-        found = class_features(evidence.probability_chw, evidence.classes)
+        found = class_features(features.probability_chw, features.classes)
         line = [name, label, row.patient, *(repr(found[key]) for key in columns)]
-        features.setdefault(row.split, []).append(line)
+        tables.setdefault(row.split, []).append(line)
     _write_csv(out / BAGS_TABLE, ["path", "label", "patient", "split"], bags)
-    for split, lines in features.items():
+    for split, lines in tables.items():
         header = ["name", "tumor", "patient", *columns]
         _write_csv(out / f"features_{split}.csv", header, lines)
     return outcomes
@@ -101,23 +101,23 @@ def write_inputs(
 
 def _one(
     pipeline: PatchPipeline, row: Row, root: Path, out: Path, progress: Progress
-) -> tuple[SlideEvidence | None, SlideOutcome]:
+) -> tuple[SlideFeatures | None, SlideOutcome]:
     try:
         with open_slide(root / row.path, mpp=row.mpp, force_mpp=row.force_mpp) as slide:
             digest = slide_digest(slide)
             place = Path("stores") / f"{slide_stem(row.path)}-{digest[:_DIGITS]}.zarr"
             store = SlideStore(str(out / place))
             store.claim(digest, slide.name)
-            evidence = pipeline.evidence(slide, store, progress)
-            bag = place / EMBEDDINGS / pipeline.evidence_digest(slide)
+            features = pipeline.slide_features(slide, store, progress)
+            bag = place / EMBEDDINGS / pipeline.features_digest(slide)
             warnings = (*slide.warnings, *detail_warnings(pipeline.card, slide))
     except WsiError as error:
         return None, SlideOutcome(row=row, patches=0, problem=str(error))
-    if evidence is None:
+    if features is None:
         problem = f"{row.path}: no tissue was found on this slide"
         return None, SlideOutcome(row=row, patches=0, problem=problem)
-    patches = len(evidence.probabilities_nc)
-    return evidence, SlideOutcome(row=row, patches=patches, bag=bag, warnings=warnings)
+    patches = len(features.probabilities_nc)
+    return features, SlideOutcome(row=row, patches=patches, bag=bag, warnings=warnings)
 
 
 def _write_csv(path: Path, header: Sequence[str], lines: Sequence[Sequence[object]]) -> None:
