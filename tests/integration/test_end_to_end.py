@@ -3,12 +3,15 @@
 import io
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from PIL import Image
 
 from tests.integration.deployment import (
+    Deployment,
     add_toy,
     deployment,
     event_data,
@@ -24,6 +27,19 @@ REDIS = pytest.param("redis", marks=pytest.mark.services)
 RABBITMQ = pytest.param("rabbitmq", marks=pytest.mark.services)
 REDIS_LONG = pytest.param("redis", marks=[pytest.mark.services, pytest.mark.long])
 RABBITMQ_LONG = pytest.param("rabbitmq", marks=[pytest.mark.services, pytest.mark.long])
+
+
+Running = tuple[Deployment, httpx.Client]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """An installation that several tests send their slides to."""
+    with deployment(tmp_path_factory.mktemp("shared") / "d") as place:
+        add_toy(place)
+        _, client = place.start_api()
+        place.start("workers")
+        yield place, client
 
 
 @pytest.mark.parametrize(
@@ -61,36 +77,33 @@ def test_a_slide_goes_in_and_its_probabilities_and_heatmap_come_out(
 
 
 def test_every_edge_file_is_read_or_refused_with_a_reason_and_the_worker_lives(
-    tmp_path: Path, real_data: Path
+    running: Running, real_data: Path
 ) -> None:
     edge = real_data / "wsi" / "edge"
-    with deployment(tmp_path / "d") as place:
-        add_toy(place)
-        api, client = place.start_api()
-        worker = place.start("workers")
-        kinds = {}
-        for path in sorted(path for path in edge.iterdir() if path.is_file()):
-            with path.open("rb") as file:
-                answer = client.post("slides", files={"file": (path.name, file)})
-            if answer.status_code == 201:
-                job = submit(client, answer.json()["id"], mpp=0.5, force_mpp=True)
-                kinds[path.name] = wait_status(client, job, "SUCCEEDED", "FAILED")["status"]
-                continue
-            assert answer.status_code == 422
-            problem = answer.json()
-            assert problem["detail"].startswith(path.name)
-            kinds[path.name] = problem["kind"]
-        assert kinds == {
-            "boxes.png": "not_a_slide",
-            "boxes.tiff": "SUCCEEDED",
-            "broken.svs": "not_a_slide",
-            "hs2p-test-mask.tif": "unsupported",
-            "small.svs": "SUCCEEDED",
-            "unopenable.tiff": "unsupported",
-            "unreadable.svs": "damaged",
-        }
-        assert list((place.folder / "incoming").iterdir()) == []
-        assert (api.poll(), worker.poll()) == (None, None)
+    place, client = running
+    kinds = {}
+    for path in sorted(path for path in edge.iterdir() if path.is_file()):
+        with path.open("rb") as file:
+            answer = client.post("slides", files={"file": (path.name, file)})
+        if answer.status_code == 201:
+            job = submit(client, answer.json()["id"], mpp=0.5, force_mpp=True)
+            kinds[path.name] = wait_status(client, job, "SUCCEEDED", "FAILED")["status"]
+            continue
+        assert answer.status_code == 422
+        problem = answer.json()
+        assert problem["detail"].startswith(path.name)
+        kinds[path.name] = problem["kind"]
+    assert kinds == {
+        "boxes.png": "not_a_slide",
+        "boxes.tiff": "SUCCEEDED",
+        "broken.svs": "not_a_slide",
+        "hs2p-test-mask.tif": "unsupported",
+        "small.svs": "SUCCEEDED",
+        "unopenable.tiff": "unsupported",
+        "unreadable.svs": "damaged",
+    }
+    assert list((place.folder / "incoming").iterdir()) == []
+    assert [process.poll() for process in place.processes] == [None, None]
 
 
 def test_a_slide_damaged_after_its_upload_fails_its_job_and_not_the_worker(
@@ -176,28 +189,25 @@ def test_both_pipelines_score_a_real_slide_through_the_api(tmp_path: Path, real_
 
 
 def test_a_real_slide_without_mpp_is_refused_until_it_is_given(
-    tmp_path: Path, real_data: Path
+    running: Running, real_data: Path
 ) -> None:
+    _, client = running
     slide_file = real_data / "wsi" / "TCGA-CR-7395-01A-01-TS1.svs"
-    with deployment(tmp_path / "d") as place:
-        add_toy(place)
-        _, client = place.start_api()
-        slide = upload(client, slide_file)
-        answer = client.post("jobs", json={"slide_id": slide["id"], "pipeline": "patch"})
-        assert (answer.status_code, answer.json()["kind"]) == (422, "mpp")
-        assert slide_file.name in answer.json()["detail"]
-        place.start("workers")
-        job_id = submit(client, slide["id"], mpp=0.5)
-        assert wait_status(client, job_id, "SUCCEEDED", "FAILED")["status"] == "SUCCEEDED"
+    slide = upload(client, slide_file)
+    answer = client.post("jobs", json={"slide_id": slide["id"], "pipeline": "patch"})
+    assert (answer.status_code, answer.json()["kind"]) == (422, "mpp")
+    assert slide_file.name in answer.json()["detail"]
+    job_id = submit(client, slide["id"], mpp=0.5)
+    assert wait_status(client, job_id, "SUCCEEDED", "FAILED")["status"] == "SUCCEEDED"
 
 
-def test_a_zipped_dicom_folder_is_a_slide(tmp_path: Path, real_data: Path) -> None:
+def test_a_zipped_dicom_folder_is_a_slide(
+    running: Running, tmp_path: Path, real_data: Path
+) -> None:
+    _, client = running
     folder = real_data / "wsi" / "dicom_cmu1_small_region"
     archive = Path(shutil.make_archive(str(tmp_path / "dicom"), "zip", folder))
-    with deployment(tmp_path / "d") as place:
-        add_toy(place)
-        _, client = place.start_api()
-        slide = upload(client, archive)
-        assert (slide["vendor"], slide["width"], slide["height"]) == ("dicom", 2220, 2967)
-        tile = client.get(f"slides/{slide['id']}/slide_files/12/3_3.jpeg")
-        assert Image.open(io.BytesIO(tile.content)).size == (256, 256)
+    slide = upload(client, archive)
+    assert (slide["vendor"], slide["width"], slide["height"]) == ("dicom", 2220, 2967)
+    tile = client.get(f"slides/{slide['id']}/slide_files/12/3_3.jpeg")
+    assert Image.open(io.BytesIO(tile.content)).size == (256, 256)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -51,13 +52,27 @@ def are_gone(pids: set[int]) -> bool:
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[bytes]", ServiceClient]]:
-    untrained_patch_bundle(tmp_path / "models" / "p")
-    untrained_whole_slide_bundle(tmp_path / "models" / "w")
+    """A ``wsi serve`` for tests that end it."""
+    with serving(tmp_path) as both:
+        yield both
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceClient]:
+    """A client of one ``wsi serve`` that lasts."""
+    with serving(tmp_path_factory.mktemp("served")) as (_, client):
+        yield client
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[tuple["subprocess.Popen[bytes]", ServiceClient]]:
+    untrained_patch_bundle(folder / "models" / "p")
+    untrained_whole_slide_bundle(folder / "models" / "w")
     port = free_port()
     env = {k: v for k, v in os.environ.items() if not k.startswith("WSI_")}
     process = subprocess.Popen(
         [*LEASHED, sys.executable, "-m", "wsi", "serve", "--port", str(port)],
-        env={**env, "WSI_DATA_DIR": str(tmp_path)},
+        env={**env, "WSI_DATA_DIR": str(folder)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -105,9 +120,8 @@ def test_a_serve_that_is_killed_leaves_no_process_behind(
 
 
 def test_a_slide_goes_through_both_pipelines_by_the_client(
-    served: tuple["subprocess.Popen[bytes]", ServiceClient], tmp_path: Path
+    client: ServiceClient, tmp_path: Path
 ) -> None:
-    _, client = served
     path = synthetic_slide(tmp_path / "slide.tif", 1024, 1.0, seed=1).path
     slide = client.upload(path)
     assert (slide["width"], slide["mpp"]) == (1024, 1.0)
@@ -124,10 +138,7 @@ def test_a_slide_goes_through_both_pipelines_by_the_client(
         assert all(png.startswith(b"\x89PNG") for png in pictures.values())
 
 
-def test_what_the_service_refuses_reaches_the_user(
-    served: tuple["subprocess.Popen[bytes]", ServiceClient], tmp_path: Path
-) -> None:
-    _, client = served
+def test_what_the_service_refuses_reaches_the_user(client: ServiceClient, tmp_path: Path) -> None:
     (tmp_path / "notes.svs").write_text("no slide")
     with pytest.raises(ServiceError, match=r"422: notes\.svs: this is no slide"):
         client.upload(tmp_path / "notes.svs")
