@@ -106,7 +106,7 @@ def plan(
         MemoryPlanError: nothing fits; with what each mode would need.
     """
     if optimizer not in OPTIMIZER_STATE:
-        raise ConfigError(f"no optimizer {optimizer!r}; there are: {', '.join(OPTIMIZER_STATE)}")
+        raise ConfigError(f"no optimizer {optimizer!r}; choose from: {', '.join(OPTIMIZER_STATE)}")
     height, width = (size, size) if isinstance(size, int) else size
     free = memory_budgets(torch.device("cpu"))[1] if host_memory is None else 0
     with torch.device("meta"):

@@ -69,7 +69,7 @@ def identifiers_of(
     if cut := next((name for name in found if _SHORTENED.fullmatch(name)), None):
         raise DatasetError(
             f"{source}: {column} {cut!r} is a number that a spreadsheet shortened: several may be "
-            "written alike; format the column as text, and fill it in anew"
+            "written alike; format the column as text, and fill it in again"
         )
     require_distinct(found, column, source)
     return found
@@ -99,7 +99,7 @@ def require_distinct(names: Iterable[str], what: str, source: str, *, most: int 
     if numbered:
         warnings.warn(
             f"{source}: {_told(numbered, most)} share a number: is this one {what}? "
-            f"Then write it in one way, or the {what} is learned from and judged on at once",
+            f"Then write it in one way, or the {what} would be trained and evaluated on at once",
             DatasetWarning,
             stacklevel=2,
         )

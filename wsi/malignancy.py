@@ -69,10 +69,10 @@ def check_malignant(classes: Sequence[str], stated: Sequence[str] | None) -> Non
     strange = [name for name in names if name not in classes]
     if strange:
         raise ConfigError(
-            f"malignant class {strange[0]!r} is none of the classes: {', '.join(classes)}"
+            f"malignant class {strange[0]!r} is not one of the classes: {', '.join(classes)}"
         )
     if len(set(names)) < len(names):
-        raise ConfigError(f"malignant classes: one is named twice: {', '.join(names)}")
+        raise ConfigError(f"malignant classes: one is listed twice: {', '.join(names)}")
 
 
 def suspicion(probabilities: Mapping[str, float], malignant: Sequence[str]) -> float | None:

@@ -45,7 +45,7 @@ def read_lines(path: Path) -> list[dict[str, str]]:
     if len(rows) < 2:
         raise DatasetError(f"{path}: the table has no rows")
     if twice := sorted({name for name in header if header.count(name) > 1}):
-        raise DatasetError(f"{path}: column {twice[0]!r} is there twice; which one counts?")
+        raise DatasetError(f"{path}: column {twice[0]!r} occurs twice; which one counts?")
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(header):
             raise DatasetError(

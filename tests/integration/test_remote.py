@@ -206,9 +206,13 @@ def test_a_key_is_asked_for_once_and_kept_from_others(tmp_path: Path) -> None:
     [
         (f"http://127.0.0.1:{free_port()}", "no answer"),
         ("http://example.org", "a key is not sent unencrypted"),
-        ("example.org", "is no address"),
+        ("example.org", "is not an address"),
     ],
-    ids=["nobody there", "unencrypted", "no address"],  # the port differs between test processes
+    ids=[
+        "nobody there",
+        "unencrypted",
+        "not an address",
+    ],  # the port differs between test processes
 )
 def test_what_cannot_work_is_said_in_one_line(tmp_path: Path, url: str, said: str) -> None:
     user = User(tmp_path, 1, key="wsk_x")

@@ -73,7 +73,7 @@ def test_a_reader_is_told_why_there_is_no_suspicion() -> None:
 def test_a_malignant_class_must_be_a_class_and_named_once() -> None:
     check_malignant(("a", "b"), None)
     check_malignant(("a", "b"), ["b"])
-    with pytest.raises(ConfigError, match="malignant class 'c' is none of the classes: a, b"):
+    with pytest.raises(ConfigError, match="malignant class 'c' is not one of the classes: a, b"):
         check_malignant(("a", "b"), ["c"])
     with pytest.raises(ConfigError, match="named twice: b, b"):
         check_malignant(("a", "b"), ["b", "b"])

@@ -131,7 +131,7 @@ class Annotations:
         warnings: what was repaired, cut, ignored, assumed or dropped, in sentences.
         ignored: what was not taken, such as ``detection``, and how often.
         left_out: areas whose class the class map leaves out, under the file's own class names:
-            what they cover gets no label.
+            the covered places get no label.
     """
 
     source: str

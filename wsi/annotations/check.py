@@ -131,7 +131,10 @@ def _doubts(
     for names in spelled.values():
         if len(names) > 1:
             told = ", ".join(repr(name) for name in sorted(names))
-            yield f"classes {told} look like one written in several ways, and are taken apart"
+            yield (
+                f"classes {told} look like spellings of one class; "
+                "they are treated as different classes"
+            )
     areas = [shape.geometry for shape in shapes if shapely.get_dimensions(shape.geometry) == 2]
     if slide_size is None or not areas or max(slide_size.width, slide_size.height) < _LARGE_PX:
         return
@@ -155,9 +158,9 @@ def _class_of(source: str, shape: Shape, spec: AnnotationSpec, cuts: bool) -> st
     if shape.class_name not in spec.classes:
         known = ", ".join(repr(name) for name in spec.classes) or "none"
         hint = (
-            f"add it to the class map, or map it to nothing to leave it out; known are: {known}"
+            f"add it to the class map, or map it to nothing to leave it out; classes: {known}"
             if shape.class_name != UNCLASSIFIED
-            else f"give it a class, or add {UNCLASSIFIED!r} to the class map; known are: {known}"
+            else f"give it a class, or add {UNCLASSIFIED!r} to the class map; classes: {known}"
         )
         raise AnnotationError(
             f"{source}: {shape.where} has the unknown class {shape.class_name!r}; {hint}"
@@ -185,8 +188,8 @@ def _left_out_lines(left_out: list[Annotation]) -> list[str]:
     for one in left_out:
         areas[one.class_name].append(one.geometry.area)
     return [
-        f"areas of class {name!r} left out: {len(sizes)} ({sum(sizes):,.0f} px); what they cover "
-        "gets no label"
+        f"areas of class {name!r} left out: {len(sizes)} ({sum(sizes):,.0f} px); the covered "
+        "places get no label"
         for name, sizes in areas.items()
     ]
 
@@ -213,11 +216,14 @@ def _cut(kept: list[_Kept], notes: _Notes) -> None:
         lost += before - one.geometry.area
         if one.geometry.is_empty:
             notes.add(
-                "were cut out wholly", f"{one.shape.where} is cut out wholly: nothing is left"
+                "were cut out completely",
+                f"{one.shape.where} is cut out completely: nothing is left",
             )
     notes.add("", f"exclusions cut out of the areas around them: {len(used)} ({lost:,.0f} px)")
     if len(used) < len(cutters):
-        notes.add("", f"exclusions in no area, which cut nothing: {len(cutters) - len(used)}")
+        notes.add(
+            "", f"exclusions outside every area, which cut nothing: {len(cutters) - len(used)}"
+        )
 
 
 def _valid(source: str, shape: Shape, spec: AnnotationSpec, notes: _Notes) -> BaseGeometry:
@@ -226,7 +232,7 @@ def _valid(source: str, shape: Shape, spec: AnnotationSpec, notes: _Notes) -> Ba
         raise AnnotationError(f"{source}: {shape.where} is empty: it has no point or no area")
     if not _is_placed(geometry):
         raise AnnotationError(
-            f"{source}: {shape.where} has a coordinate that is no place in a slide"
+            f"{source}: {shape.where} has a coordinate that is not a position on a slide"
         )
     return geometry if geometry.is_valid else _repaired(source, shape, spec, notes)
 
@@ -255,7 +261,7 @@ def _repaired(source: str, shape: Shape, spec: AnnotationSpec, notes: _Notes) ->
     why = shapely.is_valid_reason(shape.geometry)
     if spec.crossing == "error":
         raise AnnotationError(
-            f"{source}: {shape.where} crosses itself ({why}); draw it again, or have it repaired"
+            f"{source}: {shape.where} crosses itself ({why}); draw it again, or allow repairs"
         )
     if _crosses_more_often(shape.geometry, _MOST_CROSSINGS):
         raise AnnotationError(
@@ -314,7 +320,7 @@ def _inside(
     share = _measure(kept) / _measure(geometry)
     if share >= 0.5:
         notes.add(
-            "were cut off at the slide's border",
+            "were clipped at the slide's border",
             f"{shape.where} reached over the slide's border: {1 - share:.1%} cut off",
         )
         return kept

@@ -53,7 +53,7 @@ def read_frame_member(source: str, member: Any, drawing: Drawing) -> None:
     """Take what ``frame_member`` wrote. Raises ``AnnotationError`` where it is something else."""
     frame = member.get("frame") if isinstance(member, dict) else None
     if frame not in get_args(Frame):
-        raise AnnotationError(f"{source}: its member {FRAME_KEY!r} names no known frame")
+        raise AnnotationError(f"{source}: its member {FRAME_KEY!r} does not name a known frame")
     drawing.frame = frame
     if frame == "qupath-bounds":
         try:
@@ -107,7 +107,7 @@ def _check_image(
         return
     raise AnnotationError(
         f"{source}: it was drawn on an image of {image.width} x {image.height} px, and this slide "
-        f"has {slide_size.width} x {slide_size.height}: it is of another slide or level"
+        f"has {slide_size.width} x {slide_size.height}: it belongs to another slide or level"
     )
 
 
@@ -125,7 +125,7 @@ def _offset(
         if slide_size is not None and drawing.offset != of_slide:
             raise AnnotationError(
                 f"{source}: it counts from a scanned area at {_place(drawing.offset)}, and this "
-                f"slide's is at {_place(of_slide)}: it is of another slide"
+                f"slide's is at {_place(of_slide)}: it belongs to another slide"
             )
         return drawing.offset
     if drawing.frame == "level0" or bounds is None or not has_offset(bounds):
@@ -134,9 +134,10 @@ def _offset(
         return of_slide
     if drawing.program != "QuPath GeoJSON":
         drawing.notes.append(
-            f"{drawing.program} does not say where its coordinates begin; taken from the corner of "
-            "the whole slide, although QuPath and others crop this slide to its scanned area at "
-            f"{_place(of_slide)}: look whether they lie right"
+            f"{drawing.program} does not say where its coordinates begin; they are counted "
+            "from the corner of the whole slide, "
+            "although QuPath and others crop this slide to its scanned area at "
+            f"{_place(of_slide)}: check whether they are in the right place"
         )
         return 0, 0
     _check_qupath_fits(source, drawing, slide_size, bounds)

@@ -107,7 +107,7 @@ def read_geojson(source: str, data: Any, *, closed_lines_are_areas: bool = True)
     if reading.closed_lines:
         drawing.notes.append(f"closed lines read as areas: {reading.closed_lines}")
     if reading.unclosed_rings:
-        drawing.notes.append(f"outlines that did not close, closed: {reading.unclosed_rings}")
+        drawing.notes.append(f"outlines that were not closed, now closed: {reading.unclosed_rings}")
     return drawing
 
 
@@ -223,7 +223,7 @@ def _geometry(reading: _Reading, where: str, geometry: Any) -> BaseGeometry:
         if dimension >= 0:
             parsed = of_dimension(parsed, dimension)
             reading.drawing.notes.append(
-                f"{where} is a collection of several kinds: its {parsed.geom_type} is read alone"
+                f"{where} is a collection of several kinds: only its {parsed.geom_type} is read"
             )
     lines = list(shapely.get_parts(parsed)) if "LineString" in parsed.geom_type else []
     if (

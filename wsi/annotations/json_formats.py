@@ -72,7 +72,7 @@ def read_darwin(source: str, data: dict[str, Any]) -> Drawing:
         )
     slots = [slot for slot in data["item"].get("slots") or [] if isinstance(slot, dict)]
     if len(slots) > 1:
-        raise AnnotationError(f"{source}: it is of {len(slots)} images; export one slide alone")
+        raise AnnotationError(f"{source}: it is of {len(slots)} images; export a single slide")
     drawing = Drawing("Darwin V7 JSON")
     if slots and slots[0].get("width") and slots[0].get("height"):
         drawing.image_size = Size(int(slots[0]["width"]), int(slots[0]["height"]))
@@ -159,7 +159,7 @@ def read_sectra(source: str, data: Any, slide_size: Size | None) -> Drawing:
         drawing.shapes.append(Shape(where, name or UNCLASSIFIED, "", geometry))
     slides = {item["slideId"] for item in items}
     if len(slides) > 1:
-        raise AnnotationError(f"{source}: it is of {len(slides)} slides; export one slide alone")
+        raise AnnotationError(f"{source}: it is of {len(slides)} slides; export a single slide")
     return drawing
 
 

@@ -167,6 +167,6 @@ def _rest(classes: Sequence[str], unlabelled: str | None) -> int:
         return NO_LABEL
     if unlabelled not in classes:
         raise ConfigError(
-            f"unlabelled is {unlabelled!r}, no class; there are: {', '.join(classes)}"
+            f"unlabelled is {unlabelled!r}, which is not a class; choose from: {', '.join(classes)}"
         )
     return list(classes).index(unlabelled)

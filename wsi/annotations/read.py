@@ -125,7 +125,7 @@ def _drawing(path: Path, source: str, slide_size: Size | None) -> Drawing:
         return _json_drawing(source, data, slide_size)
     if not head:
         raise AnnotationError(f"{source}: the file is empty")
-    raise AnnotationError(f"{source}: not an annotation file of a known kind; known are {_KINDS}")
+    raise AnnotationError(f"{source}: not a supported annotation file; supported formats: {_KINDS}")
 
 
 def _content(path: Path, source: str) -> bytes:
@@ -147,7 +147,7 @@ def _content(path: Path, source: str) -> bytes:
 def _xml_drawing(source: str, text: bytes) -> Drawing:
     # No such file needs a document type; entities in one can grow without end.
     if b"<!DOCTYPE" in text[:4096]:
-        raise AnnotationError(f"{source}: XML with a document type is not read")
+        raise AnnotationError(f"{source}: XML with a document type declaration is not read")
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
@@ -156,7 +156,9 @@ def _xml_drawing(source: str, text: bytes) -> Drawing:
         return read_asap(source, root)
     if root.tag == "Annotations":
         return read_halo(source, root) if is_halo(root) else read_imagescope(source, root)
-    raise AnnotationError(f"{source}: XML of an unknown kind ({root.tag}); known are {_KINDS}")
+    raise AnnotationError(
+        f"{source}: XML of an unknown format ({root.tag}); supported formats: {_KINDS}"
+    )
 
 
 def _json_drawing(source: str, data: Any, slide_size: Size | None) -> Drawing:

@@ -51,8 +51,8 @@ class Overlap:
         area = f"{pairs}, {describe_area(self.area_px, mpp)}"
         if self.how == "equal":
             return (
-                f"areas of {self.counts} and {self.yields} of the same size lie over each other "
-                f"({area}): what both cover has no label"
+                f"areas of {self.counts} and {self.yields} of the same size overlap "
+                f"({area}): the overlap gets no label"
             )
         lies = "lies inside" if self.how == "inside" else "partly overlaps"
         why = "the inner area" if self.how == "inside" else "the smaller area"

@@ -83,8 +83,8 @@ def analyze(
 
     A folder that holds several slides stands for each of them.
 
-    A slide that fails is reported and the others go on; the exit code is then 2. It is 3 where none
-    failed but on some, something is visible that was not recognized as tissue: look at those.
+    A slide that fails is reported and the others go on; the exit code is then 2. It is 3 if none
+    failed, but some show something that was not recognized as tissue: a person must look at those.
     """
     from wsi.pipelines.base import load_pipeline
 
@@ -113,7 +113,7 @@ def _summary(found: Counter[str]) -> str:
     others = {
         "failed": "failed",
         "no_tissue": "without tissue",
-        "tissue_unclear": "for a person to look at: no tissue was recognized",
+        "tissue_unclear": "need a person: no tissue was recognized",
     }
     rest = [f"{found[name]} {text}" for name, text in others.items() if found[name]]
     return "; ".join([f"{found['scored']} of {found.total()} slides scored", *rest])
@@ -144,7 +144,7 @@ def _of_table(table: Path, root: Path | None, split: str | None, mpp: float | No
 
     entries = [one for one in read_entries(table) if split is None or one.split == split]
     if not entries:
-        raise DatasetError(f"{table}: no slide is of the split {split}")
+        raise DatasetError(f"{table}: no slide is in the split {split}")
     for one in entries:
         if one.mpp and one.given_mpp is None:
             raise DatasetError(

@@ -105,7 +105,7 @@ def engines() -> dict[str, str | None]:
     compiler = os.environ.get("CXX") or "g++"
     return {
         "torch": None,
-        "compile": None if shutil.which(compiler) else f"no C++ compiler ({compiler}) is there",
+        "compile": None if shutil.which(compiler) else f"no C++ compiler ({compiler}) found",
         "openvino": None if find_spec("openvino") else "needs the extra openvino",
         "openvino-int8": None if find_spec("nncf") else "needs the extra openvino",
     }
@@ -123,7 +123,7 @@ def services() -> dict[str, dict[str, Any]]:
     found["broker"] = (
         _answer(_broker, "WSI_BROKER_URL", broker)
         if broker
-        else _nothing("none: workers look into the database")
+        else _nothing("none: workers poll the database")
     )
     folder = Path(os.environ.get("WSI_DATA_DIR", "data"))
     found["data folder"] = {"where": str(folder), "problem": _unwritable(folder)}
@@ -160,7 +160,7 @@ def _database(url: str) -> dict[str, Any]:
         engine.dispose()
     except sqlalchemy.exc.ArgumentError:
         # The text may hold a password.
-        return {"where": "WSI_DATABASE_URL", "problem": "is no database URL"}
+        return {"where": "WSI_DATABASE_URL", "problem": "is not a database URL"}
     except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
         return {"where": where, "problem": f"does not answer: {_first_line(error)}"}
     return {"where": where, "problem": None}
@@ -205,7 +205,7 @@ def memory_modes(network: "StagedNetwork", device: str) -> dict[str, dict[str, A
             said: dict[str, Any] = {"problem": refused}
             found.setdefault(mode, {})["training" if training else "scoring"] = said
             if mode == "offload" and not training:
-                said["problem"] = "it is for training"
+                said["problem"] = "only for training"
                 continue
             try:
                 planned = _plan(network, where, mode=mode, training=training)

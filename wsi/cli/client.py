@@ -170,7 +170,7 @@ class ServiceClient:
                     yield event
                     if event["finished"] if kind == "batches" else event["status"] in _FINAL:
                         return
-                raise ServiceError(f"{self.url}: the stream of events broke off")
+                raise ServiceError(f"{self.url}: the event stream was interrupted")
             except ServiceError as error:
                 retries.failure(error)
 
@@ -228,7 +228,7 @@ class ServiceClient:
         except httpx.TransportError as error:
             raise ServiceError(f"{self.url}: no answer ({error})") from error
         except httpx.InvalidURL as error:
-            raise ServiceError(f"{self.url} is no address of a service: {error}", 0) from error
+            raise ServiceError(f"{self.url} is not the address of a service: {error}", 0) from error
 
 
 def refuse(answer: httpx.Response) -> None:

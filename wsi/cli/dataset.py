@@ -14,7 +14,7 @@ _TOLD = 20
 
 @click.group()
 def dataset() -> None:
-    """Look at training data before training, and split it."""
+    """Check training data before training, and split it."""
 
 
 @dataset.command("report")
@@ -28,16 +28,16 @@ def dataset() -> None:
     "--scores",
     type=PATH,
     multiple=True,
-    help="Cross-validated predictions (name, p_CLASS): labels they contradict.",
+    help="Cross-validated predictions (name, p_CLASS): to list labels they contradict.",
 )
 @click.option(
     "--ratings",
     type=PATH,
     multiple=True,
-    help="Ratings (slide, rater, label): labels that the raters contradict.",
+    help="Ratings (slide, rater, label): to list labels that the raters contradict.",
 )
 @out_option()
-@click.option("--strict", is_flag=True, help="Exit with 2 where there are errors.")
+@click.option("--strict", is_flag=True, help="Exit with 2 if there are errors.")
 @errors_in_one_line
 def dataset_report(
     table: Path,
@@ -49,7 +49,7 @@ def dataset_report(
     out: Path,
     strict: bool,
 ) -> None:
-    """Balance, leakage, missing and doubled files, annotation coverage, label noise."""
+    """Balance, leakage, missing and duplicate files, annotation coverage, label noise."""
     from wsi.data.raters import read_ratings
     from wsi.datasets.counts import check_counts, count
     from wsi.datasets.coverage import measure_coverage
@@ -85,14 +85,14 @@ def dataset_report(
     for problem in report.problems[:_TOLD]:
         click.echo(f"{problem.severity}: {problem.message}", err=True)
     for one in report.noise:
-        click.echo(f"{one.source}: {len(one.issues)} of {one.cases} labels to look at again")
+        click.echo(f"{one.source}: {len(one.issues)} of {one.cases} labels to review")
     click.echo(str(written))
     if strict and report.errors:
         sys.exit(2)
 
 
 @dataset.command("split")
-@table_option("CSV; a column split in it is made anew.")
+@table_option("CSV; an existing column split is replaced.")
 @click.option("--by", default="patient", show_default=True, help="Column that stays whole.")
 @click.option("--stratify", default="", help="Columns to keep in proportion, such as label,site.")
 @click.option(
@@ -104,16 +104,16 @@ def dataset_report(
 def dataset_split(
     table: Path, by: str, stratify: str, fractions: str, seed: int, out: Path
 ) -> None:
-    """Write TABLE with a fresh column split; no patient and no file gets into two."""
+    """Write TABLE with a new column split; no patient and no file is in two splits."""
     from wsi.datasets.split import SplitSpec, split_table
 
     try:
         shares = tuple(float(text) for text in fractions.split(","))
     except ValueError:
-        raise ConfigError(f"--fractions wants numbers such as 0.7,0.15,0.15: {fractions}") from None
+        raise ConfigError(f"--fractions takes numbers such as 0.7,0.15,0.15: {fractions}") from None
     columns = tuple(name.strip() for name in stratify.split(",") if name.strip())
     if out.resolve() == table.resolve():
-        raise ConfigError(f"{out}: is the table itself; write the new one beside it")
+        raise ConfigError(f"{out}: is the table itself; write the new one to another file")
     spec = SplitSpec(by=by, stratify=columns, fractions=shares, seed=seed)
     for stratum, counts in split_table(table, spec, out).items():
         click.echo(f"{stratum}: " + ", ".join(f"{name} {n}" for name, n in counts.items()))

@@ -45,7 +45,7 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM)
     type=PATH,
     default=Path("demo"),
     show_default=True,
-    help="Where all of it lies; what is there is used again.",
+    help="Folder for everything; existing files are reused.",
 )
 @click.option(
     "--port", type=int, default=8000, show_default=True, help="Of the service, on 127.0.0.1."
@@ -56,7 +56,7 @@ def demo(
 ) -> None:
     """Train a small model for each pipeline on synthetic slides and score a slide through the API.
 
-    The models only know synthetic tissue: on a real slide they show the way, not a finding.
+    The models only know synthetic tissue: on a real slide they show how it works, not a finding.
     """
     for module, extra in (("uvicorn", "service"), ("sqlalchemy", "worker")):
         # Before minutes of training, not after them.

@@ -29,7 +29,7 @@ from wsi.system import format_bytes
 @json_option
 @errors_in_one_line
 def doctor(architecture: str, device: str, fast: bool, as_json: bool) -> None:
-    """Say what this machine has, which modes will work, and how long a 10,000 px slide will take.
+    """Show what this machine has, which modes work, and how long a 10,000 px slide takes.
 
     Databases and brokers are looked for where the settings (WSI_...) say. The exit code is 1 where
     something that they name does not answer.
@@ -157,7 +157,7 @@ def _prediction_rows(said: dict[str, Any] | None) -> list[tuple[str, str]]:
             f"({said['patches_per_s']:.1f} a second; less tissue takes less)",
         ),
         ("whole-slide pipeline", _whole(said, "whole_slide")),
-        ("whole-slide training, an update", _whole(said, "whole_slide_training_update")),
+        ("whole-slide training, one update", _whole(said, "whole_slide_training_update")),
     ]
 
 

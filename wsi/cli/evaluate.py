@@ -29,7 +29,7 @@ for _command in (evaluate_aggregator, evaluate_bags, evaluate_compare):
     "--score", "scores", multiple=True, required=True, help="Column of scores; may be repeated."
 )
 @click.option("--by", "groups", multiple=True, help="Column to make subgroups by; may be repeated.")
-@click.option("--per-patient", is_flag=True, help="A patient is as positive as the worst slide.")
+@click.option("--per-patient", is_flag=True, help="A patient counts by the worst slide.")
 @asked
 @negative_option
 @errors_in_one_line
@@ -62,7 +62,7 @@ def evaluate_scores(
 
 @evaluate.command("raters")
 @click.argument("ratings", type=PATH)
-@click.option("--classes", required=True, help="Names in order, such as normal,tumor.")
+@click.option("--classes", required=True, help="Class names in order, such as normal,tumor.")
 @click.option("--ordinal", is_flag=True, help="Classes are grades: kappa weighs by distance.")
 @out_option()
 @errors_in_one_line
@@ -108,7 +108,7 @@ def evaluate_raters(ratings: Path, classes: str, ordinal: bool, out: Path) -> No
     "--hole",
     "holes",
     multiple=True,
-    help="Class to cut out of lesions, beside Camelyon's _2; may be repeated.",
+    help="Class to cut out of lesions, in addition to Camelyon's _2; may be repeated.",
 )
 @click.option("--positive", default="cancer", show_default=True, help="Class of hotspots.")
 @out_option()
@@ -121,7 +121,7 @@ def evaluate_froc(
     positive: str,
     out: Path,
 ) -> None:
-    """Judge hotspots by annotated lesions: FROC by Camelyon16's definition."""
+    """Evaluate hotspots against annotated lesions: FROC by Camelyon16's definition."""
     from wsi.evaluation.localization import localize
     from wsi.evaluation.result_set import read_results
     from wsi.evaluation.write import write_localization

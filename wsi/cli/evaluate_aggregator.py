@@ -55,7 +55,7 @@ def evaluate_aggregator(
     """Score a table of heatmap features with a trained aggregator, and evaluate the scores.
 
     OUT gets predictions.csv and, where the table has labels, the report. A model of ordinal grades
-    is judged by its grades too: mean absolute error, quadratic kappa.
+    is also evaluated by its grades: mean absolute error, quadratic kappa.
     """
     from wsi.data.heatmap_features import pool_patients, read_features
     from wsi.evaluation.score_table import ScoreTable
@@ -84,7 +84,7 @@ def evaluate_aggregator(
         table = pool_patients(table, classes, pooling=joined, worst=worst or ordinal)
     judged, learned = (_cases(pooled) for pooled in (table.pooled, trained.get("pooling")))
     if judged != learned:
-        click.echo(f"wsi: trained on {learned}, judged on {judged}", err=True)
+        click.echo(f"wsi: trained on {learned}, evaluated on {judged}", err=True)
     values_nk = aggregator.trees.probabilities_nk(table.values_nf)
     write_predictions(out / "predictions.csv", table.names_n, table.labels_n, values_nk, classes)
     if table.labels_n is None:

@@ -40,7 +40,7 @@ def evaluate_bags(
 ) -> None:
     """Score bags of patch embeddings with attention, and evaluate the scores.
 
-    A model of ordinal grades is judged by its grades too: mean absolute error, quadratic kappa.
+    A model of ordinal grades is also evaluated by its grades: mean absolute error, quadratic kappa.
     """
     import numpy as np
 
@@ -67,13 +67,15 @@ def evaluate_bags(
     read = read_bags(table, root or table.parent, classes, to_learn=False)
     bags: list[Bag] = [bag for bag in read if bag.split == split]
     if not bags:
-        raise DatasetError(f"{table}: no bag is of the split {split}")
+        raise DatasetError(f"{table}: no bag is in the split {split}")
     ordinal = aggregator.network.spec.ordinal
     if per_patient:
         bags = list(join_patients(bags, classes, worst=worst or ordinal))
     judged, learned = "patient" if per_patient else "slide", card.training.get("bag_is", "slide")
     if judged != learned:
-        click.echo(f"wsi: trained on bags of a {learned}, judged on bags of a {judged}", err=True)
+        click.echo(
+            f"wsi: trained on bags of a {learned}, evaluated on bags of a {judged}", err=True
+        )
     calls = [aggregator.score_bag(bag.read()).probabilities for bag in bags]
     values_nk = np.array([[call[name] for name in classes] for call in calls])
     labels_n = np.array([bag.label for bag in bags])

@@ -33,21 +33,21 @@ def asked(command: Any) -> Any:
                 type=float,
                 default=0.95,
                 show_default=True,
-                help="To give the sensitivity at.",
+                help="Report the sensitivity at this specificity.",
             ),
             click.option(
                 "--sensitivity",
                 type=float,
                 default=0.95,
                 show_default=True,
-                help="To give the specificity at.",
+                help="Report the specificity at this sensitivity.",
             ),
             click.option(
                 "--threshold",
                 type=float,
                 default=0.5,
                 show_default=True,
-                help="Score from which a case is called positive.",
+                help="Score from which a case counts as positive.",
             ),
             replicates_option,
             seed_option,
@@ -76,7 +76,7 @@ def report(
 
     for name, share in (("--specificity", specificity), ("--sensitivity", sensitivity)):
         if not 0 < share <= 1:
-            raise ConfigError(f"{name} must lie above 0 and at most at 1, got {share}")
+            raise ConfigError(f"{name} must be above 0 and at most 1, got {share}")
     if not math.isfinite(threshold):
         raise ConfigError(f"--threshold must be a number, got {threshold}")
     spec = EvaluationSpec(

@@ -144,7 +144,7 @@ def models(folder: Path, as_json: bool) -> None:
         click.echo(f"no models in {folder}; train one with: wsi train patch --help")
     for card in cards:
         figures = in_words(card.metrics, digits=3)
-        fitted = f"fitted to {card.input_px} px" if card.input_px else "no input of its own"
+        fitted = f"fitted to {card.input_px} px" if card.input_px else "no fixed input"
         where = f"{card.mpp:g} um/px" if card.mpp else fitted
         click.echo(
             f"{card.name}  {card.pipeline}  {card.architecture}  {where}  "

@@ -89,13 +89,13 @@ def class_names(text: str) -> tuple[str, ...]:
     """
     names = tuple(name.strip() for name in text.split(","))
     if len(names) < 2 or len(set(names)) < len(names) or not all(names):
-        raise ConfigError(f"--classes wants two or more different names, such as a,b: {text!r}")
+        raise ConfigError(f"--classes takes two or more different names, such as a,b: {text!r}")
     return names
 
 
 def _device(name: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
-        raise click.BadParameter(f"{name!r} is none; write auto, cpu, cuda or cuda:1")
+        raise click.BadParameter(f"{name!r} is not a device; write auto, cpu, cuda or cuda:1")
     return name
 
 
@@ -106,7 +106,7 @@ def mpp_options(command: Any) -> Any:
         click.option(
             "--mpp",
             type=float,
-            help="Micrometres per pixel of level 0, where a file states none or one that cannot "
+            help="Micrometres per pixel of level 0, if a file has none, or one that cannot "
             "be true.",
         ),
     ):
@@ -131,7 +131,7 @@ device_option = click.option(
     help="auto, cpu, cuda, cuda:1.",
 )
 seed_option = click.option(
-    "--seed", type=int, default=0, show_default=True, help="Of all random draws."
+    "--seed", type=int, default=0, show_default=True, help="Seed of all random draws."
 )
 replicates_option = click.option(
     "--replicates",
@@ -160,7 +160,7 @@ def annotation_options(command: Any) -> Any:
                 type=click.Choice(["error", "drop"]),
                 default="error",
                 show_default=True,
-                help="What to do with annotated shapes outside their slide.",
+                help="How to handle annotated shapes outside their slide.",
             ),
             click.option(
                 "--annotation-frame",

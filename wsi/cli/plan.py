@@ -34,7 +34,7 @@ _SIDE = click.IntRange(min=32, max=1_000_000)
     type=click.Choice(POOLINGS),
     default="lse",
     show_default=True,
-    help="From cells to the slide; lse is log-sum-exp.",
+    help="From feature-map positions to the slide; lse is log-sum-exp.",
 )
 @click.option("--optimizer", type=click.Choice(OPTIMIZERS), default="adamw", show_default=True)
 @click.option(

@@ -21,7 +21,7 @@ _PR_SET_PDEATHSIG = 1
 @click.option("--port", type=int, help="Port to listen on.  [default: 8000]")
 @click.option("--no-worker", is_flag=True, help="API alone; start workers with: wsi worker")
 def serve(host: str | None, port: int | None, no_worker: bool) -> None:
-    """Run the API with its page, and a worker beside it. Ctrl-C stops both.
+    """Run the API with its page, and a worker. Ctrl-C stops both.
 
     Settings come from WSI_... variables of the environment; see docs/settings.md.
     """

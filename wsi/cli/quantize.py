@@ -16,7 +16,7 @@ from wsi.cli.options import PATH, model_option, mpp_options
     type=int,
     default=320,
     show_default=True,
-    help="Drawn from SLIDES: half calibrate, half judge.",
+    help="Drawn from SLIDES: half for calibration, half for evaluation.",
 )
 @mpp_options
 @errors_in_one_line
@@ -25,7 +25,7 @@ def quantize(
 ) -> None:
     """Calibrate int8 of a patch model on SLIDES, for the engine openvino-int8.
 
-    It is written into the bundle, unless patches that calibrated nothing say that it is not
+    It is written into the bundle, unless patches held out from calibration show that it is not
     accurate enough. Needs the extra openvino.
     """
     from wsi.pipelines.quantize import quantize_patch_model

@@ -27,7 +27,7 @@ Given: TypeAlias = tuple[str | None, str | None]
 @click.option("--key", envvar="WSI_REMOTE_KEY", show_envvar=True, help="API key.")
 @click.pass_context
 def remote(context: click.Context, url: str | None, key: str | None) -> None:
-    """Use a service elsewhere: upload slides, submit jobs, watch them, fetch results.
+    """Use a service on another machine: upload slides, submit jobs, watch them, fetch results.
 
     Address and key come from the options, else from WSI_REMOTE_URL and WSI_REMOTE_KEY, else from
     what `wsi remote login` stored.
@@ -59,7 +59,7 @@ def login(given: Given) -> None:
 @click.pass_obj
 @errors_in_one_line
 def upload(given: Given, files: tuple[Path, ...], mpp: float | None, force_mpp: bool) -> None:
-    """Upload slides; prints id and name of each. One that broke off goes on where it stood.
+    """Upload slides; prints id and name of each. An interrupted upload continues where it stopped.
 
     A multi-file slide (MRXS, a DICOM folder) is sent as a zip.
     """
@@ -134,7 +134,7 @@ def submit(
 @click.pass_obj
 @errors_in_one_line
 def watch(given: Given, ids: tuple[str, ...]) -> None:
-    """Watch jobs or batches to their end. Exit code 2 where one did not succeed."""
+    """Watch jobs or batches until they end. Exit code 2 if one did not succeed."""
     good = True
     with service_of(given) as client:
         for some_id in [part for given_id in ids for part in _ids(given_id)]:
@@ -228,7 +228,7 @@ def service_of(given: Given) -> ServiceClient:
 
 def _client(url: str, key: str | None) -> ServiceClient:
     if "://" not in url:
-        raise ConfigError(f"{url!r} is no address; write it like https://host")
+        raise ConfigError(f"{url!r} is not an address; write it like https://host")
     parts = urlsplit(url)
     if key and parts.scheme == "http" and parts.hostname not in _LOOPBACK:
         raise ServiceError(f"{url}: a key is not sent unencrypted; use https")

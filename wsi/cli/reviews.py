@@ -26,10 +26,10 @@ Tell = Callable[[str], None]
 @click.option(
     "--slides",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder in which the slides' files are looked for.",
+    help="Folder in which to look for the slides' files.",
 )
-@click.option("--negative", default="benign", show_default=True, help="Class of false alarms.")
-@click.option("--drafts", is_flag=True, help="Take reviews that are not signed as well.")
+@click.option("--negative", default="benign", show_default=True, help="Class of false positives.")
+@click.option("--drafts", is_flag=True, help="Include reviews that are not signed.")
 @click.pass_obj
 @errors_in_one_line
 def reviews(given: Given, out: Path, slides: Path | None, negative: str, drafts: bool) -> None:
@@ -97,7 +97,8 @@ def export_reviews(
     table = write_training_set(out, found)
     tell(
         f"{table}: {len(found)} reviewed slides. Patients are not known to the service: where one "
-        "has several slides, write so into the column patient, and give them one split."
+        "has several slides, enter the same patient for them in the column patient, "
+        "and give them one split."
     )
     return table
 
@@ -175,6 +176,10 @@ def _find(slide: dict[str, Any], files: dict[str, list[Path]] | None, tell: Tell
         same = there
     if len(same) == 1:
         return str(same[0].resolve())
-    why = f"{len(same)} files are it" if same else "no file of this name and size was found"
+    why = (
+        f"{len(same)} files have this name and size"
+        if same
+        else "no file with this name and size was found"
+    )
     tell(f"{name}: {why}: write its path into the table's column slide")
     return name

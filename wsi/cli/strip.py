@@ -21,12 +21,12 @@ from wsi.slides.strip import strip_labels as strip
 )
 @errors_in_one_line
 def strip_labels(slide: Path, out: Path, uid_key: str) -> None:
-    """Copy a slide without label, macro and what names the patient. Its levels stay as they are.
+    """Copy a slide without label, macro image and patient information. Its levels stay as they are.
 
-    For Aperio SVS, generic tiled TIFF, and DICOM (a folder), of which the copy has UIDs of its own.
+    For Aperio SVS, generic tiled TIFF, and DICOM (a folder), whose copy gets new UIDs.
     """
     try:
         removed = strip(slide, out, uid_key=uid_key)
     except FileExistsError as error:
         raise ConfigError(str(error)) from error
-    click.echo(f"{out}: left out {', '.join(removed) or 'no image: there was none'}")
+    click.echo(f"{out}: left out {', '.join(removed) or 'no image: it had none'}")

@@ -82,7 +82,7 @@ def study() -> None:
     show_default=True,
     help="Trainings a resolution.",
 )
-@click.option("--split", default="test", show_default=True, help="Slides to judge by.")
+@click.option("--split", default="test", show_default=True, help="Split to evaluate on.")
 @device_option
 @out_option()
 @click.argument("more", nargs=-1, type=click.UNPROCESSED)
@@ -101,14 +101,14 @@ def study_resolution(
 ) -> None:
     """Train at several resolutions and draw accuracy against cost.
 
-    Options of wsi train follow after --: wsi study resolution ... -- --epochs 10. Run again, what
-    is finished is not repeated, and what was interrupted goes on. Each training and scoring runs
-    in a process of its own, so that its peak memory is its own.
+    Options of wsi train follow after --: wsi study resolution ... -- --epochs 10. Run the same
+    command again to continue; what is finished is not repeated. Each training and scoring runs in
+    its own process, so that its peak memory can be measured.
     """
     from wsi.evaluation.study import read_cell, resolutions, write_study
 
     if taken := sorted(set(more) & set(_OURS)):
-        raise ConfigError(f"{taken[0]} is not for --: the study sets it, or does not take it")
+        raise ConfigError(f"{taken[0]} is not for --: the study sets it or does not support it")
     asked = _Study(
         table=table,
         root=root,
@@ -128,7 +128,7 @@ def study_resolution(
         try:
             problem = _run_cell(asked, rows, mpp, seed, what)
         except _StudyStopped:
-            click.echo("wsi: stopped; the same command goes on", err=True)
+            click.echo("wsi: stopped; run the same command to continue", err=True)
             sys.exit(143)
         if problem:
             click.echo(f"wsi: {what}: {problem}", err=True)
@@ -136,11 +136,13 @@ def study_resolution(
     read = [read_cell(_folder(asked, mpp, seed)) for mpp, seed in grid]
     cells = [cell for cell in read if cell]
     if not cells:
-        raise DatasetError(f"{out}: no cell was finished")
+        raise DatasetError(f"{out}: no cell has finished")
     found = resolutions(cells)
     for one in found:
         click.echo(f"{one.mpp:g} um/px: AUC {one.auc}, training {one.seconds:.0f} s")
-    notes = [f"{pipeline}, {table.name}, judged on {split}; options: {' '.join(more) or 'none'}."]
+    notes = [
+        f"{pipeline}, {table.name}, evaluated on {split}; options: {' '.join(more) or 'none'}."
+    ]
     notes += [f"Failed: {one}." for one in failed]
     click.echo(str(write_study(out, f"Resolution study of {pipeline}", found, notes)))
     if failed:
@@ -167,7 +169,7 @@ def _numbers(text: str) -> list[float]:
     try:
         found = sorted({float(part) for part in text.split(",")})
     except ValueError:
-        raise ConfigError(f"--mpp wants numbers such as 2,4,8: {text}") from None
+        raise ConfigError(f"--mpp takes numbers such as 2,4,8: {text}") from None
     if min(found) <= 0:
         raise ConfigError(f"--mpp must be positive: {text}")
     return found
@@ -186,9 +188,9 @@ def _rows(asked: _Study) -> "list[Row]":
         if row.split == asked.split
     ]
     if not rows:
-        raise DatasetError(f"{asked.table}: no slide is of the split {asked.split}")
+        raise DatasetError(f"{asked.table}: no slide is in the split {asked.split}")
     if bare := next((row for row in rows if row.label is None), None):
-        raise DatasetError(f"{asked.table}: {bare.path} has no label to judge by")
+        raise DatasetError(f"{asked.table}: {bare.path} has no label to evaluate against")
     if len({row.label for row in rows}) < 2:
         raise DatasetError(f"{asked.table}: all slides of the split {asked.split} are of one class")
     return rows

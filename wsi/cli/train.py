@@ -62,7 +62,7 @@ def _shared(config: str) -> Callable[[Any], Any]:
                 option(
                     "--patience",
                     type=int,
-                    help="Stop after so many epochs without gain; 0 never does.",
+                    help="Stop after this many epochs without improvement; 0 disables.",
                 ),
                 malignant_option,
                 seed_option,
@@ -78,7 +78,7 @@ def _shared(config: str) -> Callable[[Any], Any]:
                     type=PATH,
                     help="Folder for a TensorBoard log (needs the tensorboard extra).",
                 ),
-                click.option("--resume", is_flag=True, help="Go on from the last checkpoint."),
+                click.option("--resume", is_flag=True, help="Continue from the last checkpoint."),
             ]
         ):
             command = one(command)
@@ -139,7 +139,7 @@ train.add_command(train_fusion)
     help="Of slides; macenko needs torchstain.",
 )
 @click.option("--compile", is_flag=True, default=None, help="Use torch.compile.")
-@click.option("--hard-negatives", type=float, help="Extra weight of false alarms, such as 3.")
+@click.option("--hard-negatives", type=float, help="Extra weight of false positives, such as 3.")
 @click.option("--average", type=float, help="Polyak averaging of the weights, such as 0.99.")
 @click.option(
     "--unlabelled",
@@ -258,7 +258,9 @@ def train_patch(
     help="frozen, cell and none are exact in tiles; batch and group need the whole slide at once.",
 )
 @_whole_option(
-    "--pooling", type=click.Choice(POOLINGS), help="From cells to the slide; lse is log-sum-exp."
+    "--pooling",
+    type=click.Choice(POOLINGS),
+    help="From feature-map positions to the slide; lse is log-sum-exp.",
 )
 @_whole_option(
     "--memory", type=click.Choice(["auto", *MODES]), help="auto plans: the fastest that fits."
@@ -339,7 +341,7 @@ def _class_map(entries: tuple[str, ...]) -> dict[str, str | None]:
     """``NAME=CLASS`` entries as a map."""
     pairs = [entry.partition("=") for entry in entries]
     if any(not name or not equals for name, equals, _ in pairs):
-        raise ConfigError(f"--class-map wants NAME=CLASS, got {', '.join(entries)}")
+        raise ConfigError(f"--class-map takes NAME=CLASS, got {', '.join(entries)}")
     return {name: target or None for name, _, target in pairs}
 
 

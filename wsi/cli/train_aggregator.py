@@ -78,9 +78,11 @@ _bags = of_config("wsi.training.tasks.attention:AttentionTraining")
 @_bags("--dropout", type=float, help="Attention: share of features dropped.")
 @_bags("--label-smoothing", type=float, help="Attention: share given to the other classes.")
 @_bags(
-    "--patience", type=int, help="Attention: stop after so many epochs without gain; 0 never does."
+    "--patience",
+    type=int,
+    help="Attention: stop after this many epochs without improvement; 0 disables.",
 )
-@click.option("--resume", is_flag=True, help="Attention: go on from the last checkpoint.")
+@click.option("--resume", is_flag=True, help="Attention: continue from the last checkpoint.")
 @errors_in_one_line
 def train_aggregator(
     kind: str,

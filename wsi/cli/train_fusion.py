@@ -32,7 +32,9 @@ _option = of_config("wsi.training.fusion:FusionTraining")
 @table_option()
 @root_option
 @force_mpp_option()
-@click.option("--split", default="val", show_default=True, help="Held-out slides to fit on.")
+@click.option(
+    "--split", default="val", show_default=True, help="Split of held-out slides to fit on."
+)
 @click.option("--patch", type=PATH, required=True, help="Folder of the patch model's bundle.")
 @click.option(
     "--whole-slide", type=PATH, required=True, help="Folder of the whole-slide model's bundle."
@@ -56,7 +58,7 @@ _option = of_config("wsi.training.fusion:FusionTraining")
 @click.option(
     "--trust-unseen",
     is_flag=True,
-    help="A model that does not say whom it learned from has seen none of them.",
+    help="Assume that a model whose card lists no training subjects has seen none of them.",
 )
 @replicates_option
 @device_option
@@ -78,8 +80,8 @@ def train_fusion(
 ) -> None:
     """Combine a patch and a whole-slide model by logistic regression on held-out slides.
 
-    OUT also gets predictions.csv and an evaluation beside each model alone; the fusion's figures
-    are cross-validated by patient.
+    OUT also gets predictions.csv and an evaluation that includes each model alone; the fusion's
+    figures are cross-validated by patient.
     """
     from wsi.models.card import read_card
     from wsi.pipelines.fusion_scores import held_out_of
@@ -131,8 +133,8 @@ def _check_members(cards: "list[ModelCard]", bundles: tuple[Path, Path], out: Pa
             raise ConfigError(f"{bundle}: a model of pipeline {card.pipeline}, not {wanted}")
         if bundle.resolve().parent != out.resolve().parent:
             raise ConfigError(
-                f"{bundle} and {out} must lie in one folder: the fusion looks for its members "
-                "beside itself"
+                f"{bundle} and {out} must be in one folder: the fusion looks for its members "
+                "next to itself"
             )
         if bundle.resolve() == out.resolve():
             raise ConfigError(f"{out}: would replace the {wanted} model that it needs")
@@ -146,7 +148,7 @@ def _rows(
     read = read_table(table, classes, root=root, needs_label=False, force_mpp=force_mpp)
     rows = [row for row in read if row.split == split]
     if not rows:
-        raise DatasetError(f"{table}: no slide is of the split {split}")
+        raise DatasetError(f"{table}: no slide is in the split {split}")
     if bare := next((row for row in rows if row.label is None), None):
         raise DatasetError(f"{table}: {bare.path} has no label")
     return rows

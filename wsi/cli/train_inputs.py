@@ -27,9 +27,9 @@ from wsi.errors import ConfigError, DatasetError
 def train_inputs(
     model: Path, table: Path, root: Path | None, force_mpp: bool, out: Path, device: str
 ) -> None:
-    """Make what aggregators learn from: embeddings, bags.csv and features_SPLIT.csv.
+    """Prepare training data for aggregators: embeddings, bags.csv and features_SPLIT.csv.
 
-    Labels are slide classes of the model. A slide that fails is reported and left out.
+    Labels must be slide classes of the model. A slide that fails is reported and left out.
     """
     from wsi.data.tables import read_table
     from wsi.models.aggregators import slide_classes

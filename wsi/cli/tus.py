@@ -132,7 +132,9 @@ class Upload:
                 progress("uploading", offset / self._length if self._length else 1.0)
                 chunk = file.read(min(CHUNK_BYTES, self._length - offset))
                 if not chunk and offset < self._length:
-                    raise UploadChangedError(f"{self._path.name}: it became shorter meanwhile")
+                    raise UploadChangedError(
+                        f"{self._path.name}: it became shorter in the meantime"
+                    )
                 whole.update(chunk)
                 # Also with nothing left to send: then it asks for the check that a service which
                 # was killed in the middle of it did not finish.

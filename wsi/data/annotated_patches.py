@@ -141,7 +141,7 @@ def annotated_patches(
         mpp, size_px: of the patches.
         unlabelled: see ``LabelRules``.
         class_map: names in the annotation files to classes; ``None`` as a value leaves such
-            areas out: what they cover gets no label. The classes' own names need no entry.
+            areas out: the covered places get no label. The classes' own names need no entry.
         annotation_spec: the rest of how annotation files are taken; its classes are set here.
         stain_normalization: ``macenko`` brings every slide's stain to the reference's.
         root: the table's folder unless given.
@@ -158,7 +158,9 @@ def annotated_patches(
         SlideError: a slide cannot be read.
     """
     if unlabelled is not None and unlabelled not in classes:
-        raise ConfigError(f"unlabelled tissue cannot be {unlabelled!r}: not among the classes")
+        raise ConfigError(
+            f"unlabelled tissue cannot be of class {unlabelled!r}: not among the classes"
+        )
     unknown = {name for name in (class_map or {}).values() if name is not None} - set(classes)
     if unknown:
         raise ConfigError(
@@ -208,7 +210,7 @@ def _areas(
     lines = [*drawn.warnings, *describe_overlaps(areas.overlaps, slide.mpp)]
     without = sum(int(shapely.get_dimensions(item.geometry)) < 2 for item in drawn)
     if without:
-        lines.append(f"points and lines without an area, which label nothing: {without}")
+        lines.append(f"points and lines without an area, which give no label: {without}")
     for line in lines:
         tell(f"{row.path}: {line}")
     return areas
@@ -227,7 +229,7 @@ def _tell_on_glass(
     share = float((drawn & ~tissue.mask).sum() / max(1, int(drawn.sum())))
     if share > _ON_GLASS:
         tell(
-            f"{row.path}: {share:.0%} of the annotated area lies beside the tissue; the "
+            f"{row.path}: {share:.0%} of the annotated area is outside the tissue; the "
             "annotations may be shifted or of another slide"
         )
 

@@ -172,4 +172,4 @@ def class_index(text: str, classes: Sequence[str], where: str) -> int:
         return list(classes).index(text)
     if text.isdigit() and int(text) < len(classes):
         return int(text)
-    raise DatasetError(f"{where}: label {text!r} is none of the classes {', '.join(classes)}")
+    raise DatasetError(f"{where}: label {text!r} is not one of the classes {', '.join(classes)}")

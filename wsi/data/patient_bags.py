@@ -75,7 +75,7 @@ def _join(patient: str, slides: tuple[Bag, ...], classes: Sequence[str], worst: 
     if len(labels) > 1 and not worst:
         told = ", ".join(f"{slide.name} {classes[slide.label]}" for slide in slides)
         raise DatasetError(
-            f"patient {patient}: slides have different labels ({told}): one label a patient is "
+            f"patient {patient}: slides have different labels ({told}): one label per patient is "
             "needed, or the rule that the worst one counts"
         )
     targets = np.stack([slide.target_k for slide in slides])

@@ -142,7 +142,7 @@ def _row(
         raise DatasetError(f"{where}: {column} is empty")
     split = (line.get("split") or "").strip().lower()
     if split not in SPLITS:
-        raise DatasetError(f"{where}: split {split!r} is none of train, val, test")
+        raise DatasetError(f"{where}: split {split!r} is not train, val or test")
     mpp = line.get("mpp", "").strip()
     given_mpp = number_of(mpp, f"{where}, mpp") if mpp else 0.0
     if given_mpp < 0:
@@ -165,7 +165,7 @@ def _label(text: str, classes: Sequence[str], where: str) -> int | None:
         return list(classes).index(text)
     if text.isdecimal() and int(text) < len(classes):
         return int(text)
-    raise DatasetError(f"{where}: label {text!r} is none of the classes {', '.join(classes)}")
+    raise DatasetError(f"{where}: label {text!r} is not one of the classes {', '.join(classes)}")
 
 
 def require_files(rows: Iterable[Row], root: Path) -> None:
@@ -207,7 +207,7 @@ def check_leakage(rows: Iterable[Row], *, source: str) -> None:
         first = ", ".join(f"{p} ({' and '.join(sorted(splits[p]))})" for p in leaking[:3])
         raise DatasetError(
             f"{source}: {len(leaking)} patient(s) in more than one split: {first}; "
-            "what is learned from a patient cannot be tested on the same patient"
+            "a model must not be tested on a patient that it was trained on"
         )
 
 

@@ -123,7 +123,7 @@ def _leaks(entries: Sequence[Entry]) -> list[Problem]:
         return []
     told = few([f"{name} ({' and '.join(sorted(splits[name], key=_rank))})" for name in leaking])
     message = (
-        f"{len(leaking)} patient(s) in more than one split: {told}; split anew with "
+        f"{len(leaking)} patient(s) in more than one split: {told}; split again with "
         "wsi dataset split"
     )
     return [Problem(severity="error", kind="patient_in_two_splits", message=message)]
@@ -160,9 +160,9 @@ def _holes(entries: Sequence[Entry]) -> list[Problem]:
         ("no_label", [e for e in entries if not (e.label or e.annotations)],
          "neither label nor annotations", "error"),
         ("no_split", [e for e in entries if e.split not in known],
-         "a split that is none of train, val, test", "warning"),
+         "a split that is not train, val or test", "warning"),
         ("no_mpp_number", [e for e in entries if e.mpp and e.given_mpp is None],
-         "an mpp that is no number", "error"),
+         "an mpp that is not a number", "error"),
     )  # fmt: skip
     for kind, lines, what, severity in checks:
         if lines:
@@ -211,13 +211,13 @@ def _sites(entries: Sequence[Entry], counts: Counts) -> list[Problem]:
     single = sorted(site for site, seen in labels.items() if len(seen) == 1)
     if single and several and len(labels) > 1:
         message = (
-            f"{len(single)} site(s) with one class alone: {few(single)}; there a model can tell "
-            "the class by stain or scanner"
+            f"{len(single)} site(s) with a single class: {few(single)}; there a model can learn "
+            "the class from stain or scanner"
         )
         found.append(Problem(severity="warning", kind="site_of_one_class", message=message))
     if counts.site_association is not None and counts.site_association > _CONFOUNDED:
         message = (
-            f"site and label go together (Cramér's V {counts.site_association:.2f}): judge on "
+            f"site and label go together (Cramér's V {counts.site_association:.2f}): evaluate on "
             "sites that were not trained on (wsi dataset split --by site)"
         )
         found.append(Problem(severity="warning", kind="site_confounded", message=message))

@@ -96,8 +96,8 @@ def measure_coverage(
     shifted = [one.entry.path for one in slides if one.on_glass > _ON_GLASS]
     if shifted:
         message = (
-            f"{len(shifted)} slide(s) with more than half of the annotated area beside the tissue: "
-            f"{few(shifted)}; the annotations may be shifted or of another slide"
+            f"{len(shifted)} slide(s) with more than half of the annotated area outside the "
+            f"tissue: {few(shifted)}; the annotations may be shifted or of another slide"
         )
         problems.append(Problem(severity="warning", kind="annotation_on_glass", message=message))
     problems += [

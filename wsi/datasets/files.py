@@ -88,8 +88,8 @@ def _same_names(rows: Sequence[Entry]) -> list[Problem]:
     if not twice:
         return []
     message = (
-        f"{len(twice)} slide name(s) occur at several paths: {few(twice)}; results are told apart "
-        "by name, and copies of a slide must not lie in two splits"
+        f"{len(twice)} slide name(s) occur at several paths: {few(twice)}; results are stored "
+        "by name, and copies of a slide must not be in two splits"
     )
     return [Problem(severity="warning", kind="same_name", message=message)]
 

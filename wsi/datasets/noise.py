@@ -92,7 +92,7 @@ def noise_by_scores(entries: Sequence[Entry], path: Path) -> LabelNoise:
         raise DatasetError(f"{path}: no column p_{strange[0]}, a label of the table")
     known = [entry for entry in labelled if entry.name in scores]
     if not known:
-        raise DatasetError(f"{path}: it has no slide of the table")
+        raise DatasetError(f"{path}: none of its slides is in the table")
     labels = np.array([classes.index(entry.label) for entry in known])
     values = np.array([scores[entry.name] for entry in known])
     joint, likely = confident_joint(labels, values)
@@ -125,7 +125,7 @@ def _by_name(paths: Sequence[str], source: str) -> dict[str, int]:
     for place, path in enumerate(paths):
         if (other := found.setdefault(slide_stem(path), place)) != place:
             raise DatasetError(
-                f"{source}: {paths[other]} and {path} have one name: what is said of "
+                f"{source}: {paths[other]} and {path} have the same name: what is known about "
                 f"{slide_stem(path)} may be of either"
             )
     return found

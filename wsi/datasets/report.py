@@ -85,7 +85,7 @@ def _summary(report: DatasetReport) -> str:
 
 def _problems(problems: Sequence[Problem]) -> str:
     if not problems:
-        return paragraph("Nothing was found that a training would suffer from.")
+        return paragraph("No problems were found.")
     rows = [[one.severity, one.message] for one in problems]
     return table("Problems", ["", "what"], rows)
 
@@ -134,7 +134,7 @@ def _coverage(coverage: Coverage) -> list[str]:
         table("By class", ["", "slides", "mean share of their tissue"], classes),
         table(
             f"By slide, least annotated first (at most {_SHOWN})",
-            ["slide", "annotated", "of it beside the tissue", "classes"],
+            ["slide", "annotated", "outside the tissue", "classes"],
             rows,
         ),
     ]
@@ -155,10 +155,10 @@ def _noise(noise: LabelNoise) -> list[str]:
         heading(f"Label noise by {noise.source}"),
         paragraph(
             f"{noise.cases} labels compared, {noise.unmatched} without a match. Estimated share of "
-            f"wrong labels: {noise.noise_share:.1%}; {len(noise.issues)} to look at again."
+            f"wrong labels: {noise.noise_share:.1%}; {len(noise.issues)} to review."
         ),
         table("Estimated joint: label by row, truth by column", ["", *noise.classes], joint),
-        table(f"Look at these again, worst first (at most {_SHOWN})", header, rows),
+        table(f"Review these, worst first (at most {_SHOWN})", header, rows),
     ]
 
 

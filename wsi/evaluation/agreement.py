@@ -39,7 +39,7 @@ def cohen_kappa(
     if min(np.count_nonzero(table.sum(0)), np.count_nonzero(table.sum(1))) < 2 and (
         np.count_nonzero(table.sum(0) + table.sum(1)) < 2
     ):
-        return Estimate(value=None, note="both raters gave one and the same class to every case")
+        return Estimate(value=None, note="both raters gave the same class to every case")
     value = float(cohen_kappa_score(first_n, second_n, labels=names, weights=weights))
     patients = np.arange(len(first_n)).astype(str) if patients_n is None else patients_n
     spec = bootstrap or Bootstrap()
@@ -78,12 +78,12 @@ def fleiss_kappa(counts_nc: NDArray[np.int64]) -> Estimate:
     """
     raters = counts_nc.sum(1)
     if len(raters) == 0 or raters.min() != raters.max() or raters[0] < 2:
-        raise DatasetError("Fleiss' kappa needs the same number of raters, at least two, a case")
+        raise DatasetError("Fleiss' kappa needs the same number of raters, at least two, per case")
     n = int(raters[0])
     share = counts_nc.sum(0) / counts_nc.sum()
     by_chance = float((share**2).sum())
     if by_chance == 1:
-        return Estimate(value=None, note="every rater gave one and the same class to every case")
+        return Estimate(value=None, note="every rater gave the same class to every case")
     observed = float(((counts_nc**2).sum(1) - n).mean() / (n * (n - 1)))
     return Estimate(value=(observed - by_chance) / (1 - by_chance))
 

@@ -52,7 +52,7 @@ def compare(
     """
     titles = [one.title for one in sets]
     if twice := sorted({title for title in titles if titles.count(title) > 1}):
-        raise DatasetError(f"two result sets are called {twice[0]}; title them apart")
+        raise DatasetError(f"two result sets are called {twice[0]}; give them different titles")
     return Comparison(sets=sets, matched=matched, evaluation=evaluate_table(matched.table, spec))
 
 
@@ -115,7 +115,7 @@ def write_comparison(
         *_costs(comparison, scoring, training),
         *_left_out(matched),
         heading(f"The same slides through {count}"),
-        paragraph("Those that are judged most differently come first."),
+        paragraph("Slides with the largest differences come first."),
         *slides_as_html(comparison.sets, chosen, positive),
     ]
     written = folder / COMPARISON_PAGE
@@ -178,7 +178,7 @@ def _costs(
     return [
         heading("What each needed"),
         table(
-            "Annotation and training; of what a model needs besides, the time is not counted",
+            "Annotation and training; time for other required models is not counted",
             ["", "annotation needed", "learned from", "epochs", "time", "peak memory", "on GPU"],
             rows_training,
         ),

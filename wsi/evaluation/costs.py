@@ -12,8 +12,8 @@ from wsi.system import format_bytes
 
 ANNOTATION_NEEDED = {
     "patch": "patches with a class, or slides with outlined areas",
-    "whole-slide": "one label a slide",
-    "fusion": "one label a slide, besides what its two parts need",
+    "whole-slide": "one label per slide",
+    "fusion": "one label per slide, besides what its two parts need",
 }
 _COUNTED = ("slides", "patches", "patients", "bags")
 
@@ -95,7 +95,7 @@ def _besides(card: ModelCard) -> tuple[str, ...]:
     """Other trainings behind a model, in words."""
     found = []
     if "aggregator" in card.training:
-        found.append("one label a slide for its aggregator")
+        found.append("one label per slide for its aggregator")
     if card.training.get("options", {}).get("start"):
         found.append("what the patch classifier that it started from needed")
     return tuple(found)

@@ -183,7 +183,7 @@ def agreement_plot(
 
 def froc_plot(curves: dict[str, Froc]) -> Figure:
     """FROC curves."""
-    figure, axes = _axes("FROC", "false positives a slide", "sensitivity (lesions)", unit=False)
+    figure, axes = _axes("FROC", "false positives per slide", "sensitivity (lesions)", unit=False)
     for index, (name, curve) in enumerate(curves.items()):
         if curve.score is None:
             continue

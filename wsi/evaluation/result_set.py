@@ -75,7 +75,7 @@ def read_results(folder: Path, pipeline: str, *, title: str | None = None) -> Re
             result = StoredResult(name=path.parent.name, data=data, folder=path.parent)
             _ = (result.scored, result.seconds, data["probabilities"], data["model_digest"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DatasetError(f"{path}: no result of wsi analyze: {error}") from error
+            raise DatasetError(f"{path}: not a result of wsi analyze: {error}") from error
         found[result.name] = result
     if not found:
         raise DatasetError(f"{folder}: no results of pipeline {pipeline!r} (SLIDE/{pipeline}.json)")
@@ -210,7 +210,7 @@ def _score(one: ResultSet, name: str, positive: str) -> float:
     probabilities = one.results[name].data["probabilities"]
     if positive not in probabilities:
         raise DatasetError(
-            f"{one.title}: no class {positive!r}; there are: {', '.join(probabilities)}"
+            f"{one.title}: no class {positive!r}; choose from: {', '.join(probabilities)}"
         )
     value = float(probabilities[positive])
     if not math.isfinite(value):

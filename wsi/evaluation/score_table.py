@@ -80,7 +80,7 @@ def truth_of(text: str, positive: str | None, where: str, negative: Collection[s
     text = text.strip()
     if text.casefold() in NOT_GIVEN:
         raise DatasetError(
-            f"{where}: the label is {text!r}: nothing is known of this case; leave the line out"
+            f"{where}: the label is {text!r}: nothing is known about this case; leave the line out"
             if text
             else f"{where}: the label is empty"
         )

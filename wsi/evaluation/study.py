@@ -198,7 +198,7 @@ def write_study(
         plots(shown),
         table("Accuracy and cost by resolution", header, rows),
         paragraph(
-            "The interval resamples patients and takes the trained models as they are; the seeds' "
+            "The interval resamples patients and does not cover retraining; the seeds' "
             "range shows what another training of the same kind may give. Times are medians over "
             "the seeds, on the machine that ran them."
         ),

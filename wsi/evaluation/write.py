@@ -98,7 +98,7 @@ def write_localization(folder: Path, found: Localization, title: str) -> Path:
             f"{len(found.left_out)} have no heatmap and were left out."
         ),
         side_by_side(shown),
-        table("Sensitivity by false positives a slide", rates, [at_rates] if at_rates else []),
+        table("Sensitivity by false positives per slide", rates, [at_rates] if at_rates else []),
     ]
     written = folder / "froc.html"
     write_text(written, page(f"Localization by {title}", parts))

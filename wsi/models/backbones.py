@@ -74,7 +74,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
             state = state.get("state_dict", state)
     except Exception as error:
         # torch and safetensors raise a dozen types for a bad file; each means the same here.
-        raise ModelError(f"{path}: no usable weights file: {error}") from error
+        raise ModelError(f"{path}: not a usable weights file: {error}") from error
     start_from(network, state, source=str(path))
 
 

@@ -65,7 +65,7 @@ def load_bundle(folder: Path) -> tuple[ModelCard, dict[str, torch.Tensor]]:
     try:
         return card, load_file(weights)
     except safetensors.SafetensorError as error:
-        raise ModelError(f"{weights}: no safetensors file: {error}") from error
+        raise ModelError(f"{weights}: not a safetensors file: {error}") from error
 
 
 def _sha256(path: Path) -> str:

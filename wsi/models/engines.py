@@ -53,7 +53,7 @@ class Engine:
 
     def __post_init__(self) -> None:
         if self.name not in ENGINES:
-            raise ConfigError(f"no engine {self.name!r}; there are: {', '.join(ENGINES)}")
+            raise ConfigError(f"no engine {self.name!r}; choose from: {', '.join(ENGINES)}")
         if self.name != "torch" and self.device.type != "cpu":
             raise ConfigError(f"engine {self.name} runs on a CPU; on {self.device} use torch")
 

@@ -100,7 +100,7 @@ def feature_grid(trunk: nn.Module, images: Tensor) -> tuple[FeatureGrid, Tensor]
     if grid is None or (grid.y.size, grid.x.size) != tuple(features.shape[2:]):
         raise ConfigError(
             f"its trunk gives {tuple(features.shape)}, and where its positions lie in the image "
-            "cannot be derived from its layers: it is no plain feature map (N, D, h, w)"
+            "cannot be derived from its layers: it is not a plain feature map (N, D, h, w)"
         )
     return grid, features
 

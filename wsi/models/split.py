@@ -121,7 +121,7 @@ def _halves(network: nn.Module) -> tuple[nn.Module, nn.Sequential]:
     if hasattr(network, "forward_features") and hasattr(network, "forward_head"):
         return _TimmTrunk(network), _head(_TimmHead(network))
     raise ConfigError(
-        f"{type(network).__name__} has no spatial feature map that is known here; "
+        f"{type(network).__name__} has no known spatial feature map; "
         "use a convolutional backbone such as resnet50, densenet121, efficientnet_b0"
     )
 

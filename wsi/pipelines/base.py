@@ -81,7 +81,7 @@ def _kind_of(name: str) -> type[Pipeline]:
         return own
     found = _installed().get(name)
     if found is None:
-        raise ConfigError(f"no pipeline {name!r}; there are: {', '.join(pipeline_names())}")
+        raise ConfigError(f"no pipeline {name!r}; choose from: {', '.join(pipeline_names())}")
     try:
         kind: type[Pipeline] = found.load()
     except (ImportError, AttributeError) as error:

@@ -71,12 +71,15 @@ def entry_of(path: Path, name: str) -> Entry:
 def _of_instance(path: Path, name: str) -> Entry:
     one = read_instance(path)
     if one is None:
-        raise UnsupportedSlideError(name, "a directory of DICOM files; name the folder it lies in")
+        raise UnsupportedSlideError(
+            name, "a directory of DICOM files; name the folder that contains it"
+        )
     if one.broken:
         raise DamagedSlideError(name, f"its DICOM header is broken ({one.broken})")
     if not one.is_slide_image:
         raise UnsupportedSlideError(
-            name, f"a DICOM file that is no slide but {one.class_name}; name the slide beside it"
+            name,
+            f"a DICOM file that is not a slide but {one.class_name}; name the slide next to it",
         )
     same = pictures_with(path)
     if len(same) > 1:
@@ -98,7 +101,7 @@ def _in_folder(folder: Path, name: str) -> Entry:
         found = opening
     if not found:
         return _other_than_by_ending(folder, name)
-    warnings = tuple(f"{one.path.name} lies beside it and is not read" for one in rest)
+    warnings = tuple(f"{one.path.name} is next to it and is not read" for one in rest)
     (slide,) = found
     if slide.problem:
         raise UnreadableSlideError(name, f"a folder in it cannot be read: {slide.problem}")
@@ -137,5 +140,5 @@ def _several(
     return UnsupportedSlideError(
         name,
         f"{verb} {len(names)} slides: {'; '.join(names[:_NAMED])}{more}; "
-        "give each by itself (its file, its folder, or a zip of its own)",
+        "give each one separately (its file, its folder, or a zip of its own)",
     )

@@ -128,8 +128,8 @@ def require_unchanged(slide: SlideReader) -> None:
     if _opened(slide).stamp != slide_stamp(slide.path):
         raise ChangedSlideError(
             slide.name,
-            "its file was replaced or written to while it was read, so that nothing is kept of "
-            "what was found; score it again once it is complete",
+            "its file was replaced or written to while it was read, so the "
+            "result was not kept; score it again once it is complete",
         )
 
 

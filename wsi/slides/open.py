@@ -28,7 +28,7 @@ Backend = Literal["auto", "openslide", "direct"]
 BACKENDS: tuple[Backend, ...] = ("auto", "openslide", "direct")
 
 _DICOM_MAGIC_AT = 128
-_READS = "Aperio SVS, NDPI, MRXS, SCN, DICOM, pyramidal TIFF and what else OpenSlide 4 reads"
+_READS = "Aperio SVS, NDPI, MRXS, SCN, DICOM, pyramidal TIFF and everything else OpenSlide 4 reads"
 _AGAIN = "copy or scan it again"
 _SPOT_CHECK_PX = 512
 _CZI_MAGIC = b"ZISRAWFILE"
@@ -67,7 +67,7 @@ def open_slide(
         ConfigError: ``mpp`` is not a positive number, or there is no such backend.
     """
     if backend not in BACKENDS:
-        raise ConfigError(f"no backend {backend!r}; there are: {', '.join(BACKENDS)}")
+        raise ConfigError(f"no backend {backend!r}; choose from: {', '.join(BACKENDS)}")
     path = Path(path)
     name = name or path.name
     entry = entry_of(path, name)
@@ -159,8 +159,8 @@ def _diagnose(path: Path, name: str) -> SlideError:
     if head.startswith(_CZI_MAGIC):
         return UnsupportedSlideError(name, "a Zeiss CZI that is not read; convert it to a TIFF")
     if head[_DICOM_MAGIC_AT:] == b"DICM":
-        return UnsupportedSlideError(name, "a DICOM file that is no whole-slide VOLUME image")
-    return NotASlideError(name, f"this is no slide; readable are {_READS}")
+        return UnsupportedSlideError(name, "a DICOM file that is not a whole-slide VOLUME image")
+    return NotASlideError(name, f"not a slide; supported formats: {_READS}")
 
 
 def _diagnose_tiff(path: Path, name: str) -> SlideError:
@@ -175,7 +175,9 @@ def _diagnose_tiff(path: Path, name: str) -> SlideError:
         return UnsupportedSlideError(
             name, "a TIFF without tiles; convert it to a tiled, pyramidal TIFF"
         )
-    return UnsupportedSlideError(name, f"a TIFF layout that is not read; readable are {_READS}")
+    return UnsupportedSlideError(
+        name, f"a TIFF layout that is not supported; supported formats: {_READS}"
+    )
 
 
 def _spots(size: Size, downsample: float) -> list[Region]:

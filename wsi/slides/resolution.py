@@ -66,7 +66,7 @@ class Resolution:
         if self.used is None:
             if self.stated is None:
                 notes = f" ({'; '.join(self.warnings)})" if self.warnings else ""
-                raise MppError(slide, f"the file states no resolution (mpp){notes}; {GIVE}")
+                raise MppError(slide, f"the file has no resolution (mpp){notes}; {GIVE}")
             raise MppError(
                 slide, f"its resolution of {um_per_px(self.stated)} is implausible: {self.doubt}; "
                 f"{GIVE}",
@@ -170,12 +170,12 @@ def require_detail(slide: str, mpp: Mpp, wanted: float, wanted_by: str) -> tuple
         CoarseSlideError: the slide is coarser by more than ``MAX_ENLARGED``.
     """
     times = mpp.mean / wanted
-    text = f"the slide has {um_per_px(mpp)}, and {wanted_by} wants {wanted:.4g} um/px"
+    text = f"the slide has {um_per_px(mpp)}, and {wanted_by} needs {wanted:.4g} um/px"
     if times > MAX_ENLARGED * (1 + 1e-6):
         raise CoarseSlideError(
             slide,
             f"{text}: it is {times:.3g} times too coarse ({MAX_ENLARGED:g} at most) and lacks the "
-            "detail that is looked for; scan it finer, or use what was made for this resolution",
+            "required detail; scan it at a finer resolution, or use a model made for this one",
         )
     if times > WARN_ENLARGED * (1 + 1e-6):
         return (f"coarse slide: {text}: it is {times:.3g} times too coarse",)

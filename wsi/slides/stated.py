@@ -122,7 +122,7 @@ def _ome_mpp(root: ElementTree.Element, size: Size) -> tuple[Mpp | None, tuple[s
     wanted = (str(size.width), str(size.height))
     found = next((p for p in pixels if (p.get("SizeX"), p.get("SizeY")) == wanted), None)
     if found is None:
-        note = f"its OME header describes no image of {size.width} x {size.height} px"
+        note = f"its OME header does not describe an image of {size.width} x {size.height} px"
         return None, (f"{note}: the resolution tags are used instead",) if pixels else ()
     lengths, unknown = [], []
     for axis in ("PhysicalSizeX", "PhysicalSizeY"):
@@ -132,7 +132,9 @@ def _ome_mpp(root: ElementTree.Element, size: Size) -> tuple[Mpp | None, tuple[s
             unknown.append(unit)
         lengths.append(value and value * _OME_UNITS_UM.get(unit, 0.0))
     if unknown:
-        return None, (f"its OME header states the size of a pixel in {unknown[0]!r}, no length",)
+        return None, (
+            f"its OME header states the size of a pixel in {unknown[0]!r}, which is not a length",
+        )
     return _pair(*lengths), ()
 
 

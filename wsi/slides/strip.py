@@ -19,7 +19,7 @@ def strip_labels(
     """Write a copy without label and macro images and without fields that name the patient.
 
     The pixels of all levels stay as they are, bit for bit. Read: Aperio SVS, generic tiled TIFF,
-    and DICOM, of which the copy has UIDs of its own.
+    and DICOM, whose copy gets new UIDs.
 
     Args:
         source: a slide.
@@ -36,7 +36,7 @@ def strip_labels(
     """
     name = name or source.name
     if target.exists():
-        raise FileExistsError(f"{target} is there already")
+        raise FileExistsError(f"{target} exists already")
     with open_slide(source, name=name) as slide:
         try:
             if slide.vendor == "dicom":

@@ -90,7 +90,7 @@ def strip_dicom(source: Path, target: Path, *, name: str, key: str = "") -> tupl
     """
     entry = entry_of(source, name)
     if entry.picture is None:
-        raise UnsupportedSlideError(name, "it is no DICOM slide")
+        raise UnsupportedSlideError(name, "it is not a DICOM slide")
     with DicomReader(entry.file, entry.picture, name, thorough=True) as slide:
         kept = _kept(slide)
     for file in kept:
@@ -150,8 +150,8 @@ def _told(file: Path) -> str:
     """What people call a file that was left out."""
     one = read_instance(file)
     if one is None or one.broken or not one.is_slide_image:
-        return f"{file.name} (no slide image)"
-    return one.flavour if one.flavour in ASSOCIATED else f"{file.name} (no level of the slide)"
+        return f"{file.name} (not a slide image)"
+    return one.flavour if one.flavour in ASSOCIATED else f"{file.name} (not a level of the slide)"
 
 
 def _copy(file: Path, target: Path, key: bytes) -> None:
@@ -185,7 +185,7 @@ def _pixels_end(file: BinaryIO) -> int:
                 end = file.tell()
                 break
             if (group, element) != _ITEM:
-                raise ValueError("its frames are not stored one behind the other")
+                raise ValueError("its frames are not stored consecutively")
             file.seek(length, 1)
     file.seek(start)
     return end

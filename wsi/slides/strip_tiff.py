@@ -89,7 +89,7 @@ def _kept_pages(
     wanted = level_pages(slide.path, name)
     if len(wanted) != len(slide.levels):
         raise UnsupportedSlideError(
-            name, "a level of it shows what the slide does not, which may be a label"
+            name, "one of its levels shows something else than the slide, possibly a label"
         )
     kept = [
         page
@@ -97,11 +97,11 @@ def _kept_pages(
         if page.index in wanted or (slide.vendor == "aperio" and _is_thumbnail(page, slide))
     ]
     if not kept or kept[0] is not pages[0]:
-        raise UnsupportedSlideError(name, "its levels are not stored as pages of their own")
+        raise UnsupportedSlideError(name, "its levels are not stored as separate pages")
     for page in kept:
         if _SUB_DIRECTORIES in page.tags or named(page):
             raise UnsupportedSlideError(
-                name, "a level of it holds further images, which may be labels; convert it first"
+                name, "one of its levels holds further images, possibly labels; convert it first"
             )
     return kept
 

@@ -70,7 +70,7 @@ def kind_of(page: tifffile.TiffPage) -> str | None:
             else f"its pixels have {samples} channels of {bits} bits that are not red, green, blue"
         )
     if colours == _PALETTE:
-        return "its pixels are numbers of colours in a table (palette)"
+        return "its pixels are indexes into a colour table (palette)"
     if colours == _CMYK:
         return "its colours are for printing (CMYK)"
     if colours not in (_RGB, _YCBCR):
@@ -86,9 +86,9 @@ def _kind_of_samples(page: tifffile.TiffPage, colours: int, samples: int) -> str
     extra = tuple(int(one) for one in page.extrasamples)
     jpeg = int(page.compression) == _JPEG
     if samples == 4 and (len(extra) != 1 or extra[0] not in _ALPHA):
-        return "its pixels have a fourth sample, and it is not said to be transparency"
+        return "its pixels have a fourth sample, which is not declared as transparency"
     if samples not in (3, 4):
-        return f"its pixels have {samples} samples, not red, green and blue alone"
+        return f"its pixels have {samples} samples, not just red, green and blue"
     if colours == _YCBCR and int(page.compression) not in _DECODES_YCBCR:
         return "its colours are YCbCr without JPEG"
     if jpeg and (samples == 4 or int(page.planarconfig) != 1):
@@ -100,11 +100,11 @@ def _refuse_turned(name: str, page: tifffile.TiffPage) -> None:
     tag = page.tags.get(_ORIENTATION)
     value = int(tag.value) if tag is not None else 1
     if value != 1:
-        how = _TURNED.get(value, "in no way that TIFF knows")
+        how = _TURNED.get(value, "in a way that TIFF does not define")
         raise UnsupportedSlideError(
             name,
-            f"its Orientation tag is {value} ({how}), which tiled slides are not read with; write "
-            "it upright, with Orientation 1",
+            f"its Orientation tag is {value} ({how}), which is not supported for tiled "
+            "slides; write it upright, with Orientation 1",
         )
 
 
@@ -121,7 +121,8 @@ def _refuse_planes(name: str, page: tifffile.TiffPage) -> None:
     more = [f"{sizes[axis]} {word}" for axis, word in words.items() if sizes[axis] > 1]
     if more:
         raise UnsupportedSlideError(
-            name, f"it holds {' and '.join(more)}; slides of one picture are read: export one"
+            name,
+            f"it holds {' and '.join(more)}; only slides with one picture are read: export one",
         )
 
 
@@ -137,7 +138,7 @@ def _refuse_several(name: str, alike: Sequence[tifffile.TiffPage]) -> None:
         raise UnsupportedSlideError(
             name,
             f"it holds {len(whole)} pictures of the full size (focal planes, stains or time "
-            "points); slides of one picture are read: export one",
+            "points); only slides with one picture are read: export one",
         )
 
 

@@ -84,7 +84,7 @@ def level_pages(path: Path, name: str) -> tuple[int, ...]:
     with OpenSlideReader(path, name) as reader:
         found = _found(reader)
         if found is None or not found.pictures:
-            raise UnsupportedSlideError(name, "its levels are not stored as pages of their own")
+            raise UnsupportedSlideError(name, "its levels are not stored as separate pages")
         direct = _direct(reader, found.tables, DEFAULT_CACHE_BYTES)
         try:
             levels, _ = true_levels(found.pictures, (direct or reader).glance, thorough=True)

@@ -16,7 +16,7 @@ from wsi.errors import StoreError
 
 _ASIDE = ".unfinished-"
 _AGAIN = (
-    "something removed or spoiled files of it. It is derived data: remove the slide's results and "
+    "some of its files were removed or damaged. It is derived data: remove the slide's results and "
     "score the slide again"
 )
 

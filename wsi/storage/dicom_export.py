@@ -153,7 +153,7 @@ def _volume(source: Path, name: str) -> "Dataset":
     """The header of the finest image of the slide that this path opens."""
     entry = entry_of(source, name)
     if entry.picture is None:
-        raise UnsupportedSlideError(name, "it is no DICOM slide: there is nothing to lay a map on")
+        raise UnsupportedSlideError(name, "it is not a DICOM slide, so a map cannot refer to it")
     file = choose(entry.picture, name).base.file
     volume = pydicom.dcmread(file, stop_before_pixels=True)
     if not isinstance(volume.get("SpecificCharacterSet", ""), str):
@@ -185,7 +185,7 @@ def _require_fit(grid: HeatmapGrid, volume: "Dataset", name: str) -> None:
     wide, high = int(volume.TotalPixelMatrixColumns), int(volume.TotalPixelMatrixRows)
     if last.x >= wide or last.y >= high:
         raise UnsupportedSlideError(
-            name, f"the slide has {wide} x {high} px by now: this result was made on another one"
+            name, f"the slide has {wide} x {high} px now: this result was made on another one"
         )
 
 
@@ -204,7 +204,7 @@ def _placed(grid: HeatmapGrid, volume: "Dataset", name: str) -> _Place:
         )
         orientation = tuple(float(cosine) for cosine in volume.ImageOrientationSlide)
     except (AttributeError, IndexError) as error:
-        raise UnsupportedSlideError(name, f"it does not say where it lies ({error})") from error
+        raise UnsupportedSlideError(name, f"it does not say where it is ({error})") from error
     width, height = grid.cell_level0
     # Positions are those of centres: of the first pixel, and of the first cell.
     x = grid.origin_level0.x + width / 2 - 0.5
@@ -236,7 +236,7 @@ def _meaning(highdicom: Any, kind: str, name: str) -> Any:
 
     return highdicom.pm.RealWorldValueMapping(
         lut_label=name[:16],
-        lut_explanation=f"{kind} of {name}, 0 to 1; -1 where not looked at"[:64],
+        lut_explanation=f"{kind} of {name}, 0 to 1; -1 where nothing was computed"[:64],
         unit=codes.UCUM.NoUnits,
         value_range=(0.0, 1.0),
         slope=1.0,

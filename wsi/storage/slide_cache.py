@@ -72,7 +72,7 @@ class SlideCache:
         with _storage_errors(url):
             info = _objects().info(url, refresh=True)
         if info["type"] != "file" or not info.get("ETag"):
-            raise UnreadableSlideError(_name(url), f"{url} is no object with an ETag")
+            raise UnreadableSlideError(_name(url), f"{url} is not an object with an ETag")
         return _address(url, info["ETag"])
 
     @contextmanager
@@ -256,7 +256,7 @@ def _storage_errors(url: str) -> Iterator[None]:
         raise UnreadableSlideError(_name(url), f"there is no object {url}") from error
     except PermissionError as error:
         raise UnreadableSlideError(
-            _name(url), f"the storage refuses to give {url}: {error.strerror or error}"
+            _name(url), f"the storage denies access to {url}: {error.strerror or error}"
         ) from error
     except Exception as error:
         # s3fs passes errors of the libraries below it on, which only S3 users have.
@@ -266,5 +266,5 @@ def _storage_errors(url: str) -> Iterator[None]:
         if type(error).__name__ == "FileExpired":
             raise _changed(url) from error
         raise SlideUnavailableError(
-            _name(url), f"the storage does not give {url}: {error}"
+            _name(url), f"the storage cannot deliver {url}: {error}"
         ) from error

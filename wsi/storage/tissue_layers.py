@@ -43,7 +43,7 @@ def tissue_layers(store: SlideStore, mpp: float | None) -> TissueLayers:
     """
     found = [store.get(QUALITY_KIND, digest) for digest in store.digests(QUALITY_KIND)]
     if not found:
-        raise ArtifactMissingError("tissue has not been looked for on this slide yet: score it")
+        raise ArtifactMissingError("tissue has not been detected on this slide yet: score it")
     # Those of the slide's present content first: a stored copy may have lost its labels since, and
     # artifacts of earlier versions name no content.
     owner = store.owner

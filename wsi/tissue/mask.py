@@ -49,7 +49,9 @@ class TissueSpec:
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
-            raise ConfigError(f"no tissue method {self.method!r}; there are: {', '.join(METHODS)}")
+            raise ConfigError(
+                f"no tissue method {self.method!r}; choose from: {', '.join(METHODS)}"
+            )
         if not (math.isfinite(self.mpp) and self.mpp > 0):
             raise ConfigError(f"the tissue mask's mpp must be positive, got {self.mpp}")
         if self.max_cells < 1:

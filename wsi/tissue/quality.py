@@ -161,7 +161,7 @@ def _report(layers: dict[str, Bool], tissue: Bool, mpp: float, spec: QualitySpec
     ]
     if usable < spec.min_usable_share:
         reasons.append(
-            f"only {usable:.0%} of the tissue is free of faults (at least "
+            f"only {usable:.0%} of the tissue is free of problems (at least "
             f"{spec.min_usable_share:.0%})"
         )
     return QualityReport(layers, shares, usable, tuple(reasons))

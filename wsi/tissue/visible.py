@@ -131,23 +131,23 @@ def _of_a_found_mask(looks: Looks, mask: Bool) -> list[str]:
     if rest > _MUCH_LEFT_OUT * mask.size and rest > 0.5 * tissue:
         told.append(
             f"{100 * rest / mask.size:.2g} % of the slide differs from the glass but was not "
-            "recognized as tissue: look whether the mask is right"
+            "recognized as tissue: check the mask"
         )
     if looks.ink.mask.sum() > 0.5 * tissue:
         told.append(
             f"{100 * looks.ink.mask.mean():.2g} % of the slide was taken for pen marks, as much as "
-            "half of the tissue: look whether the mask is right"
+            "half of the tissue: check the mask"
         )
     doubtful = float((looks.ink.doubtful & mask).sum())
     if doubtful > _MUCH_DOUBTFUL * tissue:
         told.append(
-            f"{doubtful / tissue:.0%} of the tissue has a colour that ink has, too, and was kept"
+            f"{doubtful / tissue:.0%} of the tissue has a colour that ink can have, and was kept"
         )
     even = float(_evenly_coloured(looks, mask).sum())
     if even > _MUCH_EVEN * tissue:
         told.append(
-            f"{even / tissue:.0%} of the tissue has one even colour, as ink and dye have and "
-            "sections have not: look whether it is tissue"
+            f"{even / tissue:.0%} of the tissue has one even colour, like ink or dye and "
+            "unlike sections: check whether it is tissue"
         )
     return told
 

@@ -59,7 +59,7 @@ class TreeTraining:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ConfigError(f"no trees {self.kind!r}; there are: {', '.join(KINDS)}")
+            raise ConfigError(f"no trees {self.kind!r}; choose from: {', '.join(KINDS)}")
         if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
             raise ConfigError(f"at least two different classes are needed, got {self.classes}")
         if self.trees < 1 or self.min_samples_leaf < 1 or self.folds < 2 or self.repeats < 0:

@@ -56,7 +56,7 @@ def test_negative_regions_cut_what_is_around_them_and_not_islands_in_them(
     assert found.classes == ("Tumour",)
     assert found.warnings == (
         "exclusions cut out of the areas around them: 1 (3,600 px)",
-        "exclusions in no area, which cut nothing: 1",
+        "exclusions outside every area, which cut nothing: 1",
     )
 
 

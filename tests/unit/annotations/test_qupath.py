@@ -128,7 +128,7 @@ def test_unclosed_outlines_are_closed_with_a_word() -> None:
     parts["geometry"] = {"type": "MultiPolygon", "coordinates": [[ring(0, 10)[:-1]]]}
     found = read(one, parts)
     assert [item.geometry.area for item in found] == [100, 100]
-    assert found.warnings == ("outlines that did not close, closed: 2",)
+    assert found.warnings == ("outlines that were not closed, now closed: 2",)
 
 
 def test_of_a_collection_of_kinds_the_areas_are_read() -> None:
@@ -142,7 +142,7 @@ def test_of_a_collection_of_kinds_the_areas_are_read() -> None:
     }
     found = read(mixed)
     assert found.items[0].geometry.equals(shapely.box(0, 0, 10, 10))
-    assert "collection of several kinds: its Polygon is read alone" in found.warnings[0]
+    assert "collection of several kinds: only its Polygon is read" in found.warnings[0]
     with pytest.raises(AnnotationError, match="GeometryCollection cannot be written"):
         feature_of(Annotation("a", shapely.GeometryCollection([shapely.Point(1, 1)])))
 

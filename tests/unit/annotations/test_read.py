@@ -133,13 +133,13 @@ def test_half_a_pixel_over_the_border_is_no_news(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "the file is empty"),
-        ("hello", "known kind"),
+        ("hello", "supported annotation file"),
         ("{", "broken JSON"),
         ('{"a": 1}', "not GeoJSON"),
         ('[{"type": "Dog"}]', "not GeoJSON"),
         ('{"type": "FeatureCollection"}', "not GeoJSON"),
         ("<a", "broken XML"),
-        ("<svg/>", "unknown kind"),
+        ("<svg/>", "unknown format"),
         ('<!DOCTYPE x [<!ENTITY a "b">]><Annotations/>', "document type"),
         ('{"positive": [{"vertices": 3}]}', "vertices"),
         (
@@ -285,8 +285,8 @@ def test_classes_that_look_alike_are_named(tmp_path: Path) -> None:
     ]
     found = read_annotations(save(tmp_path, json.dumps(data), "a.json"))
     assert found.warnings == (
-        "classes 'Tu mor', 'Tumor', 'tumor ' look like one written in several ways, and are taken "
-        "apart",
+        "classes 'Tu mor', 'Tumor', 'tumor ' look like spellings of one class; "
+        "they are treated as different classes",
     )
 
 

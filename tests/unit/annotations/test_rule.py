@@ -66,7 +66,7 @@ def test_what_two_areas_of_one_size_share_has_no_label() -> None:
     found = label_areas(drawn(("a", box(0, 0, 100, 100)), ("b", box(50, 0, 150, 100))))
     assert (found.area("a").area, found.area("b").area) == (5000, 5000)
     assert found.left_out.area == 5000
-    assert "has no label" in found.overlaps[0].describe()
+    assert "the overlap gets no label" in found.overlaps[0].describe()
     labels = label_patches(
         drawn(("a", box(0, 0, 100, 100)), ("b", box(0, 0, 100, 100))),
         np.array([[0, 0], [200, 0]]),
@@ -178,9 +178,9 @@ def test_exclusions_can_be_named_and_those_that_cut_nothing_are_told(tmp_path: P
     found = read_annotations(path, spec=spec)
     assert label_areas(found).area("cancer").area == 10_000 - 100
     assert found.warnings == (
-        "annotation 4 (a) is cut out wholly: nothing is left",
+        "annotation 4 (a) is cut out completely: nothing is left",
         "exclusions cut out of the areas around them: 2 (200 px)",
-        "exclusions in no area, which cut nothing: 1",
+        "exclusions outside every area, which cut nothing: 1",
     )
 
 

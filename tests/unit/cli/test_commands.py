@@ -131,8 +131,7 @@ def test_a_slide_for_a_person_is_counted_apart_and_ends_with_code_3(
     assert ended.exit_code == 3
     assert "NOT SCORED, a person must look" in ended.output
     assert ended.output.splitlines()[-1] == (
-        "1 of 3 slides scored; 1 without tissue; "
-        "1 for a person to look at: no tissue was recognized"
+        "1 of 3 slides scored; 1 without tissue; 1 need a person: no tissue was recognized"
     )
     assert wsi("analyze", blank, *with_model).exit_code == 0
 

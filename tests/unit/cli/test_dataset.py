@@ -40,7 +40,7 @@ def test_a_report_names_what_is_wrong_and_strict_fails(made: Path, tmp_path: Pat
     assert code == 0, output
     assert "4 lines, 2 patients" in output
     assert "error: 1 patient(s) in more than one split: p1 (train and val)" in output
-    assert "predictions.csv: 1 of 4 labels to look at again" in output
+    assert "predictions.csv: 1 of 4 labels to review" in output
     data = json.loads((out / "dataset.json").read_text())
     assert data["coverage"]["classes"]["cancer"]["slides"] == 1
     assert [one["source"] for one in data["label_noise"]] == ["predictions.csv", "ratings.csv"]
@@ -69,7 +69,7 @@ def test_a_split_table_keeps_its_columns_and_trains(made: Path, tmp_path: Path) 
     code, output = run("split", "--table", table, "--out", table)
     assert (code, "is the table itself" in output) == (2, True)
     code, output = run("split", "--table", table, "--fractions", "most", "--out", str(out))
-    assert (code, "wants numbers" in output) == (2, True)
+    assert (code, "takes numbers" in output) == (2, True)
 
 
 def test_real_patches_have_no_leak(real_data: Path, tmp_path: Path) -> None:

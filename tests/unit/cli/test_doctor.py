@@ -35,7 +35,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_the_table_names_modes_engines_and_what_they_lack() -> None:
     answer = _doctor("--fast", "--device", "cpu")
     assert answer.exit_code == 0, answer.output
-    for text in ("cores", "openslide-python", "SQLite below the data folder", "it is for training"):
+    for text in ("cores", "openslide-python", "SQLite below the data folder", "only for training"):
         assert text in answer.output
     assert "unified" in answer.output
     assert "10,000 x 10,000" not in answer.output
@@ -86,7 +86,7 @@ def test_a_text_that_is_no_database_url_is_not_repeated(monkeypatch: pytest.Monk
     monkeypatch.setenv("WSI_DATABASE_URL", "hunter2")
     assert checkup.services()["database"] == {
         "where": "WSI_DATABASE_URL",
-        "problem": "is no database URL",
+        "problem": "is not a database URL",
     }
 
 

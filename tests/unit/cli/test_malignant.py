@@ -32,7 +32,7 @@ def test_they_go_by_name_and_that_is_said(capsys: pytest.CaptureFixture[str]) ->
 def test_they_can_be_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert malignant_of("c, b", ("a", "b", "c")) == ("c", "b")
     assert capsys.readouterr().err == "wsi: malignant, most severe first: c, b\n"
-    with pytest.raises(ConfigError, match="malignant class 'd' is none of the classes"):
+    with pytest.raises(ConfigError, match="malignant class 'd' is not one of the classes"):
         malignant_of("d", ("a", "b", "c"))
 
 
@@ -58,7 +58,7 @@ def test_a_malignant_class_that_is_none_is_refused_before_training(
     options = ["--table", str(tmp_path / "t.csv"), "--out", str(tmp_path / "m"), "--mpp", "1"]
     done = CliRunner().invoke(main, ["train", kind, *options, "--malignant", "cancre"])
     assert done.exit_code == 2
-    assert "malignant class 'cancre' is none of the classes" in done.output
+    assert "malignant class 'cancre' is not one of the classes" in done.output
 
 
 def test_a_line_of_wsi_analyze_claims_no_certainty_and_adds_up_what_is_malignant() -> None:

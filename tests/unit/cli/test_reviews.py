@@ -126,7 +126,7 @@ def test_decided_hotspots_are_exported_and_the_rest_is_said(tmp_path: Path) -> N
     (file,) = (table.parent / "annotations").iterdir()
     assert [file.read_text().count(f'"name": "{name}"') for name in ("cancer", "normal")] == [1, 1]
     assert "b.svs: left out: was not reviewed" in told
-    assert any("no file of this name and size was found" in line for line in told)
+    assert any("no file with this name and size was found" in line for line in told)
 
 
 def test_a_job_that_is_gone_is_said_and_nothing_is_left_to_train_from(tmp_path: Path) -> None:

@@ -18,4 +18,4 @@ def test_a_copy_without_labels_is_written_and_nothing_is_overwritten(tmp_path: P
         assert stripped.associated_images == ("thumbnail",)
     again = CliRunner().invoke(main, wish)
     assert again.exit_code != 0
-    assert "is there already" in again.output
+    assert "exists already" in again.output

@@ -157,14 +157,14 @@ def test_a_study_that_is_told_to_stop_passes_it_on(
     thread.start()
     code, output = run(folder, "--seeds", "1")
     thread.join()
-    assert (code, "stopped; the same command goes on" in output) == (143, True)
+    assert (code, "stopped; run the same command to continue" in output) == (143, True)
 
 
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--split", "holdout"], "no slide is of the split holdout"),
-        (["--mpp", "four"], "--mpp wants numbers"),
+        (["--split", "holdout"], "no slide is in the split holdout"),
+        (["--mpp", "four"], "--mpp takes numbers"),
         (["--mpp", "0"], "--mpp must be positive"),
         (["--", "--seed", "3"], "--seed is not for --"),
     ],
@@ -179,7 +179,7 @@ def test_what_cannot_work_is_refused_before_any_training(
     assert (code, "are of one class" in output) == (2, True)
     write_table(folder, test_labels=("", "cancer"))
     code, output = run(folder)
-    assert (code, "s4.tif has no label to judge by" in output) == (2, True)
+    assert (code, "s4.tif has no label to evaluate against" in output) == (2, True)
 
 
 def test_a_real_cell_knows_its_time_and_memory(folder: Path) -> None:

@@ -164,10 +164,10 @@ def test_points_and_lines_that_label_nothing_are_told(table: Path) -> None:
     path.write_text(json.dumps([*json.loads(path.read_text()), named]))
     told: list[str] = []
     sources(where, tell=told.append)
-    assert "a.tif: points and lines without an area, which label nothing: 1" in told
+    assert "a.tif: points and lines without an area, which give no label: 1" in told
 
 
 def test_annotations_on_glass_are_told(table: Path) -> None:
     told: list[str] = []
     sources(nested(table, ("cancer", (0, 0, 200, 200))), tell=told.append)
-    assert any("100% of the annotated area lies beside the tissue" in line for line in told)
+    assert any("100% of the annotated area is outside the tissue" in line for line in told)

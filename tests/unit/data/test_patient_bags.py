@@ -207,7 +207,7 @@ def test_commands_train_and_judge_patients(tmp_path: Path) -> None:
     assert "patient p9: slides have different labels" in output
     code, output = run(*judge)
     assert code == 0, output
-    assert "trained on bags of a patient, judged on bags of a slide" in output
+    assert "trained on bags of a patient, evaluated on bags of a slide" in output
 
 
 def test_grades_of_a_patients_slides_may_differ(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_sites_that_tell_the_label_are_pointed_out(tmp_path: Path) -> None:
         for split in ("train", "val", "test")
     ]
     found = kinds(tmp_path, *lines)
-    assert "2 site(s) with one class alone: A, B" in found["site_of_one_class"]
+    assert "2 site(s) with a single class: A, B" in found["site_of_one_class"]
     assert "Cramér's V 1.00" in found["site_confounded"]
 
 

@@ -71,7 +71,7 @@ def test_predictions_name_the_lines_to_look_at_again(tmp_path: Path) -> None:
     assert found.issues[0].likely_probability == 0.98
     with pytest.raises(DatasetError, match="no column p_grade 3, a label of the table"):
         noise_by_scores([entry("a", "grade 3")], path)
-    with pytest.raises(DatasetError, match="no slide of the table"):
+    with pytest.raises(DatasetError, match="none of its slides is in the table"):
         noise_by_scores([entry("z", "benign")], path)
     path.write_text("name,score\na,0.5\n")
     with pytest.raises(DatasetError, match="need a column name and p_CLASS"):

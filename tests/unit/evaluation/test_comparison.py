@@ -181,7 +181,7 @@ def test_a_folder_without_results_and_a_damaged_one_are_refused(made: Path) -> N
 
 def test_a_class_that_the_models_do_not_know_is_refused(made: Path) -> None:
     sets = (read_results(made / "results", "patch"),)
-    with pytest.raises(DatasetError, match="no class 'benigne'; there are: benign, cancer"):
+    with pytest.raises(DatasetError, match="no class 'benigne'; choose from: benign, cancer"):
         match_results(sets, labels_of(made), positive="benigne")
 
 
@@ -210,7 +210,7 @@ def test_a_label_that_is_no_class_of_the_models_is_refused(made: Path) -> None:
     for wrong, message in (
         ("Cancer", "'Cancer' looks like 'cancer'"),
         ("canser", "'canser' is neither"),
-        ("NA", "nothing is known of this case"),
+        ("NA", "nothing is known about this case"),
     ):
         labels.write_text(text.replace("s3.svs,cancer", f"s3.svs,{wrong}"))
         with pytest.raises(DatasetError, match=message):

@@ -85,5 +85,5 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
 def test_a_bad_weights_file_is_refused(tmp_path: Path, name: str) -> None:
     if name.startswith("text"):
         (tmp_path / name).write_text("no weights")
-    with pytest.raises(ModelError, match="no usable weights file"):
+    with pytest.raises(ModelError, match="not a usable weights file"):
         build_backbone("resnet10", 2, weights=str(tmp_path / name))

@@ -55,7 +55,7 @@ def test_a_damaged_card_is_refused(bundle: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"malignant": ["c"]}, "malignant class 'c' is none of the classes: a, b"),
+        ({"malignant": ["c"]}, "malignant class 'c' is not one of the classes: a, b"),
         ({"malignant": "b"}, '"malignant" must be a list of class names'),
         ({"operating_point": 0}, '"operating_point" must lie in'),
         ({"operating_point": "high"}, '"operating_point" must lie in'),

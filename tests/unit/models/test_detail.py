@@ -30,7 +30,7 @@ def test_a_fusion_sees_no_pixels_itself() -> None:
 def test_a_fitted_model_wants_as_many_pixels_as_its_input_has() -> None:
     fitted = card(input_px=10_000)
     assert wanted_mpp(fitted, Mpp.square(30.0), SIZE) == 3.0
-    with pytest.raises(MppError, match=r"the slide has 30 um/px, and the model 'm' wants 3 um/px"):
+    with pytest.raises(MppError, match=r"the slide has 30 um/px, and the model 'm' needs 3 um/px"):
         require_detail_for(fitted, "a.tif", Mpp.square(30.0), SIZE)
     assert require_detail_for(fitted, "a.tif", Mpp.square(0.5), Size(40_000, 9_000)) == ()
 
@@ -38,7 +38,7 @@ def test_a_fitted_model_wants_as_many_pixels_as_its_input_has() -> None:
 def test_a_small_biopsy_is_not_coarse_for_a_fitted_model_that_learned_from_coarser_ones() -> None:
     fitted = card(input_px=10_000, training={DRAWN_MPP: 4.0})
     assert require_detail_for(fitted, "a.tif", Mpp.square(0.5), SIZE) == ()
-    with pytest.raises(MppError, match=r"30 um/px, and the model 'm' wants 4 um/px"):
+    with pytest.raises(MppError, match=r"30 um/px, and the model 'm' needs 4 um/px"):
         require_detail_for(fitted, "a.tif", Mpp.square(30.0), SIZE)
 
 

@@ -37,7 +37,7 @@ def images() -> torch.Tensor:
 
 
 def test_an_unknown_engine_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match="no engine 'tensorrt'; there are: torch, compile"):
+    with pytest.raises(ConfigError, match="no engine 'tensorrt'; choose from: torch, compile"):
         Engine(name="tensorrt")
 
 

@@ -192,7 +192,7 @@ def test_a_card_that_names_other_members_than_its_weights_is_refused(tmp_path: P
         load_pipeline("fusion", tmp_path / "both")
     del data["settings"]["members"]
     path.write_text(json.dumps(data))
-    with pytest.raises(ModelError, match="no sound fusion model"):
+    with pytest.raises(ModelError, match="not a valid fusion model"):
         load_pipeline("fusion", tmp_path / "both")
 
 

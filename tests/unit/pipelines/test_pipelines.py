@@ -58,7 +58,7 @@ def test_both_pipelines_are_found_by_name() -> None:
 
 
 def test_an_unknown_pipeline_is_refused_with_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"'nonsense'; there are: .*patch"):
+    with pytest.raises(ConfigError, match=r"'nonsense'; choose from: .*patch"):
         load_pipeline("nonsense", tmp_path)
 
 

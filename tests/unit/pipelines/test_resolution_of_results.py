@@ -106,7 +106,7 @@ def test_a_slide_without_tissue_names_its_resolution_too(
 def test_a_patch_grid_finer_than_the_slide_is_refused(slides: Path) -> None:
     with (
         open_slide(slides / "coarse.tif") as slide,
-        pytest.raises(MppError, match=r"4 um/px, and the patch grid wants 2 um/px"),
+        pytest.raises(MppError, match=r"4 um/px, and the patch grid needs 2 um/px"),
     ):
         resolve_grid(slide, PatchSpec(mpp=2.0, size_px=64), None)
 

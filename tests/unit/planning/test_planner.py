@@ -219,7 +219,7 @@ def test_unified_is_planned_only_where_asked_and_only_for_a_gpu() -> None:
     assert asked.options["limit_bytes"] == asked.device_bytes + asked.host_bytes
     with pytest.raises(MemoryPlanError, match="unified: it needs a CUDA device"):
         plan(_resnet50(), (1_000, 1_000), None, 64 * GB, mode="unified")
-    with pytest.raises(ConfigError, match="there are: in_core"):
+    with pytest.raises(ConfigError, match="choose from: in_core"):
         plan(_resnet50(), (1_000, 1_000), None, 64 * GB, mode="magic")
 
 

@@ -167,7 +167,7 @@ def test_a_slide_coarser_than_the_model_is_refused_with_both_before_it_is_queued
     coarse = upload(client, write_slide(tmp_path / "c.tif", mpp=4.0, seed=1))
     status, detail = queued(client, coarse)
     assert status == 422
-    assert "the slide has 4 um/px, and the model 'toy' wants 2 um/px" in detail
+    assert "the slide has 4 um/px, and the model 'toy' needs 2 um/px" in detail
     close = upload(client, write_slide(tmp_path / "d.tif", mpp=2.5, seed=2))
     assert queued(client, close)[0] == 202
     batch = client.post(
@@ -189,7 +189,7 @@ def test_a_fusion_is_refused_where_a_member_would_be(
     coarse = upload(client, write_slide(tmp_path / "c.tif", mpp=4.0, seed=1))
     status, detail = queued(client, coarse, pipeline="fusion")
     assert status == 422
-    assert "the slide has 4 um/px, and the model 'toy' wants 0.5 um/px" in detail
+    assert "the slide has 4 um/px, and the model 'toy' needs 0.5 um/px" in detail
 
 
 def test_a_result_of_another_resolution_says_so(

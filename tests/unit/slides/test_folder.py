@@ -105,7 +105,7 @@ def test_one_slide_among_files_that_only_look_like_slides_is_read_and_they_are_n
     write_slide(tmp_path / "a.tif")
     (tmp_path / "b.svs").write_bytes(b"II*\0")
     with open_slide(tmp_path) as slide:
-        assert slide.warnings == ("b.svs lies beside it and is not read",)
+        assert slide.warnings == ("b.svs is next to it and is not read",)
     assert [one.path for one in each_slide(tmp_path)] == [tmp_path]
     # A list of slides has both, so that the broken one is refused by its name.
     assert names(tmp_path) == ["a.tif", "b.svs"]

@@ -184,7 +184,7 @@ def test_a_slide_a_little_too_coarse_is_warned_of_with_both_numbers(
 def test_a_slide_much_too_coarse_is_refused_with_both_numbers(mpp: float, wanted: float) -> None:
     with pytest.raises(MppError) as error:
         require_detail("a.tif", Mpp.square(mpp), wanted, "the model 'm'")
-    assert f"the slide has {mpp:g} um/px, and the model 'm' wants {wanted:g} um/px" in str(
+    assert f"the slide has {mpp:g} um/px, and the model 'm' needs {wanted:g} um/px" in str(
         error.value
     )
 

@@ -72,11 +72,11 @@ def test_an_ome_header_of_other_images_or_units_leaves_the_tags_and_says_so() ->
     text = OME.format(sizes='PhysicalSizeX="0.5" PhysicalSizeY="0.5"')
     other = stated_resolution(generic(text, **tags(40_000)), Size(7, 7))
     assert other.mpp == Mpp(0.25, 0.25)
-    assert "describes no image of 7 x 7 px" in other.notes[0]
+    assert "does not describe an image of 7 x 7 px" in other.notes[0]
     pixel = 'PhysicalSizeX="1" PhysicalSizeY="1" PhysicalSizeXUnit="pixel"'
     odd = stated_resolution(generic(OME.format(sizes=pixel), **tags(1, "unknown")), SIZE)
     assert odd.mpp is None
-    assert "'pixel', no length" in odd.notes[0]
+    assert "'pixel', which is not a length" in odd.notes[0]
 
 
 def test_an_ome_header_without_size_of_a_pixel_leaves_the_tags() -> None:

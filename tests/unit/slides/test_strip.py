@@ -91,7 +91,7 @@ def test_a_dicom_slide_loses_its_labels_and_its_patient(real_data: Path, tmp_pat
     (slide / "letter.txt").write_text("Dear DOE^JANE")
     copy = tmp_path / "copy"
     removed = strip_labels(slide, copy)
-    assert sorted(removed) == ["LABEL", "OVERVIEW", "letter.txt (no slide image)"]
+    assert sorted(removed) == ["LABEL", "OVERVIEW", "letter.txt (not a slide image)"]
     kept = [pydicom.dcmread(file) for file in copy.iterdir()]
     assert sorted(instance.ImageType[2] for instance in kept) == ["THUMBNAIL", "VOLUME"]
     assert all(instance.PatientName == "" and instance.PatientID == "" for instance in kept)
@@ -121,7 +121,7 @@ def test_a_layout_that_may_hide_images_is_refused_and_leaves_no_copy(tmp_path: P
     with slide.open("r+b") as file:
         file.seek(offset)
         file.write(text)
-    with pytest.raises(UnsupportedSlideError, match="may be labels"):
+    with pytest.raises(UnsupportedSlideError, match="possibly labels"):
         strip_labels(slide, tmp_path / "copy.svs")
     assert not (tmp_path / "copy.svs").exists()
 

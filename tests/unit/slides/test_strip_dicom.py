@@ -109,7 +109,7 @@ def test_what_is_no_level_is_left_out_whatever_it_calls_itself(tmp_path: Path) -
     write_dicom(slide / "2.dcm", PICTURE[:256, :256], kind=Kind(resampled=True))
     write_dicom(slide / "3.dcm", PICTURE[:256, :256], kind=Kind(flavour="THUMBNAIL"))
     removed = strip_labels(slide, tmp_path / "copy")
-    assert removed == ("2.dcm (no level of the slide)", "THUMBNAIL")
+    assert removed == ("2.dcm (not a level of the slide)", "THUMBNAIL")
     assert [file.name for file in (tmp_path / "copy").iterdir()] == ["1.dcm"]
 
 
@@ -117,7 +117,9 @@ def test_a_label_of_the_slides_aspect_does_not_get_into_the_copy(tmp_path: Path)
     write_pyramid(tmp_path / "slide", tissue_picture(1536, 1024))
     label = tissue_picture(384, 256, x=230, seed=3)
     write_dicom(tmp_path / "slide" / "z.dcm", label, kind=Kind(resampled=True))
-    assert strip_labels(tmp_path / "slide", tmp_path / "copy") == ("z.dcm (no level of the slide)",)
+    assert strip_labels(tmp_path / "slide", tmp_path / "copy") == (
+        "z.dcm (not a level of the slide)",
+    )
 
 
 def test_a_thumbnail_of_the_slide_stays_unless_it_says_that_the_label_is_on_it(

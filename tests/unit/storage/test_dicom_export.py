@@ -98,7 +98,7 @@ def test_the_map_lies_on_the_series_that_was_scored_and_never_on_a_wider_one(
     assert read(made(tmp_path / "2.dcm", result(1536))).PatientID == "P2"
     with pytest.raises(UnsupportedSlideError, match="it holds 2 slides"):
         made(tmp_path)
-    with pytest.raises(UnsupportedSlideError, match="768 x 512 px by now: this result was made on"):
+    with pytest.raises(UnsupportedSlideError, match="768 x 512 px now: this result was made on"):
         made(tmp_path / "1.dcm", result(1536))
 
 

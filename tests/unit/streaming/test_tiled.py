@@ -394,7 +394,7 @@ def test_groups_that_do_not_follow_each_other_are_refused(groups: tuple[Group, .
 def test_an_unknown_option_or_mode_is_refused() -> None:
     with pytest.raises(ConfigError, match="tile_size"):
         make_mode("tiled", tile_size=3)
-    with pytest.raises(ConfigError, match="there are: in_core, tiled"):
+    with pytest.raises(ConfigError, match="choose from: in_core, tiled"):
         make_mode("striped")
 
 

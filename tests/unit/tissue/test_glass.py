@@ -203,7 +203,7 @@ def test_large_piece_in_the_colour_of_ink_is_kept_and_said() -> None:
     cv2.circle(pixels, (150, 150), 60, (90, 150, 200), -1)
     found = look(pixels)
     assert found.mask[150, 150]
-    assert "has a colour that ink has, too, and was kept" in found.warnings[0]
+    assert "has a colour that ink can have, and was kept" in found.warnings[0]
 
 
 def test_even_stroke_in_a_colour_that_stains_have_is_said(drawn: Drawn) -> None:

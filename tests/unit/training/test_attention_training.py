@@ -204,7 +204,7 @@ def test_the_command_judges_a_model_on_bags_of_a_split(bags: list[Bag], tmp_path
     assert area > 0.9
     none = CliRunner().invoke(main, ["evaluate", "bags", *asked, "--out", out])
     assert none.exit_code == 2
-    assert "no bag is of the split test" in none.output
+    assert "no bag is in the split test" in none.output
 
 
 def test_a_table_to_judge_by_needs_no_training_bags(bags: list[Bag], tmp_path: Path) -> None:

@@ -227,9 +227,9 @@ def test_the_command_makes_a_model_that_scores_and_a_report(made: Path) -> None:
 
 def test_what_cannot_work_is_refused_before_anything_is_scored(made: Path) -> None:
     code, output = run(made, "--out", str(made / "elsewhere" / "both"), "--trust-unseen")
-    assert (code, "must lie in one folder" in output) == (2, True)
+    assert (code, "must be in one folder" in output) == (2, True)
     both = str(made / "models" / "x")
     code, output = run(made, "--out", both, "--trust-unseen", "--split", "test")
-    assert (code, "no slide is of the split test" in output) == (2, True)
+    assert (code, "no slide is in the split test" in output) == (2, True)
     code, output = run(made, "--out", both, "--patch", str(made / "models" / "w"))
     assert (code, "a model of pipeline whole-slide, not patch" in output) == (2, True)

@@ -142,7 +142,7 @@ def test_a_slide_is_scored_by_the_features_of_its_disease_map(tmp_path: Path) ->
 def test_a_map_of_another_resolution_is_refused(tmp_path: Path) -> None:
     train_trees(made_table(), config("random-forest", heatmap_mpp=8.0), tmp_path / "m")
     _, loaded = load_aggregator(tmp_path / "m")
-    with pytest.raises(ModelError, match="8 um a cell, not 16"):
+    with pytest.raises(ModelError, match="8 um per cell, not 16"):
         loaded.aggregate(evidence(mpp=16.0))
 
 

@@ -48,7 +48,7 @@ class AttentionSpec:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ConfigError(f"no attention {self.kind!r}; there are: {', '.join(KINDS)}")
+            raise ConfigError(f"no attention {self.kind!r}; choose from: {', '.join(KINDS)}")
         if min(self.features, self.hidden, self.attention) < 1 or self.classes < 2:
             raise ConfigError("widths must be positive and classes at least two")
 

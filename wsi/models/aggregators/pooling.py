@@ -57,5 +57,5 @@ def pooling(kind: str, k: int = 10) -> TopK:
     """
     sizes = {"mean": sys.maxsize, "max": 1, "top-k": k}
     if kind not in sizes:
-        raise ConfigError(f"no pooling {kind!r}; there are: {', '.join(sizes)}")
+        raise ConfigError(f"no pooling {kind!r}; choose from: {', '.join(sizes)}")
     return TopK(sizes[kind])

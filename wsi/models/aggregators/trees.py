@@ -160,7 +160,7 @@ class HeatmapTrees:
         asked, given = self.heatmap_mpp, evidence.heatmap_mpp
         if asked and given and abs(given - asked) > _MPP_SLACK * asked:
             raise ModelError(
-                f"this aggregator was trained on maps of {asked:g} um a cell, not {given:g}: "
+                f"this aggregator was trained on maps of {asked:g} um per cell, not {given:g}: "
                 "areas counted in cells would mean something else"
             )
         found = class_features(evidence.probability_chw, evidence.classes)

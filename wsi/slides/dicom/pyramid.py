@@ -181,9 +181,9 @@ def _why_several(files: Sequence[Instance]) -> str:
     names = ", ".join(one.file.name for one in files[:4])
     size = f"{first.columns} x {first.rows} px"
     if len({one.path_names for one in files}) > 1:
-        return f"its optical paths (channels) are images of their own ({names}); one alone is read"
+        return f"its optical paths (channels) are images of their own ({names}); only one is read"
     if len({one.depth for one in files}) > 1:
-        return f"its focal planes are images of their own ({names}); one alone is read"
+        return f"its focal planes are images of their own ({names}); only one is read"
     return (
         f"it holds {_count(len(files))} images of {size} in one series ({names}), such as focal "
         "planes or two scans, and does not say by PyramidUID which belong together"
@@ -236,7 +236,7 @@ def _require_frames(level: Sequence[Instance], name: str) -> None:
         raise UnsupportedSlideError(
             name,
             f"it stores {frames} frames for {one.tiles} tiles, as with several focal planes or "
-            "optical paths; only one picture a slide is read",
+            "optical paths; only one picture per slide is read",
         )
     if one.is_full and frames < one.tiles:
         raise DamagedSlideError(
