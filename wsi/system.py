@@ -29,7 +29,7 @@ def parse_bytes(text: str) -> int:
     try:
         size = float(number) * (_UNITS_2[unit] if unit in _UNITS_2 else _UNITS[unit])
     except (ValueError, KeyError):
-        raise ConfigError(f"memory {text!r} is no size; write it like 16GB") from None
+        raise ConfigError(f"memory {text!r} is not a size; write it like 16GB") from None
     if not size > 0:
         raise ConfigError(f"memory {text!r} must be positive")
     return int(size)
