@@ -32,7 +32,7 @@ def test_a_semicolon_table_keeps_its_decimal_commas(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("slide,score\na,1,2\n", "line 2: 3 cells where the header has 2"),
-        ("slide,slide\na,b\n", "'slide' is there twice"),
+        ("slide,slide\na,b\n", "'slide' occurs twice"),
         ("slide,score\n", "no rows"),
         ("", "no rows"),
     ],
