@@ -184,7 +184,7 @@ def replace_norm(
         groups = next(g for g in range(min(GROUPS, channels), 0, -1) if channels % g == 0)
         new = WideGroupNorm(groups, channels) if kind == "group" else ChannelNorm2d(channels)
         return conv, new.to(conv.weight.device, conv.weight.dtype)
-    raise ConfigError(f"unknown norm {kind!r}; there are: {', '.join(get_args(NormKind))}")
+    raise ConfigError(f"unknown norm {kind!r}; choose from: {', '.join(get_args(NormKind))}")
 
 
 def refuse_image_wide_norm(network: nn.Module) -> None:

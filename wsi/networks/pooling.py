@@ -161,4 +161,4 @@ def make_pooling(kind: PoolingKind, features: int) -> Pooling:
         return LogSumExpPooling()
     if kind == "attention":
         return AttentionPooling(features)
-    raise ConfigError(f"unknown pooling {kind!r}; there are: {', '.join(get_args(PoolingKind))}")
+    raise ConfigError(f"unknown pooling {kind!r}; choose from: {', '.join(get_args(PoolingKind))}")

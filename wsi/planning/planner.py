@@ -135,7 +135,7 @@ def plan(
         MemoryPlanError: nothing fits; with each mode's need and the largest image that fits.
     """
     if mode is not None and mode not in MODES:
-        raise ConfigError(f"unknown memory mode {mode!r}; there are: {', '.join(MODES)}")
+        raise ConfigError(f"unknown memory mode {mode!r}; choose from: {', '.join(MODES)}")
     if not 0 <= tissue <= 1:
         raise ConfigError(f"tissue is a share of the image, 0 to 1, not {tissue}")
     budget = Budget(device_bytes=device_budget, host_bytes=host_budget, disk_bytes=disk_budget)

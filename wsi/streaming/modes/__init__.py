@@ -31,7 +31,7 @@ def make_mode(name: str, run: RunOptions | None = None, **options: Any) -> Memor
         MemoryPlanError: the mode does not exist on this machine; the message says why.
     """
     if name not in MODES:
-        raise ConfigError(f"unknown memory mode {name!r}; there are: {', '.join(MODES)}")
+        raise ConfigError(f"unknown memory mode {name!r}; choose from: {', '.join(MODES)}")
     kind: Any = MODES[name]  # each takes options of its own
     try:
         settings = kind.Options(**options)
