@@ -138,6 +138,11 @@ train.add_command(train_fusion)
     show_default=True,
     help="Of slides; macenko needs torchstain.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    help="Processes that read patches; 0 reads in a thread. [default: one per free core, up to 8; none for few patches]",
+)
 @click.option("--compile", is_flag=True, default=None, help="Use torch.compile.")
 @click.option("--hard-negatives", type=float, help="Extra weight of false positives, such as 3.")
 @click.option("--average", type=float, help="Polyak averaging of the weights, such as 0.99.")
@@ -171,10 +176,12 @@ def train_patch(
     frame: Literal["auto", "level0", "qupath-bounds"],
     force_mpp: bool,
     tensorboard: Path | None,
+    workers: int | None,
     **options: Any,
 ) -> None:
     """Train the patch classifier from ready patches, annotated slides or reviews."""
-    from wsi.data.patches import InMemory, TablePatches
+    from wsi.data.loader import default_workers
+    from wsi.data.patches import PatchSource, TablePatches
     from wsi.data.tables import read_table
     from wsi.training.distributed import leave_world
     from wsi.training.report import write_training_report
@@ -191,37 +198,36 @@ def train_patch(
             "--stain-normalization needs slides: a patch alone shows too little stain"
         )
     table = _reviewed(table, from_reviews, slides, out)
+    train_set: PatchSource
+    val_set: PatchSource
     with progress_bar(out.name) as tell:
         if images:
             rows = read_table(table, names, root=images)
             train_set, val_set = (
-                InMemory(TablePatches([r for r in rows if r.split == split], images, patch_px))
+                TablePatches([r for r in rows if r.split == split], images, patch_px)
                 for split in ("train", "val")
             )
         else:
             from wsi.annotations import AnnotationSpec
             from wsi.data.annotated_patches import annotated_patches
 
-            train_set, val_set = (
-                InMemory(source)
-                for source in annotated_patches(
-                    table,
-                    names,
-                    mpp=mpp,
-                    size_px=patch_px,
-                    unlabelled=unlabelled,
-                    class_map=_class_map(class_map),
-                    annotation_spec=AnnotationSpec(
-                        exclusions=exclusions, outside=outside, frame=frame
-                    ),
-                    stain_normalization=config.stain_normalization,
-                    progress=tell,
-                    tell=_to_stderr,
-                    force_mpp=force_mpp,
-                )
+            train_set, val_set = annotated_patches(
+                table,
+                names,
+                mpp=mpp,
+                size_px=patch_px,
+                unlabelled=unlabelled,
+                class_map=_class_map(class_map),
+                annotation_spec=AnnotationSpec(exclusions=exclusions, outside=outside, frame=frame),
+                stain_normalization=config.stain_normalization,
+                progress=tell,
+                tell=_to_stderr,
+                force_mpp=force_mpp,
             )
         with _epoch_log(tensorboard) as on_epoch:
-            task = PatchTask(config, train_set, val_set)
+            patches = len(train_set.labels_n)
+            count = default_workers(patches) if workers is None else workers
+            task = PatchTask(config, train_set, val_set, workers=count)
             trainer = Trainer(task, out, progress=tell, on_epoch=on_epoch)
             _run(trainer, out, resume)
         probabilities = task.predict(trainer.best_weights)

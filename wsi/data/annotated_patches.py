@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import shapely
@@ -94,8 +95,18 @@ class SlidePatches:
         patients = np.array([slide.row.patient for slide in slides], np.str_)
         self.patients_n = patients[self._which_n]
         self.slides = tuple(slide.row.path for slide in slides)
+        self._close_slides()
+
+    def _close_slides(self) -> None:
         # Thousands of slides do not fit into a process's open files.
         self._open = lru_cache(maxsize=_OPEN_SLIDES)(self._open_slide)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_open"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._close_slides()
 
     def _open_slide(self, index: int) -> SlideReader:
         slide = self._slides[index]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,10 @@ from wsi.errors import DatasetError
 
 
 class PatchSource(Protocol):
-    """Labelled patches that can be read in any order, from several threads."""
+    """Labelled patches that can be read in any order, from several threads.
+
+    Pickled for worker processes: open files stay behind, each process opens its own.
+    """
 
     labels_n: NDArray[np.int64]
     patients_n: NDArray[np.str_]
@@ -56,9 +59,19 @@ class TablePatches:
         self.slides: tuple[str, ...] = ()
         self._size_px = size_px
         self._root = root
-        self._zip = zipfile.ZipFile(root) if zipfile.is_zipfile(root) else None
-        self._lock = Lock()
+        self._open()
         self._check_presence()
+
+    def _open(self) -> None:
+        self._zip = zipfile.ZipFile(self._root) if zipfile.is_zipfile(self._root) else None
+        self._lock = Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k not in ("_zip", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._open()
 
     def _check_presence(self) -> None:
         if self._zip:

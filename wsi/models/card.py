@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wsi import strict_json
 from wsi.errors import ConfigError, ModelError
 from wsi.malignancy import check_malignant, malignant_classes
+from wsi.plain_json import finite_json
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class ModelCard:
     def to_json(self) -> str:
         """The text of ``model.json``; a figure that is not a number is ``null`` in it."""
         card = {"format": FORMAT_VERSION, **dataclasses.asdict(self)}
-        return strict_json.dumps(card, indent=2) + "\n"
+        return json.dumps(finite_json(card), indent=2, allow_nan=False) + "\n"
 
 
 def read_card(bundle: Path) -> ModelCard:

@@ -10,8 +10,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from wsi import strict_json
 from wsi.errors import ConfigError, DatasetError, ModelError
+from wsi.plain_json import finite_json
 
 _TENSORS = "tensors.safetensors"
 _STATE = "state.json"
@@ -32,7 +32,7 @@ def save_checkpoint(
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
         save_file({key: value.contiguous() for key, value in tensors.items()}, scratch / _TENSORS)
-        (scratch / _STATE).write_text(strict_json.dumps({"format": _FORMAT, **state}))
+        (scratch / _STATE).write_text(_json({"format": _FORMAT, **state}))
         shutil.rmtree(old, ignore_errors=True)
         if folder.exists():
             folder.rename(old)
@@ -40,6 +40,10 @@ def save_checkpoint(
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise DatasetError(f"{folder}: the checkpoint was not written: {error}") from error
+
+
+def _json(state: Mapping[str, Any]) -> str:
+    return json.dumps(finite_json(dict(state)), allow_nan=False)
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
@@ -99,7 +103,7 @@ def load_matching(
 
 def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Names of the options that are not the same."""
-    stored = json.loads(strict_json.dumps(now))
+    stored = json.loads(_json(now))
     names = sorted({*before, *stored})
     return [name for name in names if before.get(name) != stored.get(name)]
 

@@ -1,22 +1,17 @@
-"""What trainers share: learning rates, stopping on a signal, batches read ahead."""
+"""What trainers share: learning rates, stopping on a signal."""
 
 import math
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from wsi.errors import DatasetError, TrainingError
-from wsi.streaming.threads import single_threaded_executor
 from wsi.training.distributed import World
-
-T = TypeVar("T")
-U = TypeVar("U")
 
 
 class TrainingStopped(Exception):  # noqa: N818 - not an error: the run was asked to stop
@@ -83,20 +78,6 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """The same rate for every group."""
     for group in optimizer.param_groups:
         group["lr"] = rate
-
-
-def read_ahead(items: Sequence[T], read: Callable[[T], U], *, ahead: int = 2) -> Iterator[U]:
-    """``read`` of each item in order, on a thread, a few items ahead of the consumer."""
-    with single_threaded_executor("read-ahead") as pool:
-        waiting = [pool.submit(read, item) for item in items[:ahead]]
-        try:
-            for index in range(len(items)):
-                value = waiting.pop(0).result()
-                if index + ahead < len(items):
-                    waiting.append(pool.submit(read, items[index + ahead]))
-                yield value
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager

@@ -16,8 +16,8 @@ from wsi.errors import TrainingError
 from wsi.heap import tune_heap
 from wsi.models.bundle import save_bundle
 from wsi.models.card import ModelCard
+from wsi.plain_json import finite_json
 from wsi.progress import Progress, no_progress
-from wsi.strict_json import finite
 from wsi.training.checkpoints import (
     load_matching,
     pack_optimizer,
@@ -173,7 +173,7 @@ class Trainer:
             self.best_weights = {key: value.clone() for key, value in task.weights().items()}
         loss = float(np.mean(state.losses))
         entry = {"epoch": state.epoch + 1, "loss": loss, **found.figures}
-        state.history.append(finite(entry))
+        state.history.append(finite_json(entry))
         state.epoch, state.step, state.losses = state.epoch + 1, 0, []
         self._save()
         if task.world.is_main:

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from wsi.data.bags import Bag, bags_digest
 from wsi.data.patient_bags import PatientBag
+from wsi.data.read_ahead import read_ahead
 from wsi.errors import ConfigError, DatasetError
 from wsi.evaluation.grades import median_grade
 from wsi.evaluation.metrics import classification_metrics
@@ -25,7 +26,7 @@ from wsi.models.aggregators.stored import PIPELINE, pack_attention
 from wsi.models.card import ModelCard
 from wsi.seeding import mix_seed, seeded
 from wsi.training.distributed import World
-from wsi.training.loop import read_ahead, require_finite_predictions, require_two_classes
+from wsi.training.loop import require_finite_predictions, require_two_classes
 from wsi.training.provenance import describe_seen
 from wsi.training.tasks.base import Task, Update, Validation
 

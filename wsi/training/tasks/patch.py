@@ -11,6 +11,7 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
 from wsi.data.augment import augment
+from wsi.data.loader import load_batches
 from wsi.data.patches import PatchSource
 from wsi.errors import DatasetError
 from wsi.evaluation.metrics import classification_metrics
@@ -22,7 +23,7 @@ from wsi.models.runtime import autocast, resolve_device, resolve_dtype, to_input
 from wsi.models.split import split_classifier
 from wsi.seeding import mix_seed, seeded
 from wsi.training.distributed import join_world
-from wsi.training.loop import read_ahead, require_finite_predictions, require_two_classes
+from wsi.training.loop import require_finite_predictions, require_two_classes
 from wsi.training.provenance import describe_seen
 from wsi.training.tasks.base import Task, Update, Validation
 from wsi.training.tasks.patch_config import PatchTraining
@@ -36,6 +37,8 @@ class PatchTask(Task):
         options: what is asked.
         train: patches to learn from.
         validation: patches of other patients, to choose the best epoch by.
+        workers: processes that read patches; with 0 a thread of this one does. The result does
+            not depend on it.
 
     Raises:
         DatasetError: a patient is in both, validation has one class alone, or a class has fewer
@@ -45,7 +48,14 @@ class PatchTask(Task):
 
     examples = "patches"
 
-    def __init__(self, options: PatchTraining, train: PatchSource, validation: PatchSource) -> None:
+    def __init__(
+        self,
+        options: PatchTraining,
+        train: PatchSource,
+        validation: PatchSource,
+        *,
+        workers: int = 0,
+    ) -> None:
         if set(train.patients_n) & set(validation.patients_n):
             raise DatasetError("a patient is in training and validation; split by patient")
         require_two_classes(validation.labels_n.tolist(), options.classes)
@@ -54,7 +64,7 @@ class PatchTask(Task):
             scarce = options.classes[int(counts.argmin())]
             raise DatasetError(f"class {scarce!r} has {counts.min()} training patches; give more")
         self.options: PatchTraining = options
-        self._train, self._validation = train, validation
+        self._train, self._validation, self._workers = train, validation, workers
         self._data_digest = data_digest(train, validation)
         self.device = resolve_device(options.device)
         self.world = join_world(self.device)
@@ -109,7 +119,8 @@ class PatchTask(Task):
         return steps
 
     def load(self, epoch: int, batches: Sequence[NDArray[np.int64]]) -> Iterator[NDArray[np.uint8]]:
-        return read_ahead([self.world.share(batch) for batch in batches], self._train.read)
+        mine = [self.world.share(batch) for batch in batches]
+        return load_batches(self._train, mine, self._workers)
 
     def step(self, update: Update, data: NDArray[np.uint8]) -> list[float]:
         options, labels, batch = self.options, self._train.labels_n, update.batch
@@ -175,7 +186,15 @@ class PatchTask(Task):
         classes = len(self.options.classes)
         network = build_backbone(self.options.architecture, classes).to(self.device)
         network.load_state_dict(weights)
-        return predict(network, self._validation, classes, self.device, self._dtype, self.world)
+        return predict(
+            network,
+            self._validation,
+            classes,
+            self.device,
+            self._dtype,
+            self.world,
+            self._workers,
+        )
 
     def state_tensors(self) -> dict[str, torch.Tensor]:
         tensors = {

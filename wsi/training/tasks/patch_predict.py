@@ -7,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from wsi.data.loader import load_batches
 from wsi.data.patches import PatchSource
 from wsi.models.card import IMAGENET_MEAN, IMAGENET_STD
 from wsi.models.runtime import autocast, to_input
 from wsi.training.distributed import World
-from wsi.training.loop import read_ahead
 
 _BATCH = 128
 
@@ -33,14 +33,18 @@ def predict(
     device: torch.device,
     dtype: torch.dtype,
     world: World | None = None,
+    workers: int = 0,
 ) -> NDArray[np.float32]:
-    """(N, classes) float32 probabilities of all patches of a source, dealt out to the world."""
+    """(N, classes) float32 probabilities of all patches of a source, dealt out to the world.
+
+    ``workers`` is that of ``wsi.data.loader.load_batches``.
+    """
     network.eval()
     world = world or World()
     mine = world.share(np.arange(len(source.labels_n)))
     batches = np.array_split(mine, max(1, -(-len(mine) // _BATCH)))
     rows = np.zeros((len(source.labels_n), classes), np.float32)
-    for indices, pixels in zip(batches, read_ahead(batches, source.read), strict=True):
+    for indices, pixels in zip(batches, load_batches(source, batches, workers), strict=True):
         with torch.inference_mode(), autocast(device, dtype):
             logits = network(to_input(pixels, IMAGENET_MEAN, IMAGENET_STD, device))
         rows[indices] = logits.float().softmax(1).cpu().numpy()
