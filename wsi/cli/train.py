@@ -141,7 +141,8 @@ train.add_command(train_fusion)
 @click.option(
     "--workers",
     type=click.IntRange(min=0),
-    help="Processes that read patches; 0 reads in a thread. [default: one per free core, up to 8; none for few patches]",
+    help="Processes that read patches; 0 reads in a thread.  [default: one per free core, up to "
+    "8; none for few patches]",
 )
 @click.option("--compile", is_flag=True, default=None, help="Use torch.compile.")
 @click.option("--hard-negatives", type=float, help="Extra weight of false positives, such as 3.")
