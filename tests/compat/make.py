@@ -28,10 +28,10 @@ import numpy as np
 import torch
 from fastapi.testclient import TestClient
 from safetensors.torch import load_file
-from wsi.training.features import FeatureTable
 
 from service.app import create_app
 from service.settings import Settings
+from wsi.data.heatmap_features import FeatureTable
 from wsi.models.aggregators import FEATURES
 from wsi.models.aggregators.attention import AttentionNetwork, AttentionSpec
 from wsi.models.aggregators.stored import join_bundles, pack_attention
