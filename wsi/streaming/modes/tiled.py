@@ -1,11 +1,11 @@
 """Exact training and inference on images of any size, tile by tile.
 
-The stages are cut into groups. Going forward, a group runs tile by tile, each tile with the halo
-that its layers reach over, and only the group's output is kept. Going backward, the tiles of a
-group run again, this time with a graph, and take the gradient of their own, disjoint part of the
-output; the gradients of overlapping inputs add up. Where memory is left, the last groups' tiles
-keep their narrow cells from forward, which spare most of the second run, or their graph, which
-spares all of it, and the last stages may run in-core at once.
+The stages are divided into groups. In forward, a group runs tile by tile, each tile with the halo
+of its receptive field, and only the group's output is stored. In backward, the tiles of a group are
+recomputed with an autograd graph and receive the gradient of their own, disjoint part of the
+output; the gradients of overlapping inputs add up. Where memory is left, tiles save bottleneck
+activations in forward, which reduces recomputation, or their whole graph, which avoids it
+(``wsi.streaming.tiles.checkpoint_policy``). The last stages may run in-core.
 (Activation recomputation: Chen et al., 2016; for tiles of a convolutional network:
 Pinckaers et al., 2020.)
 """
@@ -48,38 +48,37 @@ from wsi.streaming.tiles.tile_memory import apply_checkpoint_policy
 from wsi.streaming.tiles.tiling import Group, first_trainable
 
 BOTTLENECK_MIN_SHARE = 0.75
-"""Share of a tile that must have a gradient for its narrow cells to spare time: they serve the
-whole tile, where without them the part with a gradient alone runs again."""
+"""Share of a tile that must have a gradient for saved bottleneck activations to be used: with them
+the whole tile is recomputed, without them only the part that has a gradient."""
 
 TRIM_MARGIN_BYTES = 2**28
-"""Of memory that is given back beyond what is over the limit, so that it is not at once again."""
+"""Returned to the system beyond what exceeds the limit, so that it lasts for a while."""
 
 DENSE_SHARE = 0.5
-"""Share of an output's cells with a gradient above which all of its input is taken to have one."""
+"""Share of output positions with a gradient above which the whole input is assumed to have one."""
 
 
 class Tiled:
-    """Tile by tile in bounded memory; any image size; frozen or cell-wise normalization."""
+    """Tile by tile in bounded memory; any image size; frozen or per-position normalization."""
 
     name = "tiled"
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Options:
-        """How the network is cut.
+        """How the network is divided.
 
         Attributes:
             groups: the tiled groups, first stage first; stages after the last group run in-core.
                 ``None``: groups by stride, every stage tiled, tiles as ``tile_px`` says.
             tile_px: side of a tile of the first group in image pixels, without its halo; later
-                groups get tiles that keep as many bytes. Used where ``groups`` is ``None``.
-            boundaries: where activations and gradients between groups are kept.
+                groups get tiles that save as many bytes. Used where ``groups`` is ``None``.
+            boundaries: where activations and gradients between groups are stored.
             scratch: folder for boundaries on disk; ``None`` for the system's temporary folder.
             background: use what the source knows of constant background.
-            device_bytes: memory of the device for tiles, boundaries that are there and what is
-                kept. What tiles and boundaries leave of it keeps narrow cells and graphs of tiles
-                from forward, the last groups' first. 0 keeps none.
-            resident_bytes: on a CPU, of the process: where more is resident, free memory is given
-                back to the system before a tile runs. 0 keeps it.
+            device_bytes: memory of the device for tiles, group outputs stored there, and what
+                tiles save from forward to backward. 0 saves nothing: all tiles are recomputed.
+            resident_bytes: on a CPU, resident memory of the process above which free memory is
+                returned to the system before a tile runs; 0 for never.
         """
 
         groups: tuple[Group, ...] | None = None
@@ -97,7 +96,7 @@ class Tiled:
     def infer(
         self, network: StagedNetwork, source: ImageSource, *, keep_embedding: bool = True
     ) -> Inference:
-        """See ``MemoryMode.infer``."""
+        """Logits and embedding, tile by tile (``MemoryMode.infer``)."""
         meter = Meter(self.run.torch_device)
         with evaluation(network), torch.inference_mode():
             work = self._build_pass(network, source, step=False)
@@ -112,18 +111,18 @@ class Tiled:
                 top = TensorFeatureMap.holding(cells)
                 del cells
             logits = StreamingHead(network, top, self.run).logits()
-            kept = top.whole().cpu() if keep_embedding else None
+            kept_embedding = top.whole().cpu() if keep_embedding else None
         top.close()
-        # Results leave inference mode, so that Grad-CAM may differentiate through them.
-        if kept is not None and kept.is_inference():
-            kept = kept.clone()
+        # Results must not be inference tensors: Grad-CAM differentiates through them.
+        if kept_embedding is not None and kept_embedding.is_inference():
+            kept_embedding = kept_embedding.clone()
         self.run.report(1.0)
-        return Inference(logits.cpu().clone(), kept, meter.read(work.counters))
+        return Inference(logits.cpu().clone(), kept_embedding, meter.read(work.counters))
 
     def step(
         self, network: StagedNetwork, source: ImageSource, loss_fn: LossFunction
     ) -> StepResult:
-        """See ``MemoryMode.step``."""
+        """One update of exact gradients, tile by tile (``MemoryMode.step``)."""
         meter = Meter(self.run.torch_device)
         refuse_image_wide_norm(network)
         work = self._build_pass(network, source, step=True)
@@ -184,7 +183,7 @@ class Tiled:
         return list(work.network.stages[work.groups[-1].stop :])
 
     def _boundary(self, work: TiledPass, index: int) -> FeatureMap:
-        """An empty one for the output of a group."""
+        """An empty store for the output of a group."""
         runner, run = work.runners[index], self.run
         return make_feature_map(
             self.options.boundaries,
@@ -194,8 +193,8 @@ class Tiled:
             self.options.scratch,
         )
 
-    def _tidy(self) -> None:
-        """Before a tile: give free memory back to the system, where it is short."""
+    def _trim_memory(self) -> None:
+        """Return free memory to the system before a tile runs, if the limit is exceeded."""
         limit = self.options.resident_bytes
         if not limit or self.run.torch_device.type != "cpu":
             return
@@ -203,14 +202,14 @@ class Tiled:
         if over > 0 and BLOCKS.trim(over + TRIM_MARGIN_BYTES) < over:
             trim_heap()
 
-    def _tick(self, work: TiledPass, flop: float) -> None:
+    def _advance(self, work: TiledPass, flop: float) -> None:
         work.done_flop += flop
         self.run.report(work.done_flop / work.total_flop)
 
     # -- forward
 
     def _forward(self, work: TiledPass, *, keep: bool) -> list[FeatureMap]:
-        """The groups' output boundaries; only the last one unless ``keep``."""
+        """The groups' outputs; only the last one unless ``keep``."""
         boundaries: list[FeatureMap] = []
         for index in range(len(work.groups)):
             below = boundaries[-1] if boundaries else None
@@ -219,7 +218,7 @@ class Tiled:
             if below is not None and not keep:
                 boundaries.pop().close()
             elif below is not None and work.saved.saves_all(index, work.tiles[index]):
-                below.close()  # the kept graphs have what they need of it
+                below.close()  # the saved graphs hold what they need of it
             boundaries.append(above)
         return boundaries
 
@@ -231,7 +230,7 @@ class Tiled:
             self._write_background(work, index, above)
         area = sum(tile.area for tile in tiles)
         for out, cells in zip(tiles, self._inputs(work, index, below, tiles), strict=True):
-            self._tidy()
+            self._trim_memory()
             keep = work.saved.policy(index, out)
             graph = keep is CheckpointPolicy.SAVE_ALL
             bottleneck = (
@@ -250,10 +249,10 @@ class Tiled:
                 work.saved.put(index, out, bottleneck)
             del cells, result
             work.counters["tiles_forward"] += 1
-            self._tick(work, work.flops[index] * out.area / area)
+            self._advance(work, work.flops[index] * out.area / area)
 
     def _write_background(self, work: TiledPass, index: int, above: FeatureMap) -> None:
-        """Copy the background's cells from the twin, those that are read from here on."""
+        """Copy background activations from the reference, where later groups read them."""
         reference, stop = work.reference, work.groups[index].stop
         assert reference is not None
         wanted = reference.background_only[stop]
@@ -295,23 +294,23 @@ class Tiled:
         del embedding
         loss = loss_fn(logits)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._tick(work, 3 * work.tail_flop)
+        self._advance(work, 3 * work.tail_flop)
         assert cells.grad is not None
         return loss.item(), logits.detach().cpu(), TensorFeatureMap.holding(cells.grad)
 
     def _take_background(
         self, work: TiledPass, index: int, gradient: FeatureMap, mask: Mask | None
     ) -> Mask:
-        """Take the background's part of the gradient at a group's output, which tiles leave out.
+        """Add up the gradient of background positions at a group's output, which tiles leave out.
 
         Args:
             work: the call.
             index: of the group.
             gradient: at its output.
-            mask: (h, w) where that is not zero; ``None`` looks.
+            mask: (h, w) where that is not zero; ``None`` to find out.
 
         Returns:
-            Where the gradient that tissue's cells have is not zero: (h, w).
+            Where the gradient of the other positions is not zero: (h, w).
         """
         stop = work.groups[index].stop
         background_only = None if work.reference is None else work.reference.background_only[stop]
@@ -338,10 +337,10 @@ class Tiled:
         gradient: FeatureMap,
         mask: Mask,
     ) -> tuple[FeatureMap, Mask]:
-        """Replay one group; returns the gradient at its input and where that is not zero."""
+        """Backward of one group; returns the gradient at its input and where that is not zero."""
         runner, stop = work.runners[index], work.groups[index].stop
         result = gradient if below is None else below.like()
-        touched = np.zeros(runner.in_size if below is not None else (0, 0), dtype=bool)
+        has_gradient = np.zeros(runner.in_size if below is not None else (0, 0), dtype=bool)
         pending: list[tuple[Rect, Rect]] = []
         work.counters["tiles_zero_gradient"] += work.background_tiles(index)
         for tile in work.tiles[index]:
@@ -354,7 +353,7 @@ class Tiled:
 
         def send(out: Rect, cells: Tensor, output: Tensor) -> None:
             incoming = gradient.read(out).to(output.device, output.dtype)
-            if work.reference is not None:  # the background's gradient has gone through the twin
+            if work.reference is not None:  # background has its gradient through the reference
                 background_only = torch.from_numpy(
                     work.reference.background_only[stop][out.relative_to(0, 0)]
                 )
@@ -362,7 +361,7 @@ class Tiled:
             at, (height, width) = runner.inside(out), output.shape[2:]
             halo = (at.x0, width - at.x1, at.y0, height - at.y1)
             if any(halo):
-                # Had the result been sliced, its gradient would arrive in NCHW order: slow below.
+                # The gradient of a slice would be in NCHW order, which is slow in what follows.
                 incoming = F.pad(incoming, halo)
             torch.autograd.backward(output, incoming)
             if below is not None:
@@ -370,21 +369,21 @@ class Tiled:
                 rect = runner.needed(out)
                 result.add(rect, cells.grad)
                 dense = mask[out.relative_to(0, 0)].mean() > DENSE_SHARE
-                touched[rect.relative_to(0, 0)] |= dense or nonzero_positions(cells.grad)
+                has_gradient[rect.relative_to(0, 0)] |= dense or nonzero_positions(cells.grad)
             work.counters["tiles_backward"] += 1
-            self._tick(work, 3 * work.flops[index] * out.area / area)
+            self._advance(work, 3 * work.flops[index] * out.area / area)
 
         graphs: list[tuple[Rect, SavedGraph]] = []
         recomputed: list[tuple[Rect, BottleneckActivations | None]] = []
         for tile, wanted in pending:
-            held = work.saved.take(index, tile)
-            if isinstance(held, SavedGraph):
-                graphs.append((tile, held))
-            elif held is not None and wanted.area > BOTTLENECK_MIN_SHARE * tile.area:
-                recomputed.append((tile, held))
+            saved = work.saved.take(index, tile)
+            if isinstance(saved, SavedGraph):
+                graphs.append((tile, saved))
+            elif saved is not None and wanted.area > BOTTLENECK_MIN_SHARE * tile.area:
+                recomputed.append((tile, saved))
             else:
                 recomputed.append((wanted, None))
-            del held
+            del saved
         work.saved.drop(index)
         work.counters["tiles_saved"] += len(graphs)
         work.counters["tiles_bottleneck"] += sum(
@@ -402,7 +401,7 @@ class Tiled:
         recomputed.reverse()
         for cells in inputs:
             out, bottleneck = recomputed.pop()
-            self._tidy()
+            self._trim_memory()
             cells.requires_grad_(below is not None)
             with torch.enable_grad(), autocast(self.run):
                 output = runner.run(cells, out, bottleneck)
@@ -411,4 +410,4 @@ class Tiled:
         gradient.close()
         if below is not None:
             below.close()
-        return result, touched
+        return result, has_gradient
