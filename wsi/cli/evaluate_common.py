@@ -102,10 +102,12 @@ def report(
 
 def tell_of_seen(training: Mapping[str, Any], patients: Iterable[str]) -> None:
     """Say so where a model is judged on patients that it learned from."""
-    from wsi.training.provenance import alike_key, learned_from, seen_keys
+    from wsi.training.provenance import similar_subjects_digest, subject_digests, training_subjects
 
-    learned = learned_from(training) or frozenset()
-    known = sorted({p for p in patients if (seen_keys(p) | {alike_key(p)}) & learned})
+    learned = training_subjects(training) or frozenset()
+    known = sorted(
+        {p for p in patients if (subject_digests(p) | {similar_subjects_digest(p)}) & learned}
+    )
     if known:
         few = ", ".join(known[:3]) + (", ..." if len(known) > 3 else "")
         click.echo(

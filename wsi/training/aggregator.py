@@ -20,7 +20,7 @@ from wsi.models.aggregators.stored import PIPELINE, pack_trees
 from wsi.models.aggregators.trees import KINDS, HeatmapTrees, TreeModel, Trees
 from wsi.models.bundle import save_bundle
 from wsi.models.card import ModelCard
-from wsi.training.provenance import describe_seen
+from wsi.training.provenance import describe_subjects
 
 Kind = Literal["random-forest", "gradient-boosting"]
 
@@ -275,7 +275,7 @@ def train_trees(table: FeatureTable, config: TreeTraining, out: Path) -> ModelCa
             "slides": {n: int(c) for n, c in zip(config.classes, counts, strict=True)},
             "bag_is": "patient" if table.pooled else "slide",
             "pooling": table.pooled,
-            **describe_seen(table.patients_n),
+            **describe_subjects(table.patients_n),
             "patients": len(np.unique(table.patients_n)) if table.by_patient else None,
         },
         metrics=metrics,

@@ -20,7 +20,12 @@ from wsi.models.aggregators import slide_classes
 from wsi.models.bundle import save_bundle
 from wsi.models.card import ModelCard
 from wsi.models.stacking import Stacking, stacking_features
-from wsi.training.provenance import alike_key, describe_seen, learned_from, seen_keys
+from wsi.training.provenance import (
+    describe_subjects,
+    similar_subjects_digest,
+    subject_digests,
+    training_subjects,
+)
 
 PIPELINE = "fusion"
 _MOST_NAMED = 3
@@ -112,7 +117,7 @@ def check_unseen(rows: Sequence[Row], cards: Sequence[ModelCard], *, trust: bool
         ModelError: a member does not say what it learned from.
     """
     for card in cards:
-        learned = learned_from(card.training)
+        learned = training_subjects(card.training)
         if learned is None:
             if trust:
                 continue
@@ -120,13 +125,21 @@ def check_unseen(rows: Sequence[Row], cards: Sequence[ModelCard], *, trust: bool
                 f"{card.name}: its card does not say which patients it learned from, so none can "
                 "be known to be held out; train it again, or give --trust-unseen if you know it"
             )
-        known = {r.patient for r in rows if (seen_keys(r.patient) | seen_keys(r.path)) & learned}
+        known = {
+            r.patient
+            for r in rows
+            if (subject_digests(r.patient) | subject_digests(r.path)) & learned
+        }
         if known:
             raise DatasetError(
                 f"{card.name} was trained on {len(known)} of these patients ({_few(known)}): its "
                 "scores of them say nothing; fit on slides that were held out, such as --split val"
             )
-        alike = {r.patient for r in rows if r.patient != r.path and alike_key(r.patient) in learned}
+        alike = {
+            r.patient
+            for r in rows
+            if r.patient != r.path and similar_subjects_digest(r.patient) in learned
+        }
         if alike:
             raise DatasetError(
                 f"{card.name} was trained on patients whose identifiers look like {_few(alike)}, "
@@ -243,7 +256,7 @@ def train_fusion(
             "data_digest": _digest(held_out),
             "slides": dict(zip(config.classes, counts.tolist(), strict=True)),
             "patients": len(np.unique(held_out.patients_n)),
-            **describe_seen((*held_out.patients_n, *held_out.names)),
+            **describe_subjects((*held_out.patients_n, *held_out.names)),
             **(about_data or {}),
         },
         metrics=metrics,

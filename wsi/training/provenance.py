@@ -19,7 +19,7 @@ _EARLIER = re.compile(
 )
 
 
-def seen_key(name: str) -> str:
+def subject_digest(name: str) -> str:
     """Sixteen hex digits for a patient, or for a slide by its file name.
 
     The same slide may lie elsewhere in another table, and a feature table leaves its ending out.
@@ -29,15 +29,15 @@ def seen_key(name: str) -> str:
     return _key(name.strip() if stem == file else stem)
 
 
-def seen_keys(name: str) -> frozenset[str]:
-    """``seen_key`` of the normal form, and what earlier versions wrote instead: the name as it
-    stood in the table, and ``a.ome`` for ``a.ome.tif``."""
+def subject_digests(name: str) -> frozenset[str]:
+    """``subject_digest`` of the normal form, and what earlier versions wrote instead: the name as
+    it stood in the table, and ``a.ome`` for ``a.ome.tif``."""
     file = _EARLIER.fullmatch(name.strip())
-    earlier = {seen_key(name), _key(file[1] if file else name.strip())}
-    return frozenset({seen_key(normal_identifier(name)), *earlier})
+    earlier = {subject_digest(name), _key(file[1] if file else name.strip())}
+    return frozenset({subject_digest(normal_identifier(name)), *earlier})
 
 
-def alike_key(name: str) -> str:
+def similar_subjects_digest(name: str) -> str:
     """The key of all patients whose identifiers look like this one; see ``wsi.identifiers``."""
     return _key("\t".join(("alike", *(spelling_of(normal_identifier(name)) or (name,)))))
 
@@ -46,7 +46,7 @@ def _key(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def describe_seen(
+def describe_subjects(
     train: Iterable[str],
     validation: Iterable[str] = (),
     *,
@@ -57,19 +57,19 @@ def describe_seen(
     Args:
         train: patients and slides that the weights were fitted to.
         validation: those that chose the best epoch, no more.
-        inherited: what ``learned_from`` says of the model that it started from. Where that one
+        inherited: what ``training_subjects`` says of the model that it started from. Where that one
             does not say, this one cannot either: nothing is recorded.
     """
     if inherited is None:
         return {}
     names = set(train)
-    learned = {seen_key(normal_identifier(name)) for name in names} | inherited
-    learned |= {alike_key(name) for name in names}
-    chosen_by = {seen_key(normal_identifier(name)) for name in validation} - learned
+    learned = {subject_digest(normal_identifier(name)) for name in names} | inherited
+    learned |= {similar_subjects_digest(name) for name in names}
+    chosen_by = {subject_digest(normal_identifier(name)) for name in validation} - learned
     return {KEY: {"train": sorted(learned), "validation": sorted(chosen_by)}}
 
 
-def learned_from(training: Mapping[str, Any]) -> frozenset[str] | None:
+def training_subjects(training: Mapping[str, Any]) -> frozenset[str] | None:
     """Keys of whom and what a model's weights were fitted to, its aggregator's included.
 
     Args:

@@ -25,7 +25,12 @@ from wsi.training.fusion import (
     fit_stacking,
     train_fusion,
 )
-from wsi.training.provenance import alike_key, describe_seen, learned_from, seen_key
+from wsi.training.provenance import (
+    describe_subjects,
+    similar_subjects_digest,
+    subject_digest,
+    training_subjects,
+)
 
 CLASSES = ("benign", "cancer")
 
@@ -120,23 +125,23 @@ def test_weights_of_a_wrong_shape_are_refused() -> None:
 
 def test_slides_of_patients_that_a_member_learned_from_are_refused() -> None:
     rows = [Row(path=f"{p}.tif", label=0, patient=p, split="val") for p in ("p1", "p2", "p3")]
-    told = describe_seen(["p2", "p9"], ["p1"])
+    told = describe_subjects(["p2", "p9"], ["p1"])
     check_unseen(rows[::2], [card("patch", **told)])  # p1 chose the epoch, no more
     with pytest.raises(DatasetError, match=r"m-patch was trained on 1 of these patients \(p2\)"):
         check_unseen(rows, [card("patch", **told)])
     # A table that names no patients is seen through: the slide is known too.
     bare = [Row(path="x/slide7.tif", label=0, patient="x/slide7.tif", split="val")]
     with pytest.raises(DatasetError, match=r"1 of these patients \(x/slide7.tif\)"):
-        check_unseen(bare, [card("patch", **describe_seen(["p2", "y/slide7.tif"]))])
+        check_unseen(bare, [card("patch", **describe_subjects(["p2", "y/slide7.tif"]))])
     # What its aggregator learned from counts as well.
-    with_trees = card("patch", **describe_seen(["p8"]), aggregator=describe_seen(["p3"]))
+    with_trees = card("patch", **describe_subjects(["p8"]), aggregator=describe_subjects(["p3"]))
     with pytest.raises(DatasetError, match=r"1 of these patients \(p3\)"):
         check_unseen(rows, [with_trees])
 
 
 @pytest.mark.parametrize("written", ["P-001", "p1", "P 1"])
 def test_patients_who_look_like_those_that_a_member_learned_from_are_refused(written: str) -> None:
-    told = describe_seen(["P1", "q2"])
+    told = describe_subjects(["P1", "q2"])
     rows = [Row(path="a.tif", label=0, patient=written, split="val")]
     with pytest.raises(DatasetError, match=f"identifiers look like {written}, but for case"):
         check_unseen(rows, [card("patch", **told)])
@@ -145,22 +150,22 @@ def test_patients_who_look_like_those_that_a_member_learned_from_are_refused(wri
 
 def test_a_member_that_does_not_say_what_it_learned_from_is_refused_unless_trusted() -> None:
     rows = [Row(path="a.tif", label=0, patient="p1", split="val")]
-    for silent in (card("patch"), card("patch", **describe_seen(["p8"]), aggregator={})):
+    for silent in (card("patch"), card("patch", **describe_subjects(["p8"]), aggregator={})):
         with pytest.raises(ModelError, match="m-patch: its card does not say which patients"):
             check_unseen(rows, [silent])
         check_unseen(rows, [silent], trust=True)
 
 
 def test_a_patient_is_known_again_and_a_path_by_its_file_name() -> None:
-    assert seen_key("slides/a.svs") == seen_key(" other\\a.SVS") == seen_key("a")
-    assert seen_key("site1/12") != seen_key("site2/12")
-    assert seen_key("P.12") != seen_key("P.13")
+    assert subject_digest("slides/a.svs") == subject_digest(" other\\a.SVS") == subject_digest("a")
+    assert subject_digest("site1/12") != subject_digest("site2/12")
+    assert subject_digest("P.12") != subject_digest("P.13")
     # A start that does not say what it learned from leaves what follows without a claim.
-    assert describe_seen(["p"], inherited=None) == {}
-    assert learned_from(describe_seen(["p"], inherited=frozenset({"x"}))) == {
+    assert describe_subjects(["p"], inherited=None) == {}
+    assert training_subjects(describe_subjects(["p"], inherited=frozenset({"x"}))) == {
         "x",
-        seen_key("p"),
-        alike_key("p"),
+        subject_digest("p"),
+        similar_subjects_digest("p"),
     }
 
 

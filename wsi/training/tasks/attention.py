@@ -27,7 +27,7 @@ from wsi.models.card import ModelCard
 from wsi.seeding import mix_seed, seeded
 from wsi.training.distributed import World
 from wsi.training.loop import require_finite_predictions, require_two_classes
-from wsi.training.provenance import describe_seen
+from wsi.training.provenance import describe_subjects
 from wsi.training.tasks.base import Task, Update, Validation
 
 
@@ -226,7 +226,7 @@ class AttentionTask(Task):
             },
             training={
                 "bags": {"train": len(self._train), "validation": len(self._validation)},
-                **describe_seen(
+                **describe_subjects(
                     (bag.patient for bag in self._train),
                     (bag.patient for bag in self._validation),
                 ),

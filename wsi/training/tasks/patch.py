@@ -24,7 +24,7 @@ from wsi.models.split import split_classifier
 from wsi.seeding import mix_seed, seeded
 from wsi.training.distributed import join_world
 from wsi.training.loop import require_finite_predictions, require_two_classes
-from wsi.training.provenance import describe_seen
+from wsi.training.provenance import describe_subjects
 from wsi.training.tasks.base import Task, Update, Validation
 from wsi.training.tasks.patch_config import PatchTraining
 from wsi.training.tasks.patch_predict import data_digest, normalize, predict
@@ -241,7 +241,7 @@ class PatchTask(Task):
                     "train": len(set(self._train.patients_n)),
                     "validation": len(set(self._validation.patients_n)),
                 },
-                **describe_seen(
+                **describe_subjects(
                     (*self._train.patients_n, *self._train.slides),
                     (*self._validation.patients_n, *self._validation.slides),
                 ),

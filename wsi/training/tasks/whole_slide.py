@@ -29,7 +29,7 @@ from wsi.streaming import MemoryMode, RunOptions, make_mode
 from wsi.tissue import TissueMask, TissueSpec, find_tissue
 from wsi.training.distributed import join_world
 from wsi.training.loop import require_finite_predictions, require_two_classes
-from wsi.training.provenance import describe_seen
+from wsi.training.provenance import describe_subjects
 from wsi.training.tasks.base import Task, Update, Validation
 from wsi.training.tasks.whole_slide_config import WholeSlideTraining
 from wsi.training.tasks.whole_slide_start import draw_variant, start_network
@@ -248,7 +248,7 @@ class WholeSlideTask(Task):
             training={
                 DRAWN_MPP: self._coarsest_mpp,
                 "slides": {"train": len(self._train), "validation": len(self._validation)},
-                **describe_seen(
+                **describe_subjects(
                     (name for row in self._train for name in (row.patient, row.path)),
                     (name for row in self._validation for name in (row.patient, row.path)),
                     inherited=self._inherited,

@@ -13,7 +13,7 @@ from wsi.models.backbones import build_backbone, start_from
 from wsi.models.bundle import load_bundle
 from wsi.networks import StagedNetwork, stage_network
 from wsi.seeding import mix_seed
-from wsi.training.provenance import learned_from
+from wsi.training.provenance import training_subjects
 from wsi.training.tasks.whole_slide_config import WholeSlideTraining
 
 
@@ -34,7 +34,7 @@ def start_network(config: WholeSlideTraining) -> tuple[StagedNetwork, frozenset[
                 f"{config.start} is a {card.architecture}, the network a {config.architecture}"
             )
         start_from(backbone, state, source=config.start)
-        inherited = learned_from(card.training)
+        inherited = training_subjects(card.training)
     network = stage_network(
         cast(ResNet, backbone),
         classes=len(config.classes),
