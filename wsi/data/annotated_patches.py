@@ -148,7 +148,7 @@ def annotated_patches(
 
     Args:
         table: CSV with slide, annotations, patient and split; paths are relative to ``root``.
-        classes: of the classifier. ``background`` is taken from bare glass by itself.
+        classes: of the classifier. ``background`` is taken from bare glass automatically.
         mpp, size_px: of the patches.
         unlabelled: see ``LabelRules``.
         class_map: names in the annotation files to classes; ``None`` as a value leaves such

@@ -62,7 +62,7 @@ def read_features(
     """Read one or several tables as one.
 
     Args:
-        paths: CSV files with a header; columns may come in any order, others are passed over.
+        paths: CSV files with a header; columns may come in any order, others are ignored.
         classes: names; the table says the name or its index.
         label: column of the class; ``None`` reads a table without labels.
         name: column of the slide's name.
