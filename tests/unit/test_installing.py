@@ -28,7 +28,7 @@ API_IMAGE: list[str] = runpy.run_path(str(ROOT / "docker" / "api_requirements.py
     PROJECT
 )
 # Parts of wsi that only service and workers use, and what tests of other packages use.
-OF_SERVERS = ("wsi.jobs", "wsi.logs", "wsi.tracing", "wsi.testing")
+OF_SERVERS = ("wsi.jobs", "wsi.logs", "wsi.settings", "wsi.tracing", "wsi.testing")
 
 BLOCKER = """
 import importlib, json, runpy, sys
