@@ -194,7 +194,7 @@ function Running({ job, actions, isRerun }: RunningProps) {
   const label = `Progress of the ${job.pipeline} pipeline`;
   return (
     <div class="running">
-      {/* Without a value, it moves to and fro. */}
+      {/* Without a value, it moves back and forth. */}
       {isWaiting ? (
         <progress key="waiting" max={100} aria-label={label} />
       ) : (
