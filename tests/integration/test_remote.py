@@ -136,7 +136,7 @@ def test_slides_go_in_and_results_come_out_as_files(tmp_path: Path) -> None:
     out = tmp_path / "results"
     with served(tmp_path) as (place, _, _, user):
         refused = user.run("upload", str(tmp_path / "notes.svs"), fails=True)
-        assert "notes.svs: this is no slide" in refused
+        assert "notes.svs: not a slide" in refused
         assert "Traceback" not in refused
         listed = user.run("upload", *map(str, slides))
         batch = user.run("submit", "-", "--pipeline", "patch", given=listed).strip()

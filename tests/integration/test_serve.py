@@ -140,7 +140,7 @@ def test_a_slide_goes_through_both_pipelines_by_the_client(
 
 def test_what_the_service_refuses_reaches_the_user(client: ServiceClient, tmp_path: Path) -> None:
     (tmp_path / "notes.svs").write_text("no slide")
-    with pytest.raises(ServiceError, match=r"422: notes\.svs: this is no slide"):
+    with pytest.raises(ServiceError, match=r"422: notes\.svs: not a slide"):
         client.upload(tmp_path / "notes.svs")
     with pytest.raises(ServiceError, match="404"):
         client.wait("no-such-job")

@@ -191,7 +191,7 @@ def test_what_is_missing_or_forbidden_says_so(
     reset = f"{server['AWS_ENDPOINT_URL']}/moto-api/reset-auth"
     httpx.post(reset, content=b"0").raise_for_status()
     try:
-        with pytest.raises(UnreadableSlideError, match="refuses"), cache.local(address):
+        with pytest.raises(UnreadableSlideError, match="denies access"), cache.local(address):
             pass
     finally:
         httpx.post(reset, content=b"inf").raise_for_status()

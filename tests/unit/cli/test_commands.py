@@ -65,7 +65,7 @@ def test_an_error_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     (tmp_path / "notes.svs").write_text("no slide")
     answer = wsi("info", tmp_path / "notes.svs")
     assert answer.exit_code == 2
-    assert answer.stderr.startswith("wsi: notes.svs: this is no slide")
+    assert answer.stderr.startswith("wsi: notes.svs: not a slide")
     assert answer.stderr.count("\n") == 1
     assert answer.stdout == ""
 
