@@ -170,7 +170,7 @@ def test_the_commands_train_and_judge_grades_of_patients(tmp_path: Path) -> None
     assert data["scores"][0]["cases"] == 40
     assert data["grades"]["mean_absolute_error"]["value"] < 0.2
     code, output = run(*judge, *given[:-1], "--out", str(tmp_path / "slides"))
-    assert "trained on patients (mean of their slides), judged on slides" in output
+    assert "trained on patients (mean of their slides), evaluated on slides" in output
     code, output = run(*judge, *given[:-1], "--pooling", "max", "--out", "x")
     assert (code, "give --per-patient too" in output) == (2, True)
     code, output = run(*train, "--features", str(path), "--worst", "--out", "x")
