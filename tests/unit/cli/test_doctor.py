@@ -100,7 +100,7 @@ def test_a_machine_without_compiler_or_openvino_says_so(monkeypatch: pytest.Monk
     monkeypatch.setattr(checkup, "find_spec", lambda name: None)
     found = checkup.engines()
     assert found["torch"] is None
-    assert found["compile"] == "no C++ compiler (no-such-compiler) is there"
+    assert found["compile"] == "no C++ compiler (no-such-compiler) found"
     assert found["openvino"] == "needs the extra openvino"
 
 

@@ -27,7 +27,7 @@ from wsi.testing.models import untrained_patch_bundle, untrained_whole_slide_bun
 from wsi.testing.slides import synthetic_slide
 
 PIPELINES = ("patch", "whole-slide", "fusion", "fitted")
-BOTH = r"the slide has {} um/px, and the model '.*' wants {} um/px"
+BOTH = r"the slide has {} um/px, and the model '.*' needs {} um/px"
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +146,7 @@ def test_training_of_patches_refuses_coarse_slides_and_tells_of_close_ones(
 
     told: list[str] = []
     train("close", 2.0, told)
-    assert told == ["close.tif: coarse slide: the slide has 2.5 um/px, and the training wants "
+    assert told == ["close.tif: coarse slide: the slide has 2.5 um/px, and the training needs "
                     "2 um/px: it is 1.25 times too coarse"]  # fmt: skip
     with pytest.raises(MppError, match=r"coarse\.tif: the slide has 4 um/px, and the training"):
         train("coarse", 2.0, told)

@@ -44,7 +44,7 @@ def test_a_folder_of_two_tiffs_is_refused_with_their_names(tmp_path: Path) -> No
     write_slide(tmp_path / "two.tif", seed=1)
     error = refusal(tmp_path)
     assert isinstance(error, UnsupportedSlideError)
-    assert "it holds 2 slides: one.tif; two.tif; give each by itself" in str(error)
+    assert "it holds 2 slides: one.tif; two.tif; give each one separately" in str(error)
     assert names(tmp_path) == ["one.tif", "two.tif"]
 
 
