@@ -152,5 +152,5 @@ def test_a_patient_with_a_decimal_comma_is_the_whole_number(tmp_path: Path) -> N
 
 
 def test_a_label_that_only_looks_like_a_digit_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="label '²' is none"):
+    with pytest.raises(DatasetError, match="label '²' is not one of the classes"):
         read_table(table(tmp_path, GOOD.replace("c.png,benign", "c.png,²")), CLASSES)
