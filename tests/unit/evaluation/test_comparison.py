@@ -175,7 +175,7 @@ def test_a_folder_without_results_and_a_damaged_one_are_refused(made: Path) -> N
     with pytest.raises(DatasetError, match="no results of pipeline 'fusion'"):
         read_results(made / "results", "fusion")
     (made / "results" / "s0" / "patch.json").write_text("{}")
-    with pytest.raises(DatasetError, match=r"patch\.json: no result"):
+    with pytest.raises(DatasetError, match=r"patch\.json: not a result"):
         read_results(made / "results", "patch")
 
 

@@ -46,5 +46,5 @@ def test_an_open_slide_is_judged_by_the_resolution_that_is_used() -> None:
     slide = ArraySlide(np.zeros((50, 50, 3), np.uint8), 2.5)
     assert "1.25 times too coarse" in detail_warnings(card(mpp=2.0), slide)[0]
     bare = ArraySlide(np.zeros((50, 50, 3), np.uint8), None)
-    with pytest.raises(MppError, match="states no resolution"):
+    with pytest.raises(MppError, match="has no resolution"):
         detail_warnings(card(mpp=2.0), bare)

@@ -28,7 +28,7 @@ def test_memory_that_the_process_keeps_is_there_for_the_next_slide(
     monkeypatch.setattr(budgets, "BLOCKS", blocks)
     monkeypatch.setattr(budgets, "free_memory", lambda: free)
     _, before = memory_budgets(torch.device("cpu"))
-    blocks.give([blocks.take(), blocks.take()])
+    blocks.release([blocks.take(), blocks.take()])
     monkeypatch.setattr(budgets, "free_memory", lambda: free - blocks.free_bytes)
     _, after = memory_budgets(torch.device("cpu"))
     assert after == before < free
