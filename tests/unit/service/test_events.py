@@ -6,7 +6,6 @@ import anyio
 import pytest
 from pydantic import BaseModel
 
-from service import events
 from service.errors import NotFoundError
 from service.events import EventStream
 
@@ -18,15 +17,13 @@ class State(BaseModel):
     number: int
 
 
-def test_many_watchers_see_every_change_and_share_the_queries(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(events, "POLL_INTERVAL_S", 0.05)
+def test_many_watchers_see_every_change_and_share_the_queries() -> None:
+    # At the real interval: on a loaded machine a shorter one is over before the others have looked.
     asked: list[Sequence[str]] = []
 
     def read(ids: Sequence[str]) -> dict[str, tuple[State, bool]]:
         asked.append(ids)
-        number = min(len(asked) // 3, 3)
+        number = min(len(asked) - 1, 3)
         return {id: (State(id=id, number=number), number == 3) for id in ids if id != "gone"}
 
     stream = EventStream("job", read)
