@@ -75,7 +75,7 @@ def test_a_malignant_class_must_be_a_class_and_named_once() -> None:
     check_malignant(("a", "b"), ["b"])
     with pytest.raises(ConfigError, match="malignant class 'c' is not one of the classes: a, b"):
         check_malignant(("a", "b"), ["c"])
-    with pytest.raises(ConfigError, match="named twice: b, b"):
+    with pytest.raises(ConfigError, match="listed twice: b, b"):
         check_malignant(("a", "b"), ["b", "b"])
 
 

@@ -120,9 +120,9 @@ def test_what_may_be_empty_may_be_missing(tmp_path: Path, missing: str) -> None:
         ("StudyInstanceUID", LACKING),
         ("FrameOfReferenceUID", LACKING),
         ("ContainerIdentifier", LACKING),
-        ("TotalPixelMatrixOriginSequence", "where it lies"),
-        ("ImageOrientationSlide", "where it lies"),
-        ("SharedFunctionalGroupsSequence", "where it lies"),
+        ("TotalPixelMatrixOriginSequence", "where it is"),
+        ("ImageOrientationSlide", "where it is"),
+        ("SharedFunctionalGroupsSequence", "where it is"),
         ("SOPClassUID", "does not allow a map"),
     ],
 )
@@ -151,5 +151,5 @@ def test_a_patient_keeps_the_name_in_any_script(
 
 def test_a_slide_that_is_no_dicom_has_no_map(tmp_path: Path) -> None:
     (tmp_path / "a.svs").write_bytes(b"II*\0")
-    with pytest.raises(UnsupportedSlideError, match="no DICOM slide"):
+    with pytest.raises(UnsupportedSlideError, match="not a DICOM slide"):
         made(tmp_path / "a.svs")
