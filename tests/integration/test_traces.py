@@ -95,6 +95,7 @@ def test_a_workers_span_is_a_child_of_the_request_that_asked(tmp_path: Path, bro
         deployment(
             tmp_path / "data",
             broker=broker,
+            traced=True,
             WSI_LOG_FORMAT="json",
             OTEL_EXPORTER_OTLP_ENDPOINT=traces.url,
             OTEL_BSP_SCHEDULE_DELAY="100",

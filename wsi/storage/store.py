@@ -10,13 +10,14 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import zarr
 from numpy.typing import NDArray
+from zarr.errors import ContainsGroupError
 from zarr.storage import MemoryStore
 
 from wsi.errors import ArtifactMissingError, StoreError, StoreFullError, is_disk_full
@@ -197,7 +198,9 @@ class SlideStore:
 
         def write() -> None:
             with _store_errors(self.url, f"{kind}/{digest} was not written"):
-                self._root.require_group(kind)
+                # Another process may make it between zarr's look and its own try.
+                with suppress(ContainsGroupError):
+                    self._root.require_group(kind)
                 if "://" in self.url:
                     files: dict[str, Any] = {}
                     fill(zarr.create_group(MemoryStore(files), zarr_format=3))

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
+from zarr.errors import ContainsGroupError
 
 from tests.unit.storage.test_result_store import example
 from wsi.errors import StoreError
@@ -129,6 +130,20 @@ def test_two_processes_that_write_one_artifact_leave_one_of_them_whole(store: Sl
         assert writer.exitcode == 0
     assert store.digests("tissue") == tuple(sorted(f"d{number}" for number in range(20)))
     assert not list(Path(store.url).glob(".unfinished*")), "nothing is left lying about"
+
+
+def test_a_kind_that_another_process_makes_meanwhile_is_no_error(
+    store: SlideStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require = zarr.Group.require_group
+
+    def too_late(group: zarr.Group, name: str) -> zarr.Group:
+        require(group, name)
+        raise ContainsGroupError(f"a group exists at {name}")
+
+    monkeypatch.setattr(zarr.Group, "require_group", too_late)
+    store.put("tissue", "d1", {"mask": np.ones(3)}, {})
+    assert store.get("tissue", "d1").arrays["mask"].all()
 
 
 def test_what_an_earlier_version_left_half_written_is_replaced(store: SlideStore) -> None:

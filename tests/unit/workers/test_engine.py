@@ -28,5 +28,5 @@ def test_the_engine_is_handed_to_the_loader(engine: str) -> None:
 def test_an_engine_that_does_not_exist_fails_the_first_job_with_the_names(tmp_path: Path) -> None:
     untrained_patch_bundle(tmp_path / "tiny")
     settings = Settings(models_dir=tmp_path, device="cpu", engine="tensorrt")
-    with pytest.raises(ConfigError, match="no engine 'tensorrt'; choose from: torch, compile"):
+    with pytest.raises(ConfigError, match="not run on engine 'tensorrt'; use torch or compile"):
         pipelines_of(settings).get("patch", "tiny")
