@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from wsi.data.patches import PatchSource
 from wsi.data.read_ahead import read_ahead
 from wsi.errors import DatasetError, WsiError
+from wsi.system import usable_cores
 
 _MOST_WORKERS = 8
 _AHEAD = 2
@@ -32,7 +33,7 @@ def default_workers(patches: int) -> int:
     """
     if patches < _FEW:
         return 0
-    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    cores = usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return max(1, min(_MOST_WORKERS, cores - 1))
 
 

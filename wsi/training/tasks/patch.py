@@ -22,6 +22,7 @@ from wsi.models.card import ModelCard
 from wsi.models.runtime import autocast, resolve_device, resolve_dtype, to_input
 from wsi.models.split import split_classifier
 from wsi.seeding import mix_seed, seeded
+from wsi.training.checkpoints import prefixed, without_prefix
 from wsi.training.distributed import join_world
 from wsi.training.loop import require_finite_predictions, require_two_classes
 from wsi.training.provenance import describe_subjects
@@ -204,7 +205,7 @@ class PatchTask(Task):
             ),
         }
         if self._averaged:
-            tensors |= {f"averaged.{k}": v for k, v in self._averaged.state_dict().items()}
+            tensors |= prefixed("averaged", self._averaged.state_dict())
         return tensors
 
     def load_state_tensors(self, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -213,10 +214,7 @@ class PatchTask(Task):
         pending = tensors["pending" if self.world.is_main else "false_positive_score"]
         self._pending_n = pending.numpy().copy()
         if self._averaged:
-            start = "averaged."
-            self._averaged.load_state_dict(
-                {k[len(start) :]: v for k, v in tensors.items() if k.startswith(start)}
-            )
+            self._averaged.load_state_dict(without_prefix("averaged", tensors))
 
     def card(self) -> ModelCard:
         config = self.options
