@@ -23,6 +23,8 @@ from wsi.storage import SlideStore
 from wsi.storage.results import SlideResult
 from wsi.system import parse_bytes
 
+_DTYPES = {"bfloat16": torch.bfloat16, "float32": None}
+
 
 def analyze(
     slide: SlideReader | str | Path,
@@ -52,9 +54,14 @@ def analyze(
     Raises:
         SlideError: the slide cannot be read, or is too coarse for the model.
         ModelError: the model is missing or damaged.
-        ConfigError: no such device or engine here.
+        ConfigError: no such device or engine here, or ``mpp`` for a slide that is open already.
         StoreError: the store belongs to another slide or cannot be written.
     """
+    if mpp is not None and isinstance(slide, SlideReader):
+        raise ConfigError(
+            f"{slide.name}: mpp is for a slide given by path; this one is open already: give mpp "
+            "to open_slide"
+        )
     with ExitStack() as stack:
         if not isinstance(slide, SlideReader):
             slide = stack.enter_context(open_slide(Path(slide), mpp=mpp))
@@ -107,6 +114,8 @@ def plan(
     """
     if optimizer not in OPTIMIZER_STATE:
         raise ConfigError(f"no optimizer {optimizer!r}; choose from: {', '.join(OPTIMIZER_STATE)}")
+    if precision not in _DTYPES:
+        raise ConfigError(f"no precision {precision!r}; choose from: {', '.join(_DTYPES)}")
     height, width = (size, size) if isinstance(size, int) else size
     free = memory_budgets(torch.device("cpu"))[1] if host_memory is None else 0
     with torch.device("meta"):
@@ -122,7 +131,7 @@ def plan(
         None if device_memory is None else _bytes(device_memory),
         free if host_memory is None else _bytes(host_memory),
         disk_budget=_bytes(disk),
-        dtype=torch.bfloat16 if precision == "bfloat16" else None,
+        dtype=_DTYPES[precision],
         mode=mode,
         training=training,
         state_per_parameter=OPTIMIZER_STATE[optimizer],

@@ -61,6 +61,17 @@ def test_a_plan_needs_only_a_size_and_memory() -> None:
     assert not scoring.training
 
 
-def test_a_plan_refuses_an_optimizer_that_it_does_not_know() -> None:
-    with pytest.raises(ConfigError, match="lion"):
-        wsi.plan(4000, host_memory="8GB", optimizer="lion")
+@pytest.mark.parametrize("wrong", [{"optimizer": "lion"}, {"precision": "fp16"}])
+def test_a_plan_refuses_a_choice_that_it_does_not_know(wrong: dict[str, str]) -> None:
+    ((option, value),) = wrong.items()
+    with pytest.raises(ConfigError, match=f"no {option} '{value}'; choose from: "):
+        wsi.plan(4000, host_memory="8GB", **wrong)
+
+
+def test_a_resolution_for_an_open_slide_is_refused_and_not_ignored(tmp_path: Path) -> None:
+    path = synthetic_slide(tmp_path / "slide.tif", 1024, 1.0, seed=1).path
+    with (
+        wsi.open_slide(path) as slide,
+        pytest.raises(ConfigError, match=r"slide\.tif: mpp is for a slide given by path"),
+    ):
+        wsi.analyze(slide, tmp_path / "model", mpp=0.5)
