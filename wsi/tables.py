@@ -7,8 +7,9 @@ of the world write semicolons, and a comma in their numbers.
 import csv
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from wsi.errors import DatasetError
 
@@ -117,3 +118,35 @@ def plain_number(text: str) -> str:
     except ValueError:
         raise ValueError(f"{text!r} is not a number") from None
     return text
+
+
+class HasSplit(Protocol):
+    """One line of a table that is divided for training."""
+
+    @property
+    def split(self) -> str | None:
+        """``train``, ``val``, ``test``; ``None`` where the table does not say."""
+        ...
+
+
+_Line = TypeVar("_Line", bound=HasSplit)
+
+
+def of_split(
+    lines: Iterable[_Line], split: str, source: Path, *, each: str = "slide"
+) -> list[_Line]:
+    """The lines of one split.
+
+    Args:
+        lines: of the table.
+        split: which.
+        source: the table, for the message.
+        each: what a line stands for, for the message.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    found = [line for line in lines if line.split == split]
+    if not found:
+        raise DatasetError(f"{source}: no {each} is in the split {split}")
+    return found

@@ -38,6 +38,7 @@ from wsi.storage import (
     render_overlay,
     result_to_json,
 )
+from wsi.tables import of_split
 from wsi.tissue.overview import read_overview
 
 if TYPE_CHECKING:
@@ -142,9 +143,9 @@ def _of_table(table: Path, root: Path | None, split: str | None, mpp: float | No
     """Slides of a table with their resolution, where one is given."""
     from wsi.datasets.table import read_entries
 
-    entries = [one for one in read_entries(table) if split is None or one.split == split]
-    if not entries:
-        raise DatasetError(f"{table}: no slide is in the split {split}")
+    entries = read_entries(table)
+    if split is not None:
+        entries = of_split(entries, split, table)
     for one in entries:
         if one.mpp and one.given_mpp is None:
             raise DatasetError(

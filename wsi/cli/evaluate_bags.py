@@ -14,7 +14,8 @@ from wsi.cli.options import (
     root_option,
     table_option,
 )
-from wsi.errors import ConfigError, DatasetError
+from wsi.errors import ConfigError
+from wsi.tables import of_split
 
 
 @click.command("bags")
@@ -65,9 +66,7 @@ def evaluate_bags(
     classes = aggregator.classes
     wanted = positive_class(positive, classes)
     read = read_bags(table, root or table.parent, classes, to_learn=False)
-    bags: list[Bag] = [bag for bag in read if bag.split == split]
-    if not bags:
-        raise DatasetError(f"{table}: no bag is in the split {split}")
+    bags: list[Bag] = of_split(read, split, table, each="bag")
     ordinal = aggregator.network.spec.ordinal
     if per_patient:
         bags = list(join_patients(bags, classes, worst=worst or ordinal))

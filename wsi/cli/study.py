@@ -22,6 +22,7 @@ from wsi.cli.options import (
     table_option,
 )
 from wsi.errors import ConfigError, DatasetError
+from wsi.tables import of_split
 
 if TYPE_CHECKING:
     from wsi.data.tables import Row
@@ -182,13 +183,8 @@ def _rows(asked: _Study) -> "list[Row]":
 
     entries = read_entries(asked.table)
     classes = sorted({entry.label for entry in entries if entry.label})
-    rows = [
-        row
-        for row in read_table(asked.table, classes, root=asked.root, needs_label=False)
-        if row.split == asked.split
-    ]
-    if not rows:
-        raise DatasetError(f"{asked.table}: no slide is in the split {asked.split}")
+    read = read_table(asked.table, classes, root=asked.root, needs_label=False)
+    rows = of_split(read, asked.split, asked.table)
     if bare := next((row for row in rows if row.label is None), None):
         raise DatasetError(f"{asked.table}: {bare.path} has no label to evaluate against")
     if len({row.label for row in rows}) < 2:

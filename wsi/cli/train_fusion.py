@@ -19,6 +19,7 @@ from wsi.cli.options import (
     table_option,
 )
 from wsi.errors import ConfigError, DatasetError
+from wsi.tables import of_split
 
 if TYPE_CHECKING:
     from wsi.data.tables import Row
@@ -146,9 +147,7 @@ def _rows(
     from wsi.data.tables import read_table
 
     read = read_table(table, classes, root=root, needs_label=False, force_mpp=force_mpp)
-    rows = [row for row in read if row.split == split]
-    if not rows:
-        raise DatasetError(f"{table}: no slide is in the split {split}")
+    rows = of_split(read, split, table)
     if bare := next((row for row in rows if row.label is None), None):
         raise DatasetError(f"{table}: {bare.path} has no label")
     return rows

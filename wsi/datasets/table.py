@@ -79,7 +79,7 @@ def read_entries(path: Path, *, site: str = "site") -> list[Entry]:
         site: column of the site, scanner or centre.
 
     Raises:
-        DatasetError: it is no CSV, or has no column of paths.
+        DatasetError: it is not a CSV file, or has no column of paths.
     """
     lines = read_lines(path)
     column = next((name for name in PATH_COLUMNS if name in lines[0]), None)
