@@ -52,7 +52,7 @@ class UnsupportedSlideError(SlideError):
 
 
 class NotASlideError(SlideError):
-    """The file is no slide at all: empty, text, a photograph."""
+    """The file is not a slide at all: empty, text, a photograph."""
 
     kind = "not_a_slide"
 

@@ -72,7 +72,7 @@ def require_spelling(lines: Sequence[dict[str, str]], names: Sequence[str], sour
     """Insist that no column is nearly called like one that would be read (``patient_id``).
 
     Raises:
-        DatasetError: names the column; it would be passed over without a word.
+        DatasetError: names the column; it would be ignored without a word.
     """
     for column in lines[0]:
         plain = _OTHERS.sub("", column.casefold())

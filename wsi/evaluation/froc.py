@@ -4,7 +4,7 @@ Ehteshami Bejnordi 2017 and the challenge's evaluation: the annotated area is wi
 75 um and filled, its connected components are the lesions. A lesion counts as found with the
 highest confidence of the detections inside it. A detection outside every lesion is a false
 positive, each on its own. Lesions whose major axis is below 275 um (after widening) are isolated
-tumour cells: missing them is no fault, and hitting them neither gain nor fault. The score is the
+tumour cells: missing them is not a fault, and hitting them neither gain nor fault. The score is the
 mean sensitivity at 1/4, 1/2, 1, 2, 4 and 8 false positives per slide.
 """
 

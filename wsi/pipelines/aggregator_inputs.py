@@ -59,7 +59,7 @@ def write_inputs(
 
     Writes a slide store each, ``stores/NAME-DIGEST.zarr``, then ``bags.csv`` (for attention) and
     ``features_train.csv``, ``_val``, ``_test`` (for trees). A slide that fails is left out of the
-    tables, and the others go on. Run again, what is in a store already is not made anew; a file
+    tables, and the others go on. Run again, what is in a store already is not made again; a file
     that was replaced has another digest, and so a store of its own.
 
     Args:

@@ -88,7 +88,7 @@ def slide_digest(slide: Path | str | SlideReader) -> str:
     and the check of registered files therefore look at the time of the last change as well.
 
     Args:
-        slide: an open slide, which is asked once and remembers; or a path, read anew each time.
+        slide: an open slide, which is asked once and remembers; or a path, read again each time.
 
     Raises:
         UnreadableSlideError: a file is missing or cannot be read.
@@ -216,7 +216,7 @@ def _read(
 
 
 def _tiff_pieces(file: Path) -> list[_Piece]:
-    """Where a TIFF's directories and its small images lie; nothing of what is no TIFF."""
+    """Where a TIFF's directories and its small images lie; nothing of what is not a TIFF."""
     with file.open("rb") as opened:
         if opened.read(4) not in _TIFF_MAGIC:
             return []

@@ -69,7 +69,7 @@ def require_registered(
     Raises:
         ChangedSlideError: it was replaced or edited.
         UnreadableSlideError: it is gone.
-        SlideError: it is no slide any more.
+        SlideError: it is not a slide any more.
     """
     stamp = slide_stamp(path)
     seen = (known.sha256, stamp)

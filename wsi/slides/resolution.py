@@ -27,7 +27,7 @@ MAX_ENLARGED = 1.5
 """How many times a slide may be enlarged to the resolution that a model or patch wants: beyond the
 first with a warning, beyond the second not at all, as the detail that is looked for is missing."""
 
-_MAX_RATIO = 4.0  # of a pixel's sides; beyond it, one of the two tags is no resolution at all
+_MAX_RATIO = 4.0  # of a pixel's sides; beyond it, one of the two tags is not a resolution
 _DPI_TOLERANCE = 0.0015  # 118 dots per cm is 300 dpi
 _UM_PER_INCH = 25_400.0
 
@@ -112,7 +112,7 @@ def settle(
     )
     if given is None:
         return known
-    Mpp.square(given)  # raises where it is no resolution at all
+    Mpp.square(given)  # raises where it is not a resolution
     if trusted is not None and not force:
         if differ(given, trusted.mean) <= SAME_MPP:
             return known

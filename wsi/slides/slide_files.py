@@ -24,7 +24,7 @@ def slide_files(path: Path) -> tuple[tuple[str, Path], ...]:
 
     Raises:
         UnreadableSlideError: a file or folder cannot be read.
-        SlideError: ``path`` is no slide, or several.
+        SlideError: ``path`` is not a slide, or holds several.
     """
     entry = entry_of(path, path.name)
     if entry.picture is not None:

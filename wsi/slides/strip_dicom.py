@@ -73,7 +73,7 @@ _KINDS = frozenset(
 def strip_dicom(source: Path, target: Path, *, name: str, key: str = "") -> tuple[str, ...]:
     """Write the copy; returns what was left out, for people.
 
-    Levels are copied as they are, byte for byte. This is no full de-identification (PS3.15). All
+    Levels are copied as they are, byte for byte. This is not a full de-identification (PS3.15). All
     UIDs of things are replaced, so that an archive may hold the copy beside the original: by the
     same ones each time (RFC 4122 below 2.25, from the old UID and ``key``), so that references
     between copies hold, also of other slides of the study.
@@ -85,7 +85,7 @@ def strip_dicom(source: Path, target: Path, *, name: str, key: str = "") -> tupl
         key: a secret of the site: without it nobody can tell which old UID led to a new one.
 
     Raises:
-        UnsupportedSlideError: this is no DICOM slide that is read, or there are several.
+        UnsupportedSlideError: this is not a DICOM slide that can be read, or there are several.
         DamagedSlideError: an instance breaks off.
     """
     entry = entry_of(source, name)

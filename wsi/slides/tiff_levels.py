@@ -48,7 +48,7 @@ class Picture:
         size: its own size in pixels.
         tile: of its tiles.
         counts_hw: (rows, columns) bytes of each stored tile: the more, the more there is to see.
-        kind: what it holds where that is no 8-bit RGB; ``label`` or ``macro`` where it says so.
+        kind: what it holds where that is not 8-bit RGB; ``label`` or ``macro`` where it says so.
     """
 
     number: int

@@ -39,7 +39,7 @@ class _Found:
 def settle_tiff(
     reader: OpenSlideReader, *, cache_bytes: int = DEFAULT_CACHE_BYTES
 ) -> TiffReader | None:
-    """Refuse what is no slide, leave out what is no level, and choose who decodes the tiles.
+    """Refuse what is not a slide, leave out what is not a level, and choose who decodes the tiles.
 
     Args:
         reader: the slide through OpenSlide; afterwards it offers true levels alone.
@@ -50,7 +50,7 @@ def settle_tiff(
         TIFF, or not of plain 8-bit JPEG tiles.
 
     Raises:
-        UnsupportedSlideError: it is no 8-bit RGB brightfield slide.
+        UnsupportedSlideError: it is not an 8-bit RGB brightfield slide.
     """
     found = _found(reader)
     if found is None or not found.pictures:
@@ -79,7 +79,7 @@ def level_pages(path: Path, name: str) -> tuple[int, ...]:
     """Which pages of a file are levels of its slide, after looking at many places of each.
 
     Raises:
-        UnsupportedSlideError: its levels are no pages, or the file is no slide.
+        UnsupportedSlideError: its levels are not pages, or the file is not a slide.
     """
     with OpenSlideReader(path, name) as reader:
         found = _found(reader)

@@ -100,7 +100,7 @@ def _by_saturation(looks: Looks, excluded: Bool) -> tuple[Bool, float]:
 
 
 def _stain(looks: Looks) -> Float:
-    """Saturation, less where it is slight for the darkness: grey dust is no stain."""
+    """Saturation, less where it is slight for the darkness: grey dust is not a stain."""
     saturation, mean = looks.density.saturation, looks.density.mean
     greyish = (mean > _GREY_FROM) & (saturation < _COLOURED * mean)
     if not greyish.any():

@@ -43,7 +43,7 @@ def find_ink(
         density: of the overview.
         rough: ``roughness`` of the overview reduced by two.
         mpp: of the overview.
-        excluded: what is no picture at all, such as ``border_mask``.
+        excluded: what is not a picture at all, such as ``border_mask``.
         min_um2: smaller spots of such colours are dye, pigment or blood and stay.
     """
     rows, cols = excluded.shape

@@ -18,7 +18,7 @@ Method = Literal["otsu", "entropy"]
 METHODS: tuple[Method, ...] = ("otsu", "entropy")
 
 METHOD_VERSION = 2
-"""Raised whenever the same spec gives another mask, so that stored ones are made anew."""
+"""Raised whenever the same spec gives another mask, so that stored ones are made again."""
 
 
 @dataclass(frozen=True, kw_only=True)

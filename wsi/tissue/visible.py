@@ -11,7 +11,7 @@ from wsi.tissue.looks import Looks
 from wsi.tissue.optics import drop_small
 
 _DARK = 60
-"""Grey value below which a pixel is no glass in transmitted light."""
+"""Grey value below which a pixel is not glass in transmitted light."""
 
 _VISIBLE_DENSITY = 0.08
 _SMALLEST_UM2 = 1_000.0
@@ -35,7 +35,7 @@ class Verdict:
     """What to say of a mask.
 
     Attributes:
-        nothing: the mask must not be used: what it holds is no tissue.
+        nothing: the mask must not be used: what it holds is not tissue.
         unclear: there is no tissue, yet the slide is not blank glass.
         warnings: sentences for the reader.
     """

@@ -56,5 +56,5 @@ def _frame_lengths(file: Path, frames: int) -> NDArray[np.int64] | None:
         offsets = np.frombuffer(data[start + 4 : start + 4 + length], "<u4").astype(np.int64)
         lengths = np.diff(offsets)
     if (lengths <= 0).any():
-        return None  # beyond 4 GiB they begin anew
+        return None  # beyond 4 GiB they begin again
     return np.append(lengths, int(np.median(lengths)))

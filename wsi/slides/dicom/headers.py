@@ -125,7 +125,7 @@ def is_dicom(file: Path) -> bool:
 
 
 def read_instance(file: Path) -> Instance | None:
-    """The header of a file; ``None`` where it is no DICOM file, or a directory of such (DICOMDIR).
+    """The header of a file; ``None`` where it is not a DICOM file, or is a DICOMDIR.
 
     Raises:
         OSError: the system does not give the file.

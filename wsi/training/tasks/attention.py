@@ -43,7 +43,7 @@ class AttentionTraining:
         hidden, attention, dropout, ordinal: see ``AttentionSpec``.
         bag_weight: with CLAM, share of the bag's loss; the rest is the patches'.
         instances: with CLAM, patches on either end of the attention that are pulled apart.
-        max_patches: of a bag in one update, drawn anew each time; 0 takes all.
+        max_patches: of a bag in one update, drawn again each time; 0 takes all.
         patience: epochs without a lower validation loss before stopping; 0 never stops early.
     """
 
